@@ -38,8 +38,8 @@ ColumnRules.first_outside = lambda self, rows: None
 def forged(rows: RowFormat) -> dict[str, bytes]:
     """The bytes of invalid rows, by kind of damage."""
 
-    def of(place: int, value: float) -> bytes:
-        return rows.pack([value if i == place else x for i, x in enumerate(SOUND)], 5)
+    def of(index: int, value: float) -> bytes:
+        return rows.pack([value if i == index else x for i, x in enumerate(SOUND)], 5)
 
     whole = rows.pack(SOUND, 5)
     return {
@@ -123,9 +123,9 @@ def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expecte
             wrong += [
                 f"{what} by {door}: {answer}" for door, answer in answers.items() if answer != "503 INVALID_STORED_ROW"
             ]
-            beside = server.ask("POST", "/predict", {"key": {"id": sound_id}})
-            if beside.status != 200 or beside.json["prediction"] != expected:
-                wrong.append(f"a sound row beside {what}: {beside.body!r}")
+            sound_answer = server.ask("POST", "/predict", {"key": {"id": sound_id}})
+            if sound_answer.status != 200 or sound_answer.json["prediction"] != expected:
+                wrong.append(f"a sound row beside {what}: {sound_answer.body!r}")
             with Client(admin) as client:
                 row = {"key": {"id": number}, "features": ALL_KINDS.example()}
                 client.ask("POST", "/admin/models/sample/features", {"rows": [row]})
@@ -141,13 +141,13 @@ def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expecte
     return Finding(n_requests, wrong)
 
 
-def _answers(server: Server, peer: Peer, number: int, beside: int) -> Iterator[tuple[str, str]]:
+def _answers(server: Server, peer: Peer, number: int, other_id: int) -> Iterator[tuple[str, str]]:
     """Yield what each entry point answers for a key: status and code."""
     key = {"key": {"id": number}}
     bodies = {
         "/predict": key | {"return_features": True},
         "/explain": key,
-        "/predict/batch": {"instances": [{"key": {"id": beside}}, key]},
+        "/predict/batch": {"instances": [{"key": {"id": other_id}}, key]},
     }
     for path, body in bodies.items():
         answer = server.ask("POST", path, body)

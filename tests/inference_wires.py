@@ -103,14 +103,14 @@ class RestWire:
         self.binary = binary
 
     def infer(
-        self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
+        self, parsed: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
     ) -> ErrorStatus:
         """The metadata from the server."""
-        body, length = tamper(*self.message(asked))
+        body, length = tamper(*self.message(parsed))
         lines = [*headers, *([f"Inference-Header-Content-Length: {length}"] if length else [])]
         lines += [f"Authorization: Bearer {key}"] if key else []
-        version = f"/versions/{asked.version}" if asked.version else ""
-        answer = self._server.ask("POST", f"/v2/models/{asked.model}{version}/infer", body, lines)
+        version = f"/versions/{parsed.version}" if parsed.version else ""
+        answer = self._server.ask("POST", f"/v2/models/{parsed.model}{version}/infer", body, lines)
         if answer.status != 200:
             error = answer.json
             return ErrorStatus(status=answer.status, code=error["code"], error=error["error"])
@@ -128,10 +128,10 @@ class RestWire:
         shapes = {each["name"]: each["shape"] for each in document["outputs"]}
         return ErrorStatus(outputs, shapes, document["parameters"], document.get("id", ""))
 
-    def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
+    def message(self, parsed: ParsedRequest) -> tuple[bytes, int]:
         """The body, and how much of it is JSON (0 for all)."""
         inputs, blobs = [], []
-        for each in asked.inputs:
+        for each in parsed.inputs:
             tensor: dict[str, Any] = {"name": each.name, "shape": list(each.shape), "datatype": each.datatype}
             if self.binary:
                 blobs.append(each.raw())
@@ -140,12 +140,14 @@ class RestWire:
                 tensor["data"] = list(each.values)
             inputs.append(tensor)
         document: dict[str, Any] = {"inputs": inputs}
-        if asked.outputs:
-            document["outputs"] = [{"name": name, "parameters": {"binary_data": self.binary}} for name in asked.outputs]
+        if parsed.outputs:
+            document["outputs"] = [
+                {"name": name, "parameters": {"binary_data": self.binary}} for name in parsed.outputs
+            ]
         elif self.binary:
             document["parameters"] = {"binary_data_output": True}
-        if asked.id:
-            document["id"] = asked.id
+        if parsed.id:
+            document["id"] = parsed.id
         text = json.dumps(document).encode()
         return text + b"".join(blobs), len(text) if self.binary else 0
 
@@ -159,10 +161,10 @@ class GrpcWire:
         self.binary = raw
 
     def infer(
-        self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
+        self, parsed: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
     ) -> ErrorStatus:
         """The metadata from the server."""
-        body, _ = tamper(*self.message(asked))
+        body, _ = tamper(*self.message(parsed))
         metadata = [("authorization", f"Bearer {key}")] if key else []
         metadata += [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in headers)]
         answer = self._peer.ask("ModelInfer", body, metadata=metadata)
@@ -190,12 +192,12 @@ class GrpcWire:
             found[each.name] = [value.decode() for value in values] if each.datatype == "BYTES" else values
         return found
 
-    def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
+    def message(self, parsed: ParsedRequest) -> tuple[bytes, int]:
         """The message, which has no JSON part."""
-        request = message("ModelInferRequest")(model_name=asked.model, model_version=asked.version, id=asked.id)
-        for name in asked.outputs:
+        request = message("ModelInferRequest")(model_name=parsed.model, model_version=parsed.version, id=parsed.id)
+        for name in parsed.outputs:
             request.outputs.add(name=name)
-        for each in asked.inputs:
+        for each in parsed.inputs:
             tensor = request.inputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
             if self.binary:
                 request.raw_input_contents.append(each.raw())

@@ -57,7 +57,7 @@ def read_model_text(text: str) -> Forest:
             order.append(node)
             if node >= 0:
                 stack += [right[node], left[node]]
-        number = {node: start + place for place, node in enumerate(order)}
+        number = {node: start + offset for offset, node in enumerate(order)}
         cover = {}
         for node in reversed(order):
             cover[node] = covers[~node] if node < 0 else cover[left[node]] + cover[right[node]]

@@ -139,20 +139,20 @@ def damaged(sound: bytes, dice: random.Random) -> bytes:
     """Return bytes with a few of them changed, cut out, doubled or put in."""
     body = bytearray(sound)
     for _ in range(dice.choice((1, 1, 2, 5))):
-        place, size = dice.randrange(len(body) or 1), dice.randint(1, 9)
+        position, size = dice.randrange(len(body) or 1), dice.randint(1, 9)
         match dice.randrange(6):
             case 0 if body:
-                body[place % len(body)] = dice.randrange(256)
+                body[position % len(body)] = dice.randrange(256)
             case 1:
-                del body[place : place + size]
+                del body[position : position + size]
             case 2:
-                body[place:place] = body[place : place + 10 * size]
+                body[position:position] = body[position : position + 10 * size]
             case 3:
-                body[place:place] = dice.choice(_TOKENS)
+                body[position:position] = dice.choice(_TOKENS)
             case 4:
-                body[place:place] = dice.randbytes(size)
+                body[position:position] = dice.randbytes(size)
             case 5 if dice.random() < 0.3:
-                del body[place:]
+                del body[position:]
     return bytes(body)
 
 
@@ -198,8 +198,8 @@ def exchange_fields(request: Any, dice: random.Random) -> None:
         case 6:
             tensor.contents.bytes_contents.append(dice.randbytes(dice.randint(0, 9)))
         case 7 if request.raw_input_contents:
-            place = dice.randrange(len(request.raw_input_contents))
-            request.raw_input_contents[place] = damaged(request.raw_input_contents[place], dice)
+            index = dice.randrange(len(request.raw_input_contents))
+            request.raw_input_contents[index] = damaged(request.raw_input_contents[index], dice)
         case 8:
             request.outputs.add(name=dice.choice(_TEXTS))
         case 9:
@@ -244,8 +244,8 @@ def ask_grpc(address: str, count: int, seed: int) -> Counter[str]:
     seen: Counter[str] = Counter()
     with Peer(address) as peer:
         streamed = []
-        for place, (call, body) in enumerate(mutated_calls(random.Random(seed), count)):
-            if place % 10 == 9 and call == "ModelInfer":
+        for index, (call, body) in enumerate(mutated_calls(random.Random(seed), count)):
+            if index % 10 == 9 and call == "ModelInfer":
                 streamed.append(body)
                 continue
             seen[peer.code(call, body).name] += 1

@@ -92,9 +92,9 @@ def share_groups(forest: Forest, by_owner: np.ndarray) -> np.ndarray:
     """Return contributions of features [F, K] from those of features and groups: a group's goes to its features in equal parts."""
     result = by_owner[: forest.n_features].copy()
     groups = [] if forest.tables is None else forest.tables.groups()
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         for feature in group:
-            result[feature] += by_owner[forest.n_features + place] / len(group)
+            result[feature] += by_owner[forest.n_features + index] / len(group)
     return result
 
 

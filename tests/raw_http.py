@@ -58,20 +58,20 @@ def chunked(body: bytes, sizes: Sequence[int]) -> bytes:
 class Client:
     """One connection. Every wait ends after some seconds, with TimeoutError."""
 
-    def __init__(self, place: int | Path, *, receive_bytes: int | None = None) -> None:
+    def __init__(self, address: int | Path, *, receive_bytes: int | None = None) -> None:
         """Connect to a port of this machine, or to a Unix socket."""
-        self.socket = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET)
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET)
         self.socket.settimeout(_LIMIT_S)
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
-            self.socket.connect(str(place) if isinstance(place, Path) else ("127.0.0.1", place))
+            self.socket.connect(str(address) if isinstance(address, Path) else ("127.0.0.1", address))
         except OSError:
             self.socket.close()
             raise
-        if not isinstance(place, Path):
+        if not isinstance(address, Path):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._held = b""
+        self._buffer = b""
 
     def __enter__(self) -> Self:
         return self
@@ -90,15 +90,15 @@ class Client:
 
     def answer(self, *, to_head: bool = False) -> Answer:
         """Read one answer; EOFError when the connection ends first."""
-        while b"\r\n\r\n" not in self._held:
+        while b"\r\n\r\n" not in self._buffer:
             self._receive()
-        head, _, self._held = self._held.partition(b"\r\n\r\n")
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = 0 if to_head else int(headers.get("content-length", "0"))
-        while len(self._held) < length:
+        while len(self._buffer) < length:
             self._receive()
-        body, self._held = self._held[:length], self._held[length:]
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
         return Answer(int(first.split()[1]), headers, body)
 
     def rest(self) -> bytes:
@@ -107,7 +107,7 @@ class Client:
             while True:
                 self._receive()
         except (EOFError, ConnectionResetError):
-            rest, self._held = self._held, b""
+            rest, self._buffer = self._buffer, b""
             return rest
 
     def is_closed(self) -> bool:
@@ -117,8 +117,8 @@ class Client:
     def _receive(self) -> None:
         data = self.socket.recv(1 << 16)
         if not data:
-            raise EOFError(f"the server closed after {self._held[:200]!r}")
-        self._held += data
+            raise EOFError(f"the server closed after {self._buffer[:200]!r}")
+        self._buffer += data
 
 
 def _no_constant(token: str) -> None:

@@ -223,10 +223,10 @@ def bits(row):
 
 def outcome(read):
     try:
-        asked = read()
+        parsed = read()
     except RequestError as error:
         return type(error), error.details
-    return [(comparable(row), type(explain), explain, returned) for row, explain, returned in asked]
+    return [(comparable(row), type(explain), explain, returned) for row, explain, returned in parsed]
 
 
 def comparable(row):

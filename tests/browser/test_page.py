@@ -47,7 +47,7 @@ def test_numbers_on_the_page_are_the_servers(visit, server):
     assert answer["version"] in page.inner_text("#version")
 
 
-def test_change_of_a_value_is_answered_beside_the_row_before(visit, server):
+def test_change_of_a_value_is_compared_with_the_row_before(visit, server):
     page = visit.open("trees")
     before = explained(server, ALL_KINDS.example())
     enter(visit, "depth", "1.75")
@@ -245,7 +245,7 @@ def test_two_features_are_drawn_together(visit):
     assert size == [4, 3]
 
 
-def test_twenty_classes_have_each_their_reasons(visit, server):
+def test_twenty_classes_have_each_their_explanation(visit, server):
     page = visit.open("classes")
     row = {f"x{i}": 0.5 for i in range(4)}
     answer = explained(server, row, "classes")
@@ -298,7 +298,7 @@ def test_five_thousand_categories_are_picked_by_name(visit, server):
     assert "is not one of its 5000 categories" in page.inner_text(".wrong:visible")
 
 
-def test_model_without_reasons_still_predicts(visit, server):
+def test_model_without_explanations_still_predicts(visit, server):
     visit.expected.append("422")
     page = visit.open("graph")
     visit.until("#curves", "no thresholds")

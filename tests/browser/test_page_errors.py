@@ -109,7 +109,7 @@ def test_keyboard_alone_reaches_everything(visit):
     page = visit.open("trees")
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.textContent") == "Skip to the answer"
-    wanted = {"model", "key", "find", "copy-link", "top", "save-svg", "save-png", "begin-here", "goal", "target", "heat-x", "heat-y"}  # fmt: skip
+    expected = {"model", "key", "find", "copy-link", "top", "save-svg", "save-png", "begin-here", "goal", "target", "heat-x", "heat-y"}  # fmt: skip
     reached, names = set(), []
     for _ in range(120):
         page.keyboard.press("Tab")
@@ -120,7 +120,7 @@ def test_keyboard_alone_reaches_everything(visit):
         names.append(found)
         if found[2] == "BODY":
             break
-    assert wanted <= reached, wanted - reached
+    assert expected <= reached, expected - reached
     assert all(style != "none" for _, style, tag in names if tag in ("BUTTON", "INPUT", "SELECT"))
 
 

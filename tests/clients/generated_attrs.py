@@ -25,29 +25,29 @@ def main(arguments):
     with Client(f"http://{arguments.address}", raise_on_unexpected_status=True) as client:
         assert get_readyz.sync(client=client).status == "ready"
         named = models.SampleRequestByFeatures(models.SampleFeatures.from_dict(arguments.instance))
-        placed = models.SampleRequestByFeatures(arguments.row)
+        by_features = models.SampleRequestByFeatures(arguments.row)
         keyed = models.SampleRequestByKey(models.SampleKey.from_dict(arguments.key))
-        for body, wanted in (
+        for body, expected in (
             (named, arguments.predictions["instance"]),
-            (placed, arguments.predictions["instance"]),
+            (by_features, arguments.predictions["instance"]),
             (keyed, arguments.predictions["key"]),
         ):
             answer = post_predict.sync(client=client, body=body)
-            assert (answer.prediction, answer.model) == (wanted, "sample"), answer
+            assert (answer.prediction, answer.model) == (expected, "sample"), answer
         named.explain = True
         explained = post_predict.sync(client=client, body=named).explanation
         total = explained.base + sum(explained.contributions.additional_properties.values())
         assert abs(total - explained.margin) < 1e-9, explained
-        batch = models.SampleBatchRequest([placed, keyed])
-        wanted = [arguments.predictions["instance"], arguments.predictions["key"]]
-        assert post_predict_batch.sync(client=client, body=batch).predictions == wanted
+        batch = models.SampleBatchRequest([by_features, keyed])
+        expected = [arguments.predictions["instance"], arguments.predictions["key"]]
+        assert post_predict_batch.sync(client=client, body=batch).predictions == expected
         body = models.BinaryRequest(models.BinaryFeatures.from_dict(arguments.instance))
         assert post_models_binary_predict.sync(client=client, body=body).label.value == arguments.label
         tensor = models.InferInput(
             "features", [1, len(arguments.row)], models.Datatype.FP64, data=[float(value) for value in arguments.row]
         )
-        asked = models.InferRequest([tensor])
-        inferred = post_v2_models_name_infer.sync(models.ServedModel.SAMPLE, client=client, body=asked)
+        request = models.InferRequest([tensor])
+        inferred = post_v2_models_name_infer.sync(models.ServedModel.SAMPLE, client=client, body=request)
         assert inferred.outputs[0].data == [arguments.predictions["instance"]], inferred
         refused = post_predict.sync(client=client, body=models.SampleRequestByFeatures(arguments.row[:-1]))
         assert refused.code == "FEATURE_COUNT", refused

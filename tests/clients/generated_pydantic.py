@@ -17,23 +17,23 @@ def main(arguments):
         features=package.SampleRequestByFeaturesFeatures(package.SampleFeatures.from_dict(arguments.instance)),
         explain=package.Explain(True),
     )
-    placed = package.SampleRequestByFeatures(features=package.SampleRequestByFeaturesFeatures(arguments.row))
+    by_features = package.SampleRequestByFeatures(features=package.SampleRequestByFeaturesFeatures(arguments.row))
     keyed = package.SampleRequestByKey(key=package.SampleKey.from_dict(arguments.key))
     with package.ApiClient(package.Configuration(f"http://{arguments.address}")) as client:
         assert package.ServerApi(client).get_readyz().status == "ready"
         predictions = package.PredictionsApi(client)
-        for body, wanted in (
+        for body, expected in (
             (named, arguments.predictions["instance"]),
-            (placed, arguments.predictions["instance"]),
+            (by_features, arguments.predictions["instance"]),
             (keyed, arguments.predictions["key"]),
         ):
             answer = predictions.post_predict(package.SampleRequest(body))
-            assert (answer.prediction, answer.model) == (wanted, "sample"), answer
+            assert (answer.prediction, answer.model) == (expected, "sample"), answer
         explained = predictions.post_predict(package.SampleRequest(named)).explanation
         assert abs(explained.base + sum(explained.contributions.values()) - explained.margin) < 1e-9, explained
-        batch = package.SampleBatchRequest(instances=[package.SampleRequest(placed), package.SampleRequest(keyed)])
-        wanted = [arguments.predictions["instance"], arguments.predictions["key"]]
-        assert predictions.post_predict_batch(batch).predictions == wanted
+        batch = package.SampleBatchRequest(instances=[package.SampleRequest(by_features), package.SampleRequest(keyed)])
+        expected = [arguments.predictions["instance"], arguments.predictions["key"]]
+        assert predictions.post_predict_batch(batch).predictions == expected
         features = package.BinaryRequestFeatures(package.BinaryFeatures.from_dict(arguments.instance))
         assert predictions.post_models_binary_predict(package.BinaryRequest(features=features)).label == arguments.label
         tensor = package.InferInput(

@@ -48,8 +48,8 @@ def triton_describes(client, arguments):
 
 def triton_infers(client, arguments):
     for way in WAYS:
-        asked = wide(sync_client, arguments.row, MANY)
-        assert prediction(client.infer(MODEL, asked, compression_algorithm=way)) == [arguments.prediction] * MANY
+        inputs = wide(sync_client, arguments.row, MANY)
+        assert prediction(client.infer(MODEL, inputs, compression_algorithm=way)) == [arguments.prediction] * MANY
     for each in arguments.requests:
         assert prediction(client.infer(MODEL, tensors(sync_client, each["inputs"]))) == each["predictions"], each
     assert prediction(client.infer(MODEL, columns(arguments), model_version="1")) == [arguments.prediction]
@@ -74,12 +74,12 @@ def triton_infers(client, arguments):
 
 
 def triton_streams(client, arguments):
-    asked = wide(sync_client, arguments.row, 2)
+    inputs = wide(sync_client, arguments.row, 2)
     for way in WAYS:
         got = Queue()
         client.start_stream(lambda result, error, got=got: got.put((result, error)), compression_algorithm=way)
-        client.async_stream_infer(MODEL, asked, request_id="1")
-        client.async_stream_infer("none", asked, request_id="2")
+        client.async_stream_infer(MODEL, inputs, request_id="1")
+        client.async_stream_infer("none", inputs, request_id="2")
         client.async_stream_infer(MODEL, columns(arguments), request_id="3", enable_empty_final_response=True)
         first, wrong, last = (got.get(timeout=_LIMIT_S) for _ in range(3))
         client.stop_stream()
@@ -92,10 +92,10 @@ def triton_streams(client, arguments):
 
 def triton_goes_beyond(client, arguments):
     names = ("shap_values", "shap_base", "prediction")
-    asked = [sync_client.InferRequestedOutput(name) for name in names]
-    result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=asked)
-    assert result.as_numpy("shap_values").tolist() == [arguments.reasons["shap_values"]]
-    assert result.as_numpy("shap_base").tolist() == arguments.reasons["shap_base"]
+    outputs = [sync_client.InferRequestedOutput(name) for name in names]
+    result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=outputs)
+    assert result.as_numpy("shap_values").tolist() == [arguments.explanation["shap_values"]]
+    assert result.as_numpy("shap_base").tolist() == arguments.explanation["shap_base"]
     assert prediction(result) == [arguments.prediction]
     result = client.infer(MODEL, tensors(sync_client, arguments.key["inputs"]))
     assert prediction(result) == [arguments.key["prediction"]]
@@ -122,7 +122,7 @@ def columns(arguments):
 
 
 async def triton_async(arguments):
-    asked = wide(async_client, arguments.row)
+    inputs = wide(async_client, arguments.row)
     async with async_client.InferenceServerClient(arguments.address) as client:
         assert await client.is_server_live()
         assert await client.is_server_ready()
@@ -139,7 +139,7 @@ async def triton_async(arguments):
 
         async def requests():
             for number in range(3):
-                yield {"model_name": MODEL, "inputs": asked, "request_id": str(number)}
+                yield {"model_name": MODEL, "inputs": inputs, "request_id": str(number)}
 
         for way in WAYS:
             answers = [each async for each in client.stream_infer(requests(), compression_algorithm=way)]

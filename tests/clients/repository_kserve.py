@@ -15,8 +15,8 @@ from suite import MODEL, arguments, array_of, done
 
 def act(arguments, what):
     where = f"http://{arguments.http}/v2/repository/models/{MODEL}/{what}"
-    asked = urllib.request.Request(where, b"", {"Authorization": f"Bearer {arguments.keys['admin']}"})
-    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310  the test's own server
+    request = urllib.request.Request(where, b"", {"Authorization": f"Bearer {arguments.keys['admin']}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  the test's own server
         assert (answer.status, answer.read()) == (200, b"{}")
 
 

@@ -39,11 +39,11 @@ def each_does_what_the_other_sees(arguments, http, grpc, key):
     for acting, looking in ((http, grpc), (grpc, http)):
         for _ in range(_TIMES):
             acting.unload_model(MODEL, **bearer(key))
-            for client, room in clients.items():
+            for client, module in clients.items():
                 assert not client.is_model_ready(MODEL, **bearer(key))
                 assert index(client, key)[MODEL] == UNLOADED
                 assert client.is_server_ready(**bearer(key))
-                asked = wide(room, arguments.row)
+                inputs = wide(module, arguments.row)
                 words = "sample is unloaded", f"/v2/repository/models/{MODEL}/load"
                 for call in (
                     client.infer,
@@ -51,15 +51,15 @@ def each_does_what_the_other_sees(arguments, http, grpc, key):
                     client.get_model_config,
                     client.get_inference_statistics,
                 ):
-                    positional = (MODEL, asked) if call == client.infer else (MODEL,)
+                    positional = (MODEL, inputs) if call == client.infer else (MODEL,)
                     error = refusal(InferenceServerException, lambda c=call, a=positional: c(*a, **bearer(key)), *words)
                     assert error.status() in ("404", "StatusCode.NOT_FOUND", None), error.status()
             acting.unload_model(MODEL, unload_dependents=True, **bearer(key))
             looking.load_model(MODEL, **bearer(key))
-            for client, room in clients.items():
+            for client, module in clients.items():
                 assert client.is_model_ready(MODEL, **bearer(key))
                 assert index(client, key)[MODEL] == READY
-                assert client.infer(MODEL, wide(room, arguments.row), **bearer(key)).as_numpy(
+                assert client.infer(MODEL, wide(module, arguments.row), **bearer(key)).as_numpy(
                     "prediction"
                 ).tolist() == [arguments.prediction]
             acting.load_model(MODEL, **bearer(key))
@@ -99,27 +99,27 @@ def a_stream_goes_on(arguments, grpc):
     key, got = arguments.keys["admin"], Queue()
     grpc.start_stream(lambda result, error: got.put((result, error)), **bearer(key))
 
-    def asked():
+    def next_answer():
         grpc.async_stream_infer(MODEL, wide(over_grpc, arguments.row))
         return got.get(timeout=10)
 
-    assert asked()[0].as_numpy("prediction").tolist() == [arguments.prediction]
+    assert next_answer()[0].as_numpy("prediction").tolist() == [arguments.prediction]
     grpc.unload_model(MODEL, **bearer(key))
-    assert "sample is unloaded" in str(asked()[1])
+    assert "sample is unloaded" in str(next_answer()[1])
     grpc.load_model(MODEL, **bearer(key))
-    assert asked()[0].as_numpy("prediction").tolist() == [arguments.prediction]
+    assert next_answer()[0].as_numpy("prediction").tolist() == [arguments.prediction]
     grpc.stop_stream()
 
 
 async def and_without_blocking(arguments):
     key = arguments.keys["admin"]
-    for room, address in ((over_http_async, arguments.http), (over_grpc_async, arguments.grpc)):
-        async with room.InferenceServerClient(address) as client:
+    for module, address in ((over_http_async, arguments.http), (over_grpc_async, arguments.grpc)):
+        async with module.InferenceServerClient(address) as client:
             await client.unload_model(MODEL, **bearer(key))
             assert not await client.is_model_ready(MODEL, **bearer(key))
             await client.load_model(MODEL, **bearer(key))
             assert await client.is_model_ready(MODEL, **bearer(key))
-            answer = await client.infer(MODEL, wide(room, arguments.row), **bearer(key))
+            answer = await client.infer(MODEL, wide(module, arguments.row), **bearer(key))
             assert answer.as_numpy("prediction").tolist() == [arguments.prediction]
 
 

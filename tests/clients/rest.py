@@ -58,9 +58,9 @@ def triton_infers(client, arguments):
     for binary in (True, False):
         for request in WAYS:
             for response in WAYS:
-                asked = wide(sync_client, arguments.row, MANY, binary_data=binary)
+                inputs = wide(sync_client, arguments.row, MANY, binary_data=binary)
                 how = {"outputs": outputs(sync_client, binary, "prediction"), **compression(request, response)}
-                result = client.infer(MODEL, asked, **how)
+                result = client.infer(MODEL, inputs, **how)
                 assert prediction(result) == [arguments.prediction] * MANY
     for each in arguments.requests:
         for binary in (True, False):
@@ -86,10 +86,10 @@ def triton_infers(client, arguments):
 
 def triton_goes_beyond(client, arguments):
     for binary in (True, False):
-        asked = outputs(sync_client, binary, "shap_values", "shap_base", "prediction")
-        result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=asked)
-        assert result.as_numpy("shap_values").tolist() == [arguments.reasons["shap_values"]]
-        assert result.as_numpy("shap_base").tolist() == arguments.reasons["shap_base"]
+        requested = outputs(sync_client, binary, "shap_values", "shap_base", "prediction")
+        result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=requested)
+        assert result.as_numpy("shap_values").tolist() == [arguments.explanation["shap_values"]]
+        assert result.as_numpy("shap_base").tolist() == arguments.explanation["shap_base"]
         assert prediction(result) == [arguments.prediction]
         result = client.infer(MODEL, tensors(sync_client, arguments.key["inputs"], binary_data=binary))
         assert prediction(result) == [arguments.key["prediction"]]
@@ -129,9 +129,9 @@ async def triton_async(arguments):
         assert (await client.get_inference_statistics(MODEL))["model_stats"][0]["inference_count"] > 0
         for binary in (True, False):
             for way in WAYS:
-                asked = wide(async_client, arguments.row, MANY, binary_data=binary)
+                inputs = wide(async_client, arguments.row, MANY, binary_data=binary)
                 how = {"outputs": outputs(async_client, binary, "prediction"), **compression(way, way)}
-                assert prediction(await client.infer(MODEL, asked, **how)) == [arguments.prediction] * MANY
+                assert prediction(await client.infer(MODEL, inputs, **how)) == [arguments.prediction] * MANY
         many = await asyncio.gather(*(client.infer(MODEL, wide(async_client, arguments.row, n)) for n in range(1, 30)))
         assert [len(prediction(each)) for each in many] == list(range(1, 30))
 

@@ -15,21 +15,23 @@ from tritonclient.utils import InferenceServerException
 
 def check(client, kind, basic, arguments):
     bearer = {"authorization": f"Bearer {arguments.api_key}"}
-    asked = wide(kind, arguments.row)
+    inputs = wide(kind, arguments.row)
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL, headers=bearer)
-    result = client.infer(MODEL, asked, headers=bearer)
+    result = client.infer(MODEL, inputs, headers=bearer)
     assert result.as_numpy("prediction").tolist() == [arguments.prediction]
-    refusal(InferenceServerException, lambda: client.infer(MODEL, asked), "key")
+    refusal(InferenceServerException, lambda: client.infer(MODEL, inputs), "key")
     client.register_plugin(basic("anybody", arguments.api_key))
-    assert client.infer(MODEL, asked).as_numpy("prediction").tolist() == [arguments.prediction]
+    assert client.infer(MODEL, inputs).as_numpy("prediction").tolist() == [arguments.prediction]
     client.unregister_plugin()
     refusal(
-        InferenceServerException, lambda: client.infer(MODEL, asked, headers={"authorization": "Bearer a.b"}), "key"
+        InferenceServerException, lambda: client.infer(MODEL, inputs, headers={"authorization": "Bearer a.b"}), "key"
     )
-    reasons = [kind.InferRequestedOutput("shap_values")]
-    refusal(InferenceServerException, lambda: client.infer(MODEL, asked, outputs=reasons, headers=bearer), "explain")
+    explanation = [kind.InferRequestedOutput("shap_values")]
+    refusal(
+        InferenceServerException, lambda: client.infer(MODEL, inputs, outputs=explanation, headers=bearer), "explain"
+    )
 
 
 def main():

@@ -12,11 +12,11 @@ from reporting import given, report
 
 from mlrf.client import Client
 
-TOLD = given()
-TABLE = pa.Table.from_pylist(TOLD.records)
+GIVEN = given()
+TABLE = pa.Table.from_pylist(GIVEN.records)
 FRAMES = {
-    "pandas": pd.DataFrame(TOLD.records),
-    "polars": pl.DataFrame(TOLD.records),
+    "pandas": pd.DataFrame(GIVEN.records),
+    "polars": pl.DataFrame(GIVEN.records),
     "pyarrow": TABLE,
     "duckdb": duckdb.from_arrow(TABLE),
 }
@@ -27,7 +27,7 @@ def listed(values):
     return next(getattr(values, name)() for name in ("to_pylist", "to_list", "tolist") if hasattr(values, name))
 
 
-with Client(f"http://{TOLD.address}") as client:
+with Client(f"http://{GIVEN.address}") as client:
     for library, frame in FRAMES.items():
         name = f"mlrf.client with {library} {version(library)}"
-        report(name, "predict", TOLD.predictions, lambda f=frame: listed(client.predict(f)))
+        report(name, "predict", GIVEN.predictions, lambda f=frame: listed(client.predict(f)))

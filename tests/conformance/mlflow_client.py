@@ -7,8 +7,8 @@ import pandas as pd
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from reporting import given, report
 
-TOLD = given()
-HOST, _, PORT = TOLD.mlflow_address.partition(":")
+GIVEN = given()
+HOST, _, PORT = GIVEN.mlflow_address.partition(":")
 CLIENT = ScoringServerClient(HOST, int(PORT))
 NAME = f"mlflow {mlflow.__version__} (scoring client)"
 
@@ -19,5 +19,5 @@ def predictions(data):
 
 report(NAME, "ping", None, CLIENT.ping)
 report(NAME, "wait_server_ready", None, lambda: CLIENT.wait_server_ready(timeout=10))
-report(NAME, "invoke, a data frame", TOLD.predictions, lambda: predictions(pd.DataFrame(TOLD.records)))
-report(NAME, "get_version", TOLD.version, CLIENT.get_version)
+report(NAME, "invoke, a data frame", GIVEN.predictions, lambda: predictions(pd.DataFrame(GIVEN.records)))
+report(NAME, "get_version", GIVEN.version, CLIENT.get_version)

@@ -55,7 +55,7 @@ def main() -> int:
         serving(sample, options=["--platform", "mlflow"]) as mlflow,
         serving(sample, options=["--platform", "sagemaker"]) as sagemaker,
     ):
-        rows = [[place / 7 - 1, place, 2.5 - place / 3] for place in range(9)]
+        rows = [[i / 7 - 1, i, 2.5 - i / 3] for i in range(9)]
         body = {"instances": [{"features": row} for row in rows]}
         native = server.ask("POST", "/models/sample/predict/batch", body | {"explain": True}).json
         labelled = server.ask("POST", "/models/labels/predict/batch", body).json

@@ -11,8 +11,8 @@ from reporting import given, report
 from sagemaker.deserializers import CSVDeserializer, JSONDeserializer, JSONLinesDeserializer
 from sagemaker.serializers import CSVSerializer, JSONLinesSerializer, JSONSerializer, NumpySerializer
 
-TOLD = given()
-URL = f"http://{TOLD.sagemaker_address}/invocations"
+GIVEN = given()
+URL = f"http://{GIVEN.sagemaker_address}/invocations"
 NAME = f"sagemaker {version('sagemaker')}"
 
 
@@ -23,26 +23,28 @@ def ask(serializer, deserializer, data):
     return deserializer.deserialize(io.BytesIO(answer.content), answer.headers["Content-Type"])
 
 
-report(NAME, "JSONSerializer, an array", TOLD.predictions, lambda: ask(JSONSerializer(), JSONDeserializer(), TOLD.rows))
+report(
+    NAME, "JSONSerializer, an array", GIVEN.predictions, lambda: ask(JSONSerializer(), JSONDeserializer(), GIVEN.rows)
+)
 report(
     NAME,
     "JSONSerializer, instances",
-    TOLD.predictions,
-    lambda: ask(JSONSerializer(), JSONDeserializer(), {"instances": TOLD.rows})["predictions"],
+    GIVEN.predictions,
+    lambda: ask(JSONSerializer(), JSONDeserializer(), {"instances": GIVEN.rows})["predictions"],
 )
 report(
     NAME,
     "CSVSerializer",
-    TOLD.predictions,
-    lambda: [float(row[0]) for row in ask(CSVSerializer(), CSVDeserializer(), TOLD.numbers)],
+    GIVEN.predictions,
+    lambda: [float(row[0]) for row in ask(CSVSerializer(), CSVDeserializer(), GIVEN.numbers)],
 )
 report(
     NAME,
     "JSONLinesSerializer",
-    TOLD.predictions,
-    lambda: [each["prediction"] for each in ask(JSONLinesSerializer(), JSONLinesDeserializer(), TOLD.rows)],
+    GIVEN.predictions,
+    lambda: [each["prediction"] for each in ask(JSONLinesSerializer(), JSONLinesDeserializer(), GIVEN.rows)],
 )
 report(
-    NAME, "NumpySerializer", TOLD.predictions, lambda: ask(NumpySerializer(), JSONDeserializer(), np.array(TOLD.numbers)),
+    NAME, "NumpySerializer", GIVEN.predictions, lambda: ask(NumpySerializer(), JSONDeserializer(), np.array(GIVEN.numbers)),
     "application/x-npy may hold pickled objects, which a server must not read; 415 names the accepted types",
 )  # fmt: skip

@@ -12,9 +12,9 @@ import tritonclient.http as triton_http
 import tritonclient.http.aio as triton_http_aio
 from reporting import given, report
 
-TOLD = given()
+GIVEN = given()
 VERSION = version("tritonclient")
-ROWS = np.array(TOLD.numbers, dtype=np.float64)
+ROWS = np.array(GIVEN.numbers, dtype=np.float64)
 
 
 def inputs(kind):
@@ -31,15 +31,15 @@ def ask(client, kind, name="prediction", model="sample"):
     return client.infer(model, inputs(kind), outputs=outputs(kind, name)).as_numpy(name)
 
 
-for title, kind, address in (("http", triton_http, TOLD.address), ("grpc", triton_grpc, TOLD.grpc_address)):
+for title, kind, address in (("http", triton_http, GIVEN.address), ("grpc", triton_grpc, GIVEN.grpc_address)):
     client = kind.InferenceServerClient(address)
     name = f"tritonclient {VERSION} ({title})"
     report(name, "is_server_live, is_server_ready, is_model_ready", [True, True, True, False], lambda c=client: [
         c.is_server_live(), c.is_server_ready(), c.is_model_ready("sample"), c.is_model_ready("nobody")
     ])  # fmt: skip
-    report(name, "infer, FP64", TOLD.predictions, lambda c=client, k=kind: ask(c, k).tolist())
+    report(name, "infer, FP64", GIVEN.predictions, lambda c=client, k=kind: ask(c, k).tolist())
     labels = lambda c=client, k=kind: [each.decode() for each in ask(c, k, "label", "labels").tolist()]  # noqa: E731
-    report(name, "infer, label", TOLD.labels, labels)
+    report(name, "infer, label", GIVEN.labels, labels)
     report(name, "get_model_config, response_cache", True, lambda c=client, t=title: (
         c.get_model_config("sample")["response_cache"]["enable"] if t == "http" else c.get_model_config("sample").config.response_cache.enable
     ))  # fmt: skip
@@ -56,12 +56,12 @@ async def aio(kind, address):
 
 
 for title, kind, address in (
-    ("http.aio", triton_http_aio, TOLD.address),
-    ("grpc.aio", triton_grpc_aio, TOLD.grpc_address),
+    ("http.aio", triton_http_aio, GIVEN.address),
+    ("grpc.aio", triton_grpc_aio, GIVEN.grpc_address),
 ):
     report(
         f"tritonclient {VERSION} ({title})",
         "infer, FP64",
-        TOLD.predictions,
+        GIVEN.predictions,
         lambda k=kind, a=address: asyncio.run(aio(k, a)),
     )

@@ -61,14 +61,14 @@ def values(row) -> list[float] | None:
     return None if row is None else list(row.values)
 
 
-@pytest.mark.parametrize("asked", [[], [1], [1, 2], [2, 1, 1, 404]])
-def test_rows_are_in_key_order_and_unknown_keys_are_none(store, asked):
+@pytest.mark.parametrize("numbers", [[], [1], [1, 2], [2, 1, 1, 404]])
+def test_rows_are_in_key_order_and_unknown_keys_are_none(store, numbers):
     async def story():
         await store.push([(key(n), record(float(n))) for n in (1, 2, 3)])
-        return await store.fetch([key(n) for n in asked])
+        return await store.fetch([key(n) for n in numbers])
 
     rows = run_story(store, story)
-    assert [values(row) for row in rows] == [[float(n)] * FEATURES if n < 100 else None for n in asked]
+    assert [values(row) for row in rows] == [[float(n)] * FEATURES if n < 100 else None for n in numbers]
 
 
 def test_a_row_is_read_with_all_that_was_stored(store):

@@ -107,7 +107,7 @@ def run_cases(folder, cases, *, by_day=False):
         for instance, (samples, _) in cases.items()
         for name, values in samples.items()
     ]
-    asked = [
+    queries = [
         {
             "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
             "eval_time": ends,
@@ -119,7 +119,7 @@ def run_cases(folder, cases, *, by_day=False):
     document = {
         "rule_files": [str(RULES)],
         "evaluation_interval": interval,
-        "tests": [{"interval": interval, "input_series": series, "promql_expr_test": asked}],
+        "tests": [{"interval": interval, "input_series": series, "promql_expr_test": queries}],
     }
     file = folder / "cases.yml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")

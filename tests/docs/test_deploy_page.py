@@ -27,10 +27,10 @@ RUN_BY_HAND = ("buildah ", "install ", "systemctl ", "kubectl apply ")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder in which every line of the page was run in its order, after the build that the page begins with."""
-    place = tmp_path_factory.mktemp("page")
+    path = tmp_path_factory.mktemp("page")
     rows = np.random.default_rng(5).normal(size=(200, 3))
     options = {"objective": "regression", "num_leaves": 5, "verbose": -1, "num_threads": 1}
-    lightgbm.train(options, lightgbm.Dataset(rows, rows[:, 0]), 3).save_model(place / "model.txt")
+    lightgbm.train(options, lightgbm.Dataset(rows, rows[:, 0]), 3).save_model(path / "model.txt")
     (first,) = re.findall(r"`(mlrf build [^`]*)`\)", PAGE)
     lines = [first, *(line for block in BLOCKS for line in block)]
     for line in lines:
@@ -38,14 +38,14 @@ def folder(tmp_path_factory):
             continue
         program, *arguments = shlex.split(line)
         if program == "mlrf":
-            with contextlib.chdir(place):
+            with contextlib.chdir(path):
                 assert main(arguments) == 0, line
         elif shutil.which(program) is not None:
             done = subprocess.run(
-                [program, *arguments], cwd=place, capture_output=True, text=True, check=True, timeout=120
+                [program, *arguments], cwd=path, capture_output=True, text=True, check=True, timeout=120
             )
-            (place / "rendered.yaml").write_text(done.stdout)
-    return place
+            (path / "rendered.yaml").write_text(done.stdout)
+    return path
 
 
 def test_the_image_contexts_are_complete(folder):

@@ -84,23 +84,23 @@ def test_every_curl_line_is_answered(folder, server):
 
 
 @needs_clients
-@pytest.mark.parametrize("place", range(3))
-def test_every_python_block_prints_what_the_native_api_answers(folder, server, place):
+@pytest.mark.parametrize("index", range(3))
+def test_every_python_block_prints_what_the_native_api_answers(folder, server, index):
     code = blocks(PAGE, "python")
     assert len(code) == 3
     done = subprocess.run(
-        [PYTHON, "-c", here(code[place], server)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        [PYTHON, "-c", here(code[index], server)], cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     rows = [{"features": [3.5, True, 0]}, {"features": [None, False, 1]}]
-    wanted = server.ask("POST", "/predict/batch", {"instances": rows}).json["predictions"]
+    expected = server.ask("POST", "/predict/batch", {"instances": rows}).json["predictions"]
     by_key = server.ask("POST", "/predict", {"key": {"item": 7, "day": "2026-01-31"}}).json
-    if place == 2:
+    if index == 2:
         assert str(by_key["prediction"]) in done.stdout
         assert by_key["features_as_of"] in done.stdout
     else:
         shown = [float(number) for number in done.stdout.partition("]")[0].strip("[").split()]
-        assert shown == pytest.approx(wanted)
+        assert shown == pytest.approx(expected)
 
 
 def test_documented_load_and_unload_lines_work(folder, tmp_path):

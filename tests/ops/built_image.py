@@ -37,8 +37,8 @@ class Store:
     folder: Path
 
     def buildah(self, *arguments: str | Path) -> str:
-        places = ["--storage-driver", "vfs", "--root", self.folder / "root", "--runroot", self.folder / "run"]
-        return run("buildah", *places, *arguments)
+        options = ["--storage-driver", "vfs", "--root", self.folder / "root", "--runroot", self.folder / "run"]
+        return run("buildah", *options, *arguments)
 
     def make_base(self, name: str) -> None:
         """Debian with Python, as `BASE`."""
@@ -143,24 +143,24 @@ class Container(Server):
 def main(wheel: Path, kept: Path | None = None) -> None:
     """Build and run; an AssertionError or CalledProcessError says what is wrong. `kept`: a folder with the base, for next time."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        place.chmod(0o755)
-        store = Store((kept or place / "store").absolute())
+        home = Path(folder)
+        home.chmod(0o755)
+        store = Store((kept or home / "store").absolute())
         if not store.folder.exists():
             store.folder.mkdir()
             store.make_base("base")
-        context = place / "context"
+        context = home / "context"
         run(sys.executable, "-m", "mlrf", "deploy", "container", "-o", context)
         (context / "wheels" / wheel.name).write_bytes(wheel.read_bytes())
         store.build(context, "mlrf", BASE="localhost/base", REVISION="0123")
         image = Image(store.mounted("mlrf"), store.configuration("mlrf"))
-        bundle = readable(write_tree_bundle(place / "bundle", name="sales"))
+        bundle = readable(write_tree_bundle(home / "bundle", name="sales"))
         report_contents(image, store.mounted("base"))
         check_configuration(image)
         check_serving(image, bundle)
-        check_state_volume(image, place)
+        check_state_volume(image, home)
         check_refusals(image, bundle)
-        check_baked_in(store, bundle, place)
+        check_baked_in(store, bundle, home)
     print("the image builds, and serves as a random user from a read-only root")
 
 
@@ -218,10 +218,10 @@ def check_serving(image: Image, bundle: Path) -> None:
         assert {entry["event"] for entry in server.troubles} <= {"open to all"}, server.troubles
 
 
-def check_state_volume(image: Image, place: Path) -> None:
+def check_state_volume(image: Image, home: Path) -> None:
     """Pushed rows outlive the container, on the volume."""
-    keyed = readable(write_tree_bundle(place / "keyed", name="keyed", key={"shop": "integer"}))
-    state = place / "state"
+    keyed = readable(write_tree_bundle(home / "keyed", name="keyed", key={"shop": "integer"}))
+    state = home / "state"
     state.mkdir(mode=0o700)
     os.chown(state, UID, UID)
     row = {"key": {"shop": 7}, "features": ALL_KINDS.example()}
@@ -248,8 +248,8 @@ def check_refusals(image: Image, bundle: Path) -> None:
     (image.files / "mnt/models").rmdir()
 
 
-def check_baked_in(store: Store, bundle: Path, place: Path) -> None:
-    context = place / "sales"
+def check_baked_in(store: Store, bundle: Path, home: Path) -> None:
+    context = home / "sales"
     run(sys.executable, "-m", "mlrf", "image", bundle, "-o", context, "--base", "localhost/mlrf")
     store.build(context, "sales")
     image = Image(store.mounted("sales"), store.configuration("sales"))

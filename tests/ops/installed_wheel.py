@@ -37,9 +37,9 @@ EXTRAS = {
 def main(wheel: Path) -> None:
     """Check one wheel; an AssertionError or CalledProcessError says what is wrong with it."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        programs = install(wheel, place / "venv")
-        bundle = write_tree_bundle(place / "bundle")
+        home = Path(folder)
+        programs = install(wheel, home / "venv")
+        bundle = write_tree_bundle(home / "bundle")
         model = mlrf.load(bundle)
         row = ALL_KINDS.example()
         with serving(programs, bundle) as server:
@@ -51,7 +51,7 @@ def main(wheel: Path) -> None:
         assert server.troubles == [], server.troubles
         for arguments in (["inspect", bundle], ["bench", bundle, "--rows", "100", "--json"]):
             run(programs, "mlrf", *map(str, arguments))
-        onnx = write_bundle(place / "onnx")
+        onnx = write_bundle(home / "onnx")
         for arguments, remedy in (
             (["serve", bundle, "--grpc-port", "0"], 'pip install "mlrf[grpc]"'),
             (["serve", bundle, "--engine", "onnxruntime"], "pip install 'mlrf[onnx]'"),
@@ -62,10 +62,10 @@ def main(wheel: Path) -> None:
     print(f"{wheel.name}: installs without a compiler, and answers as the working tree does")
 
 
-def install(wheel: Path, place: Path) -> Path:
+def install(wheel: Path, path: Path) -> Path:
     """Create an environment with the wheel and its dependencies; return the folder of its programs, the only one on PATH."""
-    venv.create(place, with_pip=True)
-    programs = place / "bin"
+    venv.create(path, with_pip=True)
+    programs = path / "bin"
     locked = ROOT / "requirements/dev.txt"
     run(programs, "pip", "install", "--quiet", "--only-binary", ":all:", "--constraint", str(locked), str(wheel))
     listed = run(programs, "pip", "list", "--format", "freeze").lower()

@@ -43,7 +43,7 @@ def test_every_form_is_logged_with_the_same_inputs_and_outputs(bundle, tmp_path)
     options = ["--prediction-log", str(tmp_path), "--grpc-port", "0"]
     with serving(bundle, workers=2, options=options) as server, Peer(address_of(server)) as peer:
         ways = list(wires(server, peer).values())
-        wanted = ways[0].infer(ParsedRequest(one_tensor(rows, "FP64"), id="0")).outputs["prediction"]
+        expected = ways[0].infer(ParsedRequest(one_tensor(rows, "FP64"), id="0")).outputs["prediction"]
         for number, wire in enumerate((*ways, *ways), 1):
             inputs = one_tensor(rows, "FP64") if number % 2 else a_tensor_a_feature(rows, "FP64")
             wire.infer(ParsedRequest(inputs, id=str(number), outputs=["prediction"]))
@@ -55,7 +55,7 @@ def test_every_form_is_logged_with_the_same_inputs_and_outputs(bundle, tmp_path)
         assert record["route"] == (INFERENCE + "ModelInfer" if on_grpc else ROUTE)
         assert record["answer"]["parameters"] == {"bundle_version": version}
         (output,) = record["answer"]["outputs"]
-        assert (output["name"], output["shape"], output["data"]) == ("prediction", [3], wanted)
+        assert (output["name"], output["shape"], output["data"]) == ("prediction", [3], expected)
         sent = {each["name"]: each["data"] for each in record["request"]["inputs"]}
         if number % 2 or not number:
             assert sent == {"features": flat}
@@ -68,8 +68,8 @@ def test_what_is_compressed_or_says_nan_is_logged_as_json(bundle, tmp_path):
         "inputs": [{"name": "features", "shape": [200, 7], "datatype": "FP64", "data": [math.nan, *ROW[1:]] * 200}]
     }
     body = json.dumps(document).encode()
-    asked = ParsedRequest(one_tensor([ROW] * 200, "FP64"), id="binary")
-    binary, length = RestWire(None, binary=True).message(asked)
+    request = ParsedRequest(one_tensor([ROW] * 200, "FP64"), id="binary")
+    binary, length = RestWire(None, binary=True).message(request)
     with serving(bundle, options=["--prediction-log", str(tmp_path)]) as server:
         path = "/v2/models/sample/infer"
         coded = ["Content-Encoding: gzip", "Accept-Encoding: gzip"]

@@ -19,12 +19,12 @@ from running import eventually, run_to_its_end, serving
 @pytest.fixture
 def config_map(tmp_path):
     """A bundle as the kubelet lays out a ConfigMap or Secret: names are links through `..data` to a dated directory."""
-    place = tmp_path / "mounted"
-    write_bundle(place / "..2026_01_31")
-    (place / "..data").symlink_to("..2026_01_31")
-    for file in (place / "..2026_01_31").iterdir():
-        (place / file.name).symlink_to(f"..data/{file.name}")
-    return place
+    path = tmp_path / "mounted"
+    write_bundle(path / "..2026_01_31")
+    (path / "..data").symlink_to("..2026_01_31")
+    for file in (path / "..2026_01_31").iterdir():
+        (path / file.name).symlink_to(f"..data/{file.name}")
+    return path
 
 
 def test_links_are_refused_with_the_option_that_follows_them(config_map):

@@ -427,22 +427,22 @@ def test_connections_spread_over_the_workers(bundle):
             clients = [opened.enter_context(server.client()) for _ in range(64)]
             for client in clients:
                 assert client.ask("GET", "/healthz").status == 200
-            held = [_connections_of(worker, server.port) for worker in workers]
-        assert sum(held) == 64
-        assert min(held) >= 0.2 * 64, held
+            counts = [_connections_of(worker, server.port) for worker in workers]
+        assert sum(counts) == 64
+        assert min(counts) >= 0.2 * 64, counts
 
 
 def _connections_of(pid: int, port: int) -> int:
     """How many established connections to a port a process holds."""
-    ours = set()
+    sockets = set()
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         if fields[1].endswith(f":{port:04X}") and fields[3] == "01":
-            ours.add(f"socket:[{fields[9]}]")
+            sockets.add(f"socket:[{fields[9]}]")
     count = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += str(descriptor.readlink()) in ours
+            count += str(descriptor.readlink()) in sockets
     return count
 
 

@@ -20,7 +20,7 @@ from mlrf.model import load
 from raw_http import Client, request
 from running import eventually, is_alive, serving
 
-ASKED = {"features": ALL_KINDS.example()}
+BODY = {"features": ALL_KINDS.example()}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def bundles(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def truth(bundles):
-    return {read_bundle(path).short_version: float(load(path).predict([ASKED["features"]])[0]) for path in bundles}
+    return {read_bundle(path).short_version: float(load(path).predict([BODY["features"]])[0]) for path in bundles}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def ask_admin(path, body=b"", method="POST", route="/admin/models/sample/load"):
 
 def versions_of(server, n=12):
     """The versions that new connections are answered by."""
-    return {server.ask("POST", "/predict", ASKED).json["version"] for _ in range(n)}
+    return {server.ask("POST", "/predict", BODY).json["version"] for _ in range(n)}
 
 
 def short(path):
@@ -73,7 +73,7 @@ class Asking(threading.Thread):
         self.times: list[float] = []
 
     def run(self):
-        content = request("POST", "/predict", ASKED)
+        content = request("POST", "/predict", BODY)
         while not self.stopped.is_set():
             with self.server.client() as client:
                 for _ in range(200):
@@ -171,10 +171,10 @@ def test_refused_version_is_retried_when_published_again(repository, bundles):
 def damaged(repository, how):
     """A damaged second version that the pointer already names."""
     model_directory = repository / "sample"
-    place = model_directory / "2"
-    how(place)
+    folder = model_directory / "2"
+    how(folder)
     (model_directory / "current.json").unlink()
-    raw = (place / "manifest.json").read_bytes()
+    raw = (folder / "manifest.json").read_bytes()
     import hashlib  # noqa: PLC0415
 
     pointer = {"number": 2, "digest": hashlib.sha256(raw).hexdigest(), "before": [1]}
@@ -182,46 +182,46 @@ def damaged(repository, how):
     (model_directory / "current.new").rename(model_directory / "current.json")
 
 
-def flipped(place):
-    content = bytearray((place / "forest.bin").read_bytes())
+def flipped(folder):
+    content = bytearray((folder / "forest.bin").read_bytes())
     content[len(content) // 2] ^= 1
-    (place / "forest.bin").chmod(0o644)
-    (place / "forest.bin").write_bytes(content)
+    (folder / "forest.bin").chmod(0o644)
+    (folder / "forest.bin").write_bytes(content)
 
 
-def extra(place):
-    (place / "extra").write_text("")
+def extra(folder):
+    (folder / "extra").write_text("")
 
 
-def missing(place):
-    (place / "forest.bin").unlink()
+def missing(folder):
+    (folder / "forest.bin").unlink()
 
 
-def other_golden(place):
-    path = place / "golden.bin"
+def other_golden(folder):
+    path = folder / "golden.bin"
     content = bytearray(path.read_bytes())
     content[-3] ^= 8
     path.chmod(0o644)
     path.write_bytes(content)
-    relist(place, "golden.bin")
+    relist(folder, "golden.bin")
 
 
-def relist(place, name):
-    document = json.loads((place / "manifest.json").read_text())
-    entry = entry_of(place / name)
+def relist(folder, name):
+    document = json.loads((folder / "manifest.json").read_text())
+    entry = entry_of(folder / name)
     document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
-    (place / "manifest.json").chmod(0o644)
-    write_manifest(place, document)
+    (folder / "manifest.json").chmod(0o644)
+    write_manifest(folder, document)
 
 
-def other_schema(place):
-    shutil.rmtree(place)
-    write_bundle(place, schema=NUMBERS)
+def other_schema(folder):
+    shutil.rmtree(folder)
+    write_bundle(folder, schema=NUMBERS)
 
 
-def other_model(place):
-    shutil.rmtree(place)
-    write_bundle(place, name="another")
+def other_model(folder):
+    shutil.rmtree(folder)
+    write_bundle(folder, name="another")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_worker_that_hangs_ends_the_attempt_and_not_the_server(repository, bun
         os.kill(stopped, signal.SIGSTOP)
         try:
             began = time.monotonic()
-            answer = asked_of_a_living_worker(admin, {"version": 1})
+            answer = answer_of_a_living_worker(admin, {"version": 1})
             assert (answer.status, answer.code) == (409, "RELOAD_REFUSED")
             assert "within 1 s" in answer.json["error"]
             assert time.monotonic() - began < 60
@@ -309,7 +309,7 @@ def test_a_worker_that_hangs_ends_the_attempt_and_not_the_server(repository, bun
         assert server.workers() == workers
 
 
-def asked_of_a_living_worker(admin, body):
+def answer_of_a_living_worker(admin, body):
     """The first answer: the listener is shared, so a worker that hangs may have taken none of the connections or one."""
     for _ in range(20):
         with Client(admin) as client:
@@ -330,7 +330,7 @@ def test_a_worker_killed_while_it_prepares_ends_the_attempt(repository, bundles,
         os.kill(workers[1], signal.SIGSTOP)
         killing = threading.Timer(1.0, os.kill, (workers[1], signal.SIGKILL))
         killing.start()
-        answer = asked_of_a_living_worker(admin, {"version": 1})
+        answer = answer_of_a_living_worker(admin, {"version": 1})
         killing.join()
         assert answer.status == 409
         assert "died while it prepared" in answer.json["error"]
@@ -353,7 +353,7 @@ def test_repository_models_are_reloaded_one_at_a_time(repository, bundles, tmp_p
         publish(bundles[1], repository)
         assert ask_admin(admin).status == 200
         assert server.ask("POST", "/predict", {"features": [1, 2, 3]}).json["model"] == "numbers"
-        answer = server.ask("POST", "/models/sample/predict", ASKED)
+        answer = server.ask("POST", "/models/sample/predict", BODY)
         assert answer.json["version"] == short(bundles[1])
         listed = ask_admin(admin, method="GET", route="/admin/models").json
         assert {m["name"]: m["version"] for m in listed["models"]}["sample"] == short(bundles[1])
@@ -389,7 +389,7 @@ def test_the_old_version_is_let_go(repository, bundles, admin):
 def test_request_in_flight_keeps_its_version(repository, bundles, truth, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         publish(bundles[1], repository)
-        many = {"instances": [ASKED] * 100, "explain": True}
+        many = {"instances": [BODY] * 100, "explain": True}
         whole = request("POST", "/predict/batch", many)
         with server.client() as client:
             client.ask("GET", "/healthz")
@@ -414,6 +414,6 @@ def test_a_worker_that_leaves_answers_nothing_stale_either(repository, bundles, 
         publish(bundles[1], repository)
         os.kill(leaving, signal.SIGTERM)
         assert ask_admin(admin).status == 200
-        answers = [client.ask("POST", "/predict", ASKED) for client in clients]
+        answers = [client.ask("POST", "/predict", BODY) for client in clients]
         assert {answer.json["version"] for answer in answers} == {short(bundles[1])}
         assert "close" in {answer.headers.get("connection") for answer in answers}, "one of them was leaving"

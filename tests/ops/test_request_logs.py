@@ -50,8 +50,8 @@ def test_the_access_log_has_a_line_an_answer(bundle, row):
             client.ask("GET", "/nowhere?a=b")
             client.ask("POST", "/predict", {})
         server.ask("GE T", "/")
-        wanted = eventually(lambda: len(found := logged_by_us(server)) >= 4 and found, what="four lines")
-    first, unknown, invalid, unreadable = wanted
+        lines = eventually(lambda: len(found := logged_by_us(server)) >= 4 and found, what="four lines")
+    first, unknown, invalid, unreadable = lines
     assert first == first | {
         "level": "info", "request_id": "mine", "client": f"{host}:{port}", "method": "POST", "target": "/predict",
         "route": "/predict", "status": 200, "request_bytes": len(json.dumps(row)), "answer_bytes": len(answer.body),
@@ -200,12 +200,12 @@ def test_files_of_others_and_those_in_use_are_left_alone(tmp_path):
     first = PredictionLog(tmp_path, 0, 1000, 2, Log("critical"))
     first.put(predicted())
     first.hand_over()
-    (held,) = eventually(lambda: list(tmp_path.glob("*.jsonl")))
+    (locked,) = eventually(lambda: list(tmp_path.glob("*.jsonl")))
     second = PredictionLog(tmp_path, 1, 1000, 2, Log("critical"))
     for _ in range(50):
         second.put(predicted(800))
     second.close(10.0)
-    assert held.exists()
+    assert locked.exists()
     assert (tmp_path / "mine.txt").exists()
     first.close(10.0)
 

@@ -74,7 +74,7 @@ class ParsedRequest:
 
 
 @pytest.fixture(scope="module")
-def asked(model):
+def bodies(model):
     return [ParsedRequest(model, seed) for seed in range(40)]
 
 
@@ -87,8 +87,8 @@ def is_up(server):
     return server.metrics()["mlrf_shared_cache_up"] == 1
 
 
-def bring_up(server, asked):
-    assert asked.is_right(server.ask("POST", PATH, asked.body))
+def fill_cache(server, body):
+    assert body.is_right(server.ask("POST", PATH, body.body))
     eventually(lambda: is_up(server), what="a shared cache in use")
 
 
@@ -96,26 +96,26 @@ def store_of(server):
     return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=5)
 
 
-def test_what_one_server_made_another_finds(path, model, asked, tmp_path):
+def test_what_one_server_made_another_finds(path, model, bodies, tmp_path):
     with redis_server(tmp_path) as store, sharing(path, store.url) as first, sharing(path, store.url) as second:
-        bring_up(first, asked[0])
-        bring_up(second, asked[1])
+        fill_cache(first, bodies[0])
+        fill_cache(second, bodies[1])
         before = second.metrics()
-        n_asked = 0
+        n_sent = 0
 
         def is_found():
             """A slow moment of this machine may prevent an answer from being stored or found."""
-            nonlocal n_asked
-            each = ParsedRequest(model, 100 + n_asked)
+            nonlocal n_sent
+            each = ParsedRequest(model, 100 + n_sent)
             assert each.is_right(first.ask("POST", PATH, each.body))
             time.sleep(0.02)
             assert each.is_right(second.ask("POST", PATH, each.body))
-            n_asked += 1
+            n_sent += 1
             return found_by(second) >= 3
 
         eventually(is_found, what="answers that the first left")
         made = second.metrics()["mlrf_explanations_total"] - before["mlrf_explanations_total"]
-        assert made == (n_asked - found_by(second)) * N_ROWS
+        assert made == (n_sent - found_by(second)) * N_ROWS
         assert first.troubles == second.troubles == []
 
 
@@ -130,9 +130,9 @@ def test_servers_share_cached_data_plane_answers(path, model, tmp_path):
         body = {"inputs": inputs, "outputs": [{"name": "shap_values"}, {"name": "prediction"}], "id": identity}
         answer = server.ask("POST", "/v2/models/sample/infer", body)
         assert (answer.status, answer.json["id"]) == (200, identity)
-        reasons, predictions = (each["data"] for each in answer.json["outputs"])
+        contributions, predictions = (each["data"] for each in answer.json["outputs"])
         assert predictions == model.predict(rows).tolist()
-        assert reasons == model.explain(rows).values.ravel().tolist()
+        assert contributions == model.explain(rows).values.ravel().tolist()
 
     with redis_server(tmp_path) as store, sharing(path, store.url) as first, sharing(path, store.url) as second:
         for seed, server in enumerate((first, second), 100):
@@ -151,9 +151,9 @@ def test_servers_share_cached_data_plane_answers(path, model, tmp_path):
         assert first.troubles == second.troubles == []
 
 
-def test_cheap_answers_never_go_there(path, tmp_path, asked):
+def test_cheap_answers_never_go_there(path, tmp_path, bodies):
     with redis_server(tmp_path) as store, sharing(path, store.url) as server:
-        bring_up(server, asked[0])
+        fill_cache(server, bodies[0])
         n_kept = store_of(store).dbsize()
         for n in range(30):
             body = {"instances": [{"features": [n / 7] * 30}]}
@@ -194,14 +194,14 @@ def forge(store):
 
 
 @pytest.mark.parametrize("damage", [flip, swap, cut, forge], ids=lambda damage: damage.__name__)
-def test_corrupt_cache_values_are_ignored(path, asked, tmp_path, damage):
+def test_corrupt_cache_values_are_ignored(path, bodies, tmp_path, damage):
     random.seed(3)
     with redis_server(tmp_path) as store:
 
         def failures_of_a_fresh_server(n_round):
             with sharing(path, store.url) as server:
-                bring_up(server, asked[30 + n_round % 10])
-                for each in asked[:10]:
+                fill_cache(server, bodies[30 + n_round % 10])
+                for each in bodies[:10]:
                     assert each.is_right(server.ask("POST", PATH, each.body))
                 metrics = server.metrics()
                 assert server.troubles == []
@@ -225,22 +225,22 @@ def full(store):
 
 
 @pytest.mark.parametrize("state", [read_only, full], ids=lambda state: state.__name__)
-def test_a_store_that_takes_nothing_more_is_read_all_the_same(path, asked, tmp_path, state):
+def test_a_store_that_takes_nothing_more_is_read_all_the_same(path, bodies, tmp_path, state):
     with redis_server(tmp_path) as store, sharing(path, store.url) as server:
-        bring_up(server, asked[0])
+        fill_cache(server, bodies[0])
         state(store_of(store))
-        for each in asked[1:15]:
+        for each in bodies[1:15]:
             assert each.is_right(server.ask("POST", PATH, each.body))
         # A busy machine may be late three times in a row, and is found again.
         eventually(lambda: is_up(server), what="an answer of the store")
         assert server.troubles == []
 
 
-def test_a_store_that_is_killed_is_left_and_found_again(path, asked, tmp_path):
+def test_a_store_that_is_killed_is_left_and_found_again(path, bodies, tmp_path):
     with redis_server(tmp_path) as store, sharing(path, store.url) as server:
-        bring_up(server, asked[0])
+        fill_cache(server, bodies[0])
         store.kill()
-        for each in asked[1:15]:
+        for each in bodies[1:15]:
             assert each.is_right(server.ask("POST", PATH, each.body))
         eventually(lambda: not is_up(server), what="the breaker")
         store.start()
@@ -251,12 +251,12 @@ def test_a_store_that_is_killed_is_left_and_found_again(path, asked, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["silent", "resetting"])
-def test_unreachable_cache_costs_nothing(path, asked, kind):
+def test_unreachable_cache_costs_nothing(path, bodies, kind):
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as opened:
         if kind == "resetting":
             opened.callback(_reset_all(listener))
         with sharing(path, f"redis://127.0.0.1:{listener.getsockname()[1]}/0") as server:
-            for each in asked[:10]:
+            for each in bodies[:10]:
                 assert each.is_right(server.ask("POST", PATH, each.body))
             assert not is_up(server)
             assert server.troubles == []
@@ -284,11 +284,11 @@ def _reset_all(listener):
 
 
 @pytest.mark.timing
-def test_frozen_cache_delays_no_request(path, asked, tmp_path):
+def test_frozen_cache_delays_no_request(path, bodies, tmp_path):
     """Row 8: one expensive answer in fifty requests, with a cache too small for them, so that the store is used all the time."""
     cheap = [json.dumps({"instances": [{"features": [n / 999] * 30}]}).encode() for n in range(2_000)]
-    for place, each in zip(range(0, 2_000, 50), asked, strict=True):
-        cheap[place] = each.body
+    for index, each in zip(range(0, 2_000, 50), bodies, strict=True):
+        cheap[index] = each.body
     options = {"rate": RATE, "connections": 32, "drain_s": 10.0}
 
     def load(server, duration_s):
@@ -298,7 +298,7 @@ def test_frozen_cache_delays_no_request(path, asked, tmp_path):
         # What these answers take without a store: the same work that a frozen one leaves to the worker.
         alone = load(server, FROZEN_S)
     with redis_server(tmp_path) as store, sharing(path, store.url, "--cache", "64KiB") as server:
-        bring_up(server, asked[0])
+        fill_cache(server, bodies[0])
         calm = load(server, FROZEN_S)
         store.freeze()
         frozen = load(server, FROZEN_S)
@@ -307,7 +307,7 @@ def test_frozen_cache_delays_no_request(path, asked, tmp_path):
         began = time.monotonic()
         eventually(lambda: is_up(server), what="the shared cache again")
         took_s = time.monotonic() - began
-        for each in asked:
+        for each in bodies:
             assert each.is_right(server.ask("POST", PATH, each.body))
         assert server.troubles == []
     p99 = " ".join(f"{each.p99_ms:.2f}" for each in (alone, calm, frozen))
@@ -318,18 +318,18 @@ def test_frozen_cache_delays_no_request(path, asked, tmp_path):
         assert frozen.p99_ms < alone.p99_ms + 5
 
 
-def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
+def test_disconnecting_clients_do_not_mix_up_answers(path, bodies, tmp_path):
     """Row 10: a fifth of the requests are cancelled after they were sent; the rest are compared with the model."""
     n_clients = 4
     wrong, answered = [], [0] * n_clients
-    contents = [request("POST", PATH, each.body) for each in asked]
+    contents = [request("POST", PATH, each.body) for each in bodies]
 
-    def ask(place):
-        chosen = random.Random(place)
+    def ask(seed):
+        chosen = random.Random(seed)
         client = Client(server.port)
         client.socket.settimeout(30)
         for _ in range(N_HANGING_UP // n_clients):
-            number = chosen.randrange(len(asked))
+            number = chosen.randrange(len(bodies))
             client.send(contents[number])
             if chosen.random() < 0.2:
                 time.sleep(chosen.random() * 0.004)
@@ -338,7 +338,7 @@ def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
                 client.socket.settimeout(30)
                 continue
             answer = client.answer()
-            answered[place] += 1
+            answered[seed] += 1
             if answer.code == "OVERLOADED":
                 continue
             if answer.status != 200 or answer.json["predictions"] != rights[number]:
@@ -346,9 +346,9 @@ def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
         client.socket.close()
 
     with redis_server(tmp_path) as store, sharing(path, store.url, "--cache", "512KiB") as server:
-        bring_up(server, asked[0])
-        rights = [each._predictions for each in asked]
-        threads = [threading.Thread(target=ask, args=(place,)) for place in range(n_clients)]
+        fill_cache(server, bodies[0])
+        rights = [each._predictions for each in bodies]
+        threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(n_clients)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -358,7 +358,7 @@ def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
         assert server.troubles == []
 
         def is_found():
-            for each in asked:
+            for each in bodies:
                 assert each.is_right(server.ask("POST", PATH, each.body))
             return found_by(server) > 0
 

@@ -66,14 +66,14 @@ def test_silent_store_is_refused_fast_and_recovers(tmp_path):
 
 def fall_silent_under_load(server, redis, expected):
     def make(number):
-        wanted = number * 17 % N_ROWS
+        row_id = number * 17 % N_ROWS
 
         def judge(status, answer):
             if status == 503 and answer["code"] == "FEATURES_UNAVAILABLE":
                 return None
-            return None if (status, answer.get("prediction")) == (200, expected[wanted]) else f"{status} {answer}"
+            return None if (status, answer.get("prediction")) == (200, expected[row_id]) else f"{status} {answer}"
 
-        return "/predict", json.dumps({"key": {"id": wanted}}).encode(), judge
+        return "/predict", json.dumps({"key": {"id": row_id}}).encode(), judge
 
     def fall_silent():
         redis.freeze()
@@ -104,8 +104,8 @@ async def _client(port, numbers, expected, seed):
     for number in numbers:
         if writer is None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        wanted = number * 31 % N_ROWS
-        body = {"key": {"id": wanted}} if number % 3 else {"instances": [{"key": {"id": wanted}}] * 3}
+        row_id = number * 31 % N_ROWS
+        body = {"key": {"id": row_id}} if number % 3 else {"instances": [{"key": {"id": row_id}}] * 3}
         path = "/predict" if number % 3 else "/predict/batch"
         sent = request("POST", path, body, [f"X-Request-ID: n{number}"])
         if chance.random() < 0.2:
@@ -125,7 +125,7 @@ async def _client(port, numbers, expected, seed):
             content = json.loads(await reader.readexactly(length))
         answered += 1
         found = content.get("prediction", content.get("predictions"))
-        right = expected[wanted] if number % 3 else [expected[wanted]] * 3
+        right = expected[row_id] if number % 3 else [expected[row_id]] * 3
         if b"X-Request-ID: n%d\r\n" % number not in head or found != right:
             wrong.append(f"{number}: {head!r} {content}")
     if writer is not None:
@@ -149,7 +149,7 @@ def hang_up_midway(server, expected):
         return await asyncio.gather(*clients)
 
     ended = asyncio.run(story())
-    answered, left = (sum(each[place] for each in ended) for place in (1, 2))
+    answered, left = (sum(each[index] for each in ended) for index in (1, 2))
     wrong = [text for each in ended for text in each[0]]
     unavailable = [text for text in wrong if "FEATURES_UNAVAILABLE" in text]
     print(

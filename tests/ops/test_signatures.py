@@ -14,7 +14,7 @@ from raw_http import Client
 from running import eventually, run_to_its_end, serving
 from signed_bundles import make_pair, signed
 
-ASKED = {"features": ALL_KINDS.example()}
+BODY = {"features": ALL_KINDS.example()}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def short(path):
 
 
 def answered_by(server):
-    return server.ask("POST", "/predict", ASKED).json["version"]
+    return server.ask("POST", "/predict", BODY).json["version"]
 
 
 def refusals(server):

@@ -16,7 +16,7 @@ from mlrf.core.publishing import publish
 from mlrf.core.repository import POINTER, ModelDirectory
 from running import eventually, run_to_its_end, serving
 
-ASKED = {"features": ALL_KINDS.example()}
+BODY = {"features": ALL_KINDS.example()}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_repository_falls_back_to_newest_valid_version(repository, bundles, tmp_
     with serving(repository, workers=2, options=["--default", "sample"]) as server:
         server.booted(2)
         first = read_bundle(bundles[0])
-        assert {server.ask("POST", "/predict", ASKED).json["version"] for _ in range(8)} == {first.short_version}
+        assert {server.ask("POST", "/predict", BODY).json["version"] for _ in range(8)} == {first.short_version}
         listed = server.ask("GET", "/models").json["refused"]
         assert [(each["name"], each["number"], each["serving"]) for each in listed] == [("sample", 3, 1)]
         refused = hashlib.sha256((repository / "sample/3/manifest.json").read_bytes()).hexdigest()[:12]
@@ -110,9 +110,9 @@ def test_model_without_valid_version_gets_503(repository, tmp_path):
     replaced(repository / "sample/1", "golden.bin", b"")
     with serving(repository, options=["--default", "other"]) as server:
         server.booted(1)
-        assert server.ask("POST", "/predict", ASKED).status == 200
+        assert server.ask("POST", "/predict", BODY).status == 200
         for path in ("/models/sample/predict", "/v2/models/sample/infer"):
-            answer = server.ask("POST", path, ASKED)
+            answer = server.ask("POST", path, BODY)
             assert (answer.status, answer.code) == (503, "NOT_READY")
         assert server.ask("GET", "/models").json["refused"][0]["serving"] is None
         states = server.ask("POST", "/v2/repository/index").json
@@ -120,15 +120,15 @@ def test_model_without_valid_version_gets_503(repository, tmp_path):
             ("sample", "refused")
         ]
         publish(write_tree_bundle(tmp_path / "sound", seed=10), repository)
-        eventually(lambda: server.ask("POST", "/models/sample/predict", ASKED).status == 200, what="the sound version")
+        eventually(lambda: server.ask("POST", "/models/sample/predict", BODY).status == 200, what="the sound version")
 
 
 def test_unreadable_model_does_not_stop_the_others(repository, tmp_path):
     (repository / "sample" / POINTER).unlink()
     (repository / "sample" / POINTER).write_text("junk")
     with serving(repository) as server:
-        assert server.ask("POST", "/models/other/predict", ASKED).status == 200
-        assert server.ask("POST", "/models/sample/predict", ASKED).code == "NOT_READY"
+        assert server.ask("POST", "/models/other/predict", BODY).status == 200
+        assert server.ask("POST", "/models/sample/predict", BODY).code == "NOT_READY"
 
 
 def test_start_can_be_strict_about_damaged_models(repository):

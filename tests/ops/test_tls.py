@@ -94,7 +94,7 @@ def test_queued_tls_clients_are_served_at_exit(path, folder):
             answers = [pool.submit(health, server, folder) for _ in range(8)]
             eventually(lambda: _waiting(server.port) == 28, what="a queue")
             server.process.send_signal(signal.SIGTERM)
-            eventually(lambda: _is_told(workers), what="the signal at the workers")
+            eventually(lambda: _have_the_signal(workers), what="the signal at the workers")
         finally:
             for pid in workers:
                 os.kill(pid, signal.SIGCONT)
@@ -110,7 +110,7 @@ def _waiting(port: int) -> int:
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
-def _is_told(workers: list[int]) -> bool:
+def _have_the_signal(workers: list[int]) -> bool:
     mask = 1 << (signal.SIGTERM - 1)
     for pid in workers:
         with open(f"/proc/{pid}/status", encoding="ascii") as status:

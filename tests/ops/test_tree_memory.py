@@ -84,11 +84,11 @@ def test_the_same_look_finds_an_engine_that_is_there(path, classes):
 def forest_pages(pid: int, path_name: str) -> dict[str, int]:
     """Sizes in KB of a process's mappings of the held forest file, by the names that smaps gives them."""
     sizes: dict[str, int] = {}
-    wanted = False
+    is_file = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            wanted = f"/memfd:mlrf-{path_name}-{FOREST} " in line
-        elif wanted and (found := re.match(r"(\w+): +(\d+) kB", line)):
+            is_file = f"/memfd:mlrf-{path_name}-{FOREST} " in line
+        elif is_file and (found := re.match(r"(\w+): +(\d+) kB", line)):
             sizes[found[1]] = sizes.get(found[1], 0) + int(found[2])
     return sizes
 

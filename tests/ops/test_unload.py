@@ -21,7 +21,7 @@ from mlrf.core.repository import model_directories
 from raw_http import Client, request
 from running import eventually, is_alive, serving
 
-ASKED = {"features": ALL_KINDS.example()}
+BODY = {"features": ALL_KINDS.example()}
 SAMPLE = "/models/sample/predict"
 
 
@@ -57,7 +57,7 @@ def ask_admin(path, act, name="sample", body=b""):
 
 def codes_of(server, path=SAMPLE, n=12):
     """The result on new connections: the code of a refusal, or the version that answers."""
-    answers = [server.ask("POST", path, ASKED) for _ in range(n)]
+    answers = [server.ask("POST", path, BODY) for _ in range(n)]
     return {answer.json["version"] if answer.status == 200 else answer.code for answer in answers}
 
 
@@ -78,11 +78,11 @@ def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bu
         server.booted(2)
         with server.client() as kept, server.client() as too:
             for client in (kept, too):
-                assert client.ask("POST", SAMPLE, ASKED).status == 200
+                assert client.ask("POST", SAMPLE, BODY).status == 200
             answer = ask_admin(admin, "unload")
             assert (answer.status, answer.json) == (200, {"model": "sample", "version": None})
             for client in (kept, too):
-                refused = client.ask("POST", SAMPLE, ASKED)
+                refused = client.ask("POST", SAMPLE, BODY)
                 assert (refused.status, refused.code) == (404, "MODEL_UNLOADED")
         assert "load it again" in refused.json["error"]
         # Also where it is the default model, and by the protocol.
@@ -141,7 +141,7 @@ def test_no_client_is_dropped_during_store_outages(repository, other, bundles, a
         server.booted(2)
         asking = [
             threading.Thread(target=ask, args=("/models/other/predict", {"features": [1, 2, 3]}, {200}), daemon=True),
-            threading.Thread(target=ask, args=(SAMPLE, ASKED, {200, 404}), daemon=True),
+            threading.Thread(target=ask, args=(SAMPLE, BODY, {200, 404}), daemon=True),
         ]
         for thread in asking:
             thread.start()
@@ -188,14 +188,14 @@ def test_workers_start_without_an_unloaded_version_on_disk(repository, bundles, 
         server.booted(2)
         assert ask_admin(admin, "load", body={"version": 1}).status == 200
         assert ask_admin(admin, "unload").status == 200
-        aside = repository.parent / "aside"
-        (repository / "sample").rename(aside)
+        backup = repository.parent / "aside"
+        (repository / "sample").rename(backup)
         kill_one_by_one(server)
         assert index(server) == {"other": ("READY", ""), "sample": ("UNAVAILABLE", "unloaded")}
         refused = ask_admin(admin, "load")
         assert (refused.status, refused.code) == (409, "RELOAD_REFUSED")
         assert "no version has been published; publish one with `mlrf publish`" in refused.json["error"]
-        aside.rename(repository / "sample")
+        backup.rename(repository / "sample")
         assert ask_admin(admin, "load").json["number"] == 2
 
 
@@ -235,7 +235,7 @@ def links_of(pid):
     return found
 
 
-def held_by(server):
+def mapped_by(server):
     """Pinned bundle files in memory that the server's processes have open or mapped."""
     found = []
     for pid in (server.process.pid, *server.workers()):
@@ -245,56 +245,58 @@ def held_by(server):
 
 
 def test_bundle_directory_is_reloaded(tmp_path, admin):
-    place, aside = tmp_path / "one", tmp_path / "aside"
+    path, backup = tmp_path / "one", tmp_path / "aside"
     truth = {}
     for seed in (7, 8):
-        write_tree_bundle(aside, seed=seed)
-        with serving(aside) as server:
-            truth[seed] = server.ask("POST", "/predict", ASKED).json["prediction"]
-        aside.rename(tmp_path / str(seed))
-    (tmp_path / "7").rename(place)
-    with serving(place, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        write_tree_bundle(backup, seed=seed)
+        with serving(backup) as server:
+            truth[seed] = server.ask("POST", "/predict", BODY).json["prediction"]
+        backup.rename(tmp_path / str(seed))
+    (tmp_path / "7").rename(path)
+    with serving(path, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         server.booted(2)
 
         def answers():
-            return {server.ask("POST", "/predict", ASKED).json.get("prediction") for _ in range(8)}
+            return {server.ask("POST", "/predict", BODY).json.get("prediction") for _ in range(8)}
 
-        assert held_by(server) == {"/memfd:mlrf-sample-forest.bin"}
+        assert mapped_by(server) == {"/memfd:mlrf-sample-forest.bin"}
         assert ask_admin(admin, "load", body={"version": ""}).code == "RELOAD_REFUSED"
         assert ask_admin(admin, "unload").status == 200
-        eventually(lambda: not held_by(server), what="its memory back")
+        eventually(lambda: not mapped_by(server), what="its memory back")
         kill_one_by_one(server)
-        place.rename(aside)
+        path.rename(backup)
         assert "is not a directory" in ask_admin(admin, "load").json["error"]
-        write_bundle(place, name="another", schema=NUMBERS)
+        write_bundle(path, name="another", schema=NUMBERS)
         assert "'another'" in ask_admin(admin, "load").json["error"]
-        shutil.rmtree(place)
-        shutil.copytree(aside, place)
-        (place / "forest.bin").chmod(0o644)
-        (place / "forest.bin").write_bytes((aside / "forest.bin").read_bytes()[:-1] + b"\x7f")
+        shutil.rmtree(path)
+        shutil.copytree(backup, path)
+        (path / "forest.bin").chmod(0o644)
+        (path / "forest.bin").write_bytes((backup / "forest.bin").read_bytes()[:-1] + b"\x7f")
         assert "forest.bin was altered" in ask_admin(admin, "load").json["error"]
         assert codes_of(server) == {"MODEL_UNLOADED"}
-        assert not held_by(server)
-        shutil.rmtree(place)
-        (tmp_path / "8").rename(place)
-        assert ask_admin(admin, "load").json["version"] == read_bundle(place).short_version
+        assert not mapped_by(server)
+        shutil.rmtree(path)
+        (tmp_path / "8").rename(path)
+        assert ask_admin(admin, "load").json["version"] == read_bundle(path).short_version
         assert answers() == {truth[8]}
-        shutil.rmtree(place)
+        shutil.rmtree(path)
         kill_one_by_one(server)
         assert answers() == {truth[8]}, "held in memory since it was loaded"
         # And without an unloading before, as a version of a repository is.
-        aside.rename(place)
+        backup.rename(path)
         assert ask_admin(admin, "load").status == 200
-        shutil.rmtree(place)
+        shutil.rmtree(path)
         assert answers() == {truth[7]}
         kill_one_by_one(server)
         assert answers() == {truth[7]}
         names = {"forest.bin", "golden.bin", "manifest.json", "schema.json"}
-        eventually(lambda: held_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, what="one copy of each")
-        assert n_held(server) == len(names), "that of the version before is gone"
+        eventually(
+            lambda: mapped_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, what="one copy of each"
+        )
+        assert n_mapped(server) == len(names), "that of the version before is gone"
 
 
-def n_held(server):
+def n_mapped(server):
     """How many descriptors of such memory the arbiter has; workers have none."""
     per_process = [
         sum("memfd:mlrf-" in link for link in links_of(pid)) for pid in (server.process.pid, *server.workers())
@@ -311,7 +313,7 @@ def test_request_in_flight_is_answered_then_memory_freed(repository, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         (worker,) = server.booted(1)
         assert mapped(worker) == 1
-        whole = request("POST", "/predict/batch", {"instances": [ASKED] * 100, "explain": True})
+        whole = request("POST", "/predict/batch", {"instances": [BODY] * 100, "explain": True})
         with server.client() as client:
             client.send(whole * 20 + whole[:-9])
             assert client.answer().status == 200, "they are under way"

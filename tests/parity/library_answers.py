@@ -42,9 +42,9 @@ def assert_library_agrees(
     linked = [model.link.vector()(row) for row in margins[:200].tolist()]
     np.testing.assert_allclose(linked, predictions, rtol=link_limit, atol=1e-300 if link_limit == 1e-9 else link_limit)
     few = np.ascontiguousarray(rows[-30:])
-    reasons = np.array(engine.contributions_many(few)).reshape(30, rows.shape[1], -1)
-    sums = reasons.sum(axis=1) + np.array(engine.base)
-    sizes = np.maximum(1.0, np.abs(reasons).sum(axis=1) + np.abs(engine.base))
+    contributions = np.array(engine.contributions_many(few)).reshape(30, rows.shape[1], -1)
+    sums = contributions.sum(axis=1) + np.array(engine.base)
+    sizes = np.maximum(1.0, np.abs(contributions).sum(axis=1) + np.abs(engine.base))
     assert np.all(np.abs(sums - got[-30:]) <= 1e-9 * sizes)
     if onnx:
         np.testing.assert_allclose(

@@ -57,20 +57,20 @@ def main() -> int:
 def ask_random(chosen: list[Cell], count: int, seed: int) -> int:
     """Test random models of all libraries in turn; returns 1 at the first that fails."""
     rng = np.random.default_rng(seed)
-    for place in range(count):
+    for index in range(count):
         cell = chosen[int(rng.integers(len(chosen)))]
         shape = {"trees": int(rng.integers(1, 25)), "depth": int(rng.integers(1, 7))}
         at = int(rng.integers(2**31))
         try:
             found = measure(grow(cell, at, **shape), most=1_500)
         except MlrfError as error:
-            print(f"model {place}: {cell} seed {at} {shape}: {type(error).__name__}: {error}")
+            print(f"model {index}: {cell} seed {at} {shape}: {type(error).__name__}: {error}")
             return 1
         if not holds(found):
-            print(f"model {place}: {cell} seed {at} {shape}: {found}")
+            print(f"model {index}: {cell} seed {at} {shape}: {found}")
             return 1
-        if place % 100 == 99:
-            print(f"{place + 1} models", flush=True)
+        if index % 100 == 99:
+            print(f"{index + 1} models", flush=True)
     print(f"{count} models, 0 failed")
     return 0
 
@@ -84,10 +84,10 @@ def holds(found: Measured) -> bool:
 
 def line(cell: Cell, found: Measured) -> str:
     """One line of the table."""
-    reasons = "-" if found.contribution_difference is None else f"{found.contribution_difference:.0e}"
+    contributions = "-" if found.contribution_difference is None else f"{found.contribution_difference:.0e}"
     equal = "yes" if found.off == 0 else f"no: {found.off} rows, {found.flips} on a threshold"
     onnx = "-" if found.onnx_difference is None else f"{found.onnx_difference:.0e}"
-    numbers = (str(found.rows), f"{found.largest_difference:.0e}", equal, onnx, reasons)
+    numbers = (str(found.rows), f"{found.largest_difference:.0e}", equal, onnx, contributions)
     words = (cell.library, cell.objective, cell.kind, cell.splits, cell.missing)
     return "| " + " | ".join((*words, *numbers)).replace("0e+00", "0") + " |"
 

@@ -85,20 +85,20 @@ def _rows_off_whole(whole: tuple[Any, np.ndarray], model: ImportedModel) -> int:
     table, answers = whole
     rows = read_rows(Schema(model.features), table, Leniency("ignore"))
     margins = run_trees(encode_forest(model.forest), rows, np.arange(1)).margins
-    ours = np.array([model.link.vector()(row) for row in margins.tolist()])
+    linked = np.array([model.link.vector()(row) for row in margins.tolist()])
     limit = 1e-6 if model.forest.rounding == "float32" else 1e-12
     return int(
-        np.count_nonzero(np.abs(ours - answers.reshape(len(rows), -1)).max(axis=1) > limit * np.abs(answers).max())
+        np.count_nonzero(np.abs(linked - answers.reshape(len(rows), -1)).max(axis=1) > limit * np.abs(answers).max())
     )
 
 
 def _contribution_difference(grown: Grown, model: ImportedModel, rows: np.ndarray) -> float | None:
     if grown.contributions is None:
         return None
-    asked = np.ascontiguousarray(rows)
-    contributions = grown.contributions(asked)
+    table = np.ascontiguousarray(rows)
+    contributions = grown.contributions(table)
     if contributions is None:
         return None
-    ours = run_trees(encode_forest(model.forest), asked, np.arange(len(asked)))
-    whole = np.concatenate([ours.contributions, np.tile(ours.base, (len(asked), 1, 1))], axis=1)
+    served = run_trees(encode_forest(model.forest), table, np.arange(len(table)))
+    whole = np.concatenate([served.contributions, np.tile(served.base, (len(table), 1, 1))], axis=1)
     return float(np.max(np.abs(whole - contributions)) / max(1.0, float(np.abs(contributions).sum(axis=1).max())))

@@ -26,12 +26,12 @@ def data(seed: int, *, n: int = 600, numeric: int = 4, levels: tuple[int, ...] =
         rows[rng.random(rows.shape) < 0.15] = 0.0
         near = rng.random(rows.shape) < 0.03
         rows[near] = rng.choice([1e-36, -1e-36, 1e-35, -1e-35, 2e-35, -2e-35], int(near.sum()))
-    for place, count in enumerate(levels):
-        rows[:, numeric + place] = rng.integers(0, count, n)
+    for index, count in enumerate(levels):
+        rows[:, numeric + index] = rng.integers(0, count, n)
     effects = [rng.normal(size=count) for count in levels]
     target = rows[:, 0] + np.sin(3 * rows[:, 1]) * (1 + (rows[:, 2] > 0))
-    for place, effect in enumerate(effects):
-        target = target + effect[rows[:, numeric + place].astype(int)]
+    for index, effect in enumerate(effects):
+        target = target + effect[rows[:, numeric + index].astype(int)]
     target = target + 0.1 * rng.normal(size=n)
     rows[rng.random(rows.shape) < 0.05] = np.nan
     return Data(rows, target, list(range(numeric, numeric + len(levels))))

@@ -110,18 +110,18 @@ def read_files(pipe: Connection) -> None:
 def results(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes, str, float]]:
     """Yield the result of each file, and the seconds it took."""
     context = multiprocessing.get_context("spawn")
-    ours, process = None, None
+    pipe, process = None, None
     for name, content in files:
         if process is None or not process.is_alive():
-            ours, theirs = context.Pipe()
-            process = context.Process(target=read_files, args=(theirs,), daemon=True)
+            pipe, child_pipe = context.Pipe()
+            process = context.Process(target=read_files, args=(child_pipe,), daemon=True)
             process.start()
-            theirs.close()
+            child_pipe.close()
             import_s = 60.0
         began = time.monotonic()
         try:
-            ours.send_bytes(content)
-            outcome = ours.recv() if ours.poll(LIMIT_S + import_s) else "took too long"
+            pipe.send_bytes(content)
+            outcome = pipe.recv() if pipe.poll(LIMIT_S + import_s) else "took too long"
         except (EOFError, OSError):
             outcome = "the process died"
         took, import_s = time.monotonic() - began - import_s, 0.0
@@ -140,8 +140,8 @@ def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
     rng = np.random.default_rng(seed)
     sound = sound_files()
     names = sorted(sound)
-    for place in range(count):
-        name = names[place % len(names)]
+    for number in range(count):
+        name = names[number % len(names)]
         yield name, damaged(sound[name], rng)
 
 

@@ -44,8 +44,8 @@ def writers(source: Cell) -> list[tuple[str, int]]:
     if source.kind not in _KINDS or source.objective not in _OBJECTIVES[source.library]:
         return []
     if source.library == "lightgbm":
-        ours = source.splits == "numeric" and source.missing != "zero" and source.objective != "binary"
-        return [("onnxmltools", 1), ("onnxmltools", 3), *([("mlrf", _OWN)] if ours else [])]
+        is_own = source.splits == "numeric" and source.missing != "zero" and source.objective != "binary"
+        return [("onnxmltools", 1), ("onnxmltools", 3), *([("mlrf", _OWN)] if is_own else [])]
     if source.splits != "numeric":
         return []
     return {

@@ -104,16 +104,16 @@ def version_5(trees, *, double=True, n_targets=1, transform=0, aggregate=1):
     for tree in trees:
         nodes = _flatten(tree)
         assert "adds" not in nodes[0]
-        place = {}
+        index = {}
         for i, node in enumerate(nodes):
-            place[i] = len(leaves) if "adds" in node else len(inner)
+            index[i] = len(leaves) if "adds" in node else len(inner)
             (leaves if "adds" in node else inner).append(node)
-        roots.append(place[0])
+        roots.append(index[0])
         for node in nodes:
             if "adds" not in node:
                 for side in ("yes", "no"):
                     node[f"{side}_leaf"] = int("adds" in nodes[node[side]])
-                    node[side] = place[node[side]]
+                    node[side] = index[node[side]]
     for node in inner:
         if node["mode"] == "BRANCH_MEMBER":
             sets += [*node["value"], np.nan]

@@ -163,10 +163,10 @@ def test_a_bundle_answers_and_labels_as_the_classifier_does(tmp_path):
     saved(trained, tmp_path, "cbm")
     model = mlrf.load(mlrf.build(tmp_path / "model.cbm", tmp_path / "bundle", name="m"))
     assert rows_of(model).label_of(0.5) == "no"
-    asked = np.arange(6.0)[:, None]
-    np.testing.assert_allclose(model.predict(asked), trained.predict_proba(asked)[:, 1], rtol=1e-12)
-    assert [rows_of(model).label_of(share) for share in model.predict(asked).tolist()] == trained.predict(
-        asked
+    points = np.arange(6.0)[:, None]
+    np.testing.assert_allclose(model.predict(points), trained.predict_proba(points)[:, 1], rtol=1e-12)
+    assert [rows_of(model).label_of(share) for share in model.predict(points).tolist()] == trained.predict(
+        points
     ).tolist()
 
 
@@ -248,7 +248,7 @@ def test_losses_of_several_answers(tmp_path, loss, targets, task, link, kind):
     rng = np.random.default_rng(9)
     rows = make_rows(rng)
     of_one = make_target(rng, rows, {"MultiLogloss": "Logloss", "MultiCrossEntropy": "CrossEntropy"}.get(loss, "RMSE"))
-    columns = np.column_stack([np.roll(of_one, place) for place in range(targets)])
+    columns = np.column_stack([np.roll(of_one, index) for index in range(targets)])
     trained = cb.CatBoost({"loss_function": loss, "iterations": 5, **QUIET}).fit(rows, columns)
     model = import_model(saved(trained, tmp_path, kind))
     assert (model.task, model.link.kind, model.classes) == (task, link, None)
@@ -354,8 +354,8 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path):
         for _ in range(draw.randint(1, 4)):
             if damaged:
                 # Structure is at the start of either format; of the notes at the end nobody minds.
-                place = draw.randrange(draw.choice([len(damaged), min(len(damaged), 600)]))
-                damaged[place] = draw.randrange(256)
+                position = draw.randrange(draw.choice([len(damaged), min(len(damaged), 600)]))
+                damaged[position] = draw.randrange(256)
         path.write_bytes(damaged)
         try:
             import_model(path).forest.validate()

@@ -49,7 +49,7 @@ def rows_and_target(n=600, seed=0):
     for name, listed in LISTS.items():
         frame[name] = np.array(listed, object)[rng.integers(len(listed), size=n)]
     frame.loc[::13, "num"] = np.nan
-    city = frame["city"].map({name: place for place, name in enumerate(LISTS["city"])})
+    city = frame["city"].map({name: index for index, name in enumerate(LISTS["city"])})
     signal = frame["num"].fillna(1.0) * (frame["kind"] == "x") + city * (frame["kind"] == "y") * 0.3
     return frame, signal + (frame["code"] == 5) * frame["num"].fillna(2.0) + frame["flag"] * 0.5 + 0.1 * rng.normal(
         size=n

@@ -75,22 +75,22 @@ def two(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", list(ESTIMATORS))
 def test_it_answers_as_the_estimator_that_was_built(kind, tmp_path_factory):
-    own, ours = ESTIMATORS[kind](), estimator(kind, tmp_path_factory)
+    own, built = ESTIMATORS[kind](), estimator(kind, tmp_path_factory)
     # XGBoost rounds its answers to float32; the others agree to the last bits of exp.
     close = {"rtol": 3e-7 if kind.startswith("XGBoost") else 1e-14, "atol": 1e-300}
     if not is_classifier(own):
-        np.testing.assert_allclose(ours.predict(X), own.predict(X), **close)
-        assert ours.score(X, X["a"]) == pytest.approx(own.score(X, X["a"]))
+        np.testing.assert_allclose(built.predict(X), own.predict(X), **close)
+        assert built.score(X, X["a"]) == pytest.approx(own.score(X, X["a"]))
         return
-    assert ours.predict(X).tolist() == np.ravel(own.predict(X)).tolist()
-    assert ours.predict(X).shape == (300,)
-    assert ours.classes_.tolist() == own.classes_.tolist()
-    np.testing.assert_allclose(ours.predict_proba(X), own.predict_proba(X), **close | {"atol": 1e-7})
-    assert list(ours.feature_names_in_) == list(X.columns)
-    assert ours.n_features_in_ == 3
+    assert built.predict(X).tolist() == np.ravel(own.predict(X)).tolist()
+    assert built.predict(X).shape == (300,)
+    assert built.classes_.tolist() == own.classes_.tolist()
+    np.testing.assert_allclose(built.predict_proba(X), own.predict_proba(X), **close | {"atol": 1e-7})
+    assert list(built.feature_names_in_) == list(X.columns)
+    assert built.n_features_in_ == 3
     if hasattr(own, "decision_function"):
-        np.testing.assert_allclose(ours.decision_function(X), own.decision_function(X), rtol=1e-12, atol=1e-15)
-    assert hasattr(ours, "decision_function") == ("forest" not in kind)
+        np.testing.assert_allclose(built.decision_function(X), own.decision_function(X), rtol=1e-12, atol=1e-15)
+    assert hasattr(built, "decision_function") == ("forest" not in kind)
 
 
 def test_tags_and_parameters(two):

@@ -31,7 +31,7 @@ ROWS = RNG.normal(size=(250, 4)).round(3)
 NUMBER = ROWS[:, 0] * 2 + np.sin(ROWS[:, 1] * 3) + RNG.normal(size=250) / 5
 TWO = np.where(NUMBER > 0, "yes", "no")
 THREE = np.digitize(NUMBER, [-1, 1])
-ASKED = RNG.normal(size=(150, 4))
+QUERIES = RNG.normal(size=(150, 4))
 
 CLASSIFIERS = {
     "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=4, num_leaves=5, verbose=-1, n_jobs=1),
@@ -189,15 +189,17 @@ def check(case, path):
     estimator = fitted(make, target)
     model = mlrf.load(mlrf.build(estimator, path, name="m"))
     if hasattr(estimator, "classes_"):
-        np.testing.assert_allclose(model.probabilities(ASKED), estimator.predict_proba(ASKED), rtol=2e-7, atol=1e-15)
-        assert model.label(ASKED) == estimator.predict(ASKED).tolist()
+        np.testing.assert_allclose(
+            model.probabilities(QUERIES), estimator.predict_proba(QUERIES), rtol=2e-7, atol=1e-15
+        )
+        assert model.label(QUERIES) == estimator.predict(QUERIES).tolist()
     else:
-        np.testing.assert_allclose(model.predict(ASKED), estimator.predict(ASKED), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(model.predict(QUERIES), estimator.predict(QUERIES), rtol=1e-12, atol=1e-15)
     if not is_explained:
         with pytest.raises(NotExplainableError, match="not linear"):
-            model.explain(ASKED)
+            model.explain(QUERIES)
         return
-    explanation, margins = model.explain(ASKED), model.margin(ASKED)
+    explanation, margins = model.explain(QUERIES), model.margin(QUERIES)
     limit = 1e-6 if model.bundle.manifest.precision == "float32" else 1e-12
     np.testing.assert_allclose(explanation.values.sum(axis=1) + explanation.base, margins, rtol=0, atol=limit)
 
@@ -217,7 +219,7 @@ def test_skops_file_of_a_combination_is_read(tmp_path):
     estimator = fitted(*CASES["one against the rest"][:2])
     skops.io.dump(estimator, tmp_path / "model.skops")
     model = mlrf.load(mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m"))
-    assert model.probabilities(ASKED).tolist() == estimator.predict_proba(ASKED).tolist()
+    assert model.probabilities(QUERIES).tolist() == estimator.predict_proba(QUERIES).tolist()
 
 
 @pytest.mark.slow
@@ -228,7 +230,7 @@ def test_combination_shapley_values_match_the_definition(tmp_path):
     )
     model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))
     parts = [import_model(member).forest for member in estimator.estimators_]
-    for row in ASKED[:5]:
+    for row in QUERIES[:5]:
         expected = (3 * brute_force(parts[0], row) + brute_force(parts[1], row)) / 4
         np.testing.assert_allclose(model.explain(row[None]).values[0], np.ravel(expected), atol=1e-9)
 
@@ -244,12 +246,14 @@ def test_combinations_are_served(tmp_path):
     estimator = fitted(*CASES["calibrated, one fold"][:2])
     model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))
     with serving(tmp_path / "bundle") as server:
-        row = ASKED[0].tolist()
+        row = QUERIES[0].tolist()
         one = server.ask("POST", "/predict", {"features": row, "explain": True})
-        many = server.ask("POST", "/predict/batch", {"instances": [{"features": each} for each in ASKED[:9].tolist()]})
-    assert one.json["prediction"] == many.json["predictions"][0] == model.predict(ASKED[:1])[0]
-    assert many.json["predictions"] == model.predict(ASKED[:9]).tolist()
-    assert one.json["probabilities"] == estimator.predict_proba(ASKED[:1])[0].tolist()
+        many = server.ask(
+            "POST", "/predict/batch", {"instances": [{"features": each} for each in QUERIES[:9].tolist()]}
+        )
+    assert one.json["prediction"] == many.json["predictions"][0] == model.predict(QUERIES[:1])[0]
+    assert many.json["predictions"] == model.predict(QUERIES[:9]).tolist()
+    assert one.json["probabilities"] == estimator.predict_proba(QUERIES[:1])[0].tolist()
 
 
 @pytest.mark.slow
@@ -257,7 +261,7 @@ def test_what_is_not_explained_says_so_over_http(tmp_path):
     estimator = fitted(lambda: ensemble.AdaBoostRegressor(n_estimators=3, random_state=0), NUMBER)
     mlrf.build(estimator, tmp_path / "bundle", name="m")
     with serving(tmp_path / "bundle") as server:
-        refused = server.ask("POST", "/predict", {"features": ASKED[0].tolist(), "explain": True})
+        refused = server.ask("POST", "/predict", {"features": QUERIES[0].tolist(), "explain": True})
     assert (refused.status, refused.json["code"]) == (422, "NOT_EXPLAINABLE")
     assert "not linear" in refused.json["error"]
 

@@ -347,7 +347,7 @@ def test_what_is_not_served_is_refused_by_name(tmp_path, what):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_wishes_that_do_not_fit_are_refused():
+def test_options_that_do_not_fit_are_refused():
     model = files.model(files.version_3([split("BRANCH_EQ", 1, 3.0, STUMP, leaf((0, 1.0)))]))
     for import_options, reason in (
         (ImportOptions({"nowhere": ["a"]}), "not a feature of the model"),

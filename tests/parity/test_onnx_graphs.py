@@ -45,8 +45,8 @@ def direct(proto, feed):
     """ONNX Runtime with default settings, a row at a time: labels where there are some, and numbers [n, C]."""
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     labels, numbers = [], []
-    for place in range(len(next(iter(feed.values())))):
-        found = session.run(None, {name: values[place : place + 1] for name, values in feed.items()})
+    for index in range(len(next(iter(feed.values())))):
+        found = session.run(None, {name: values[index : index + 1] for name, values in feed.items()})
         labels.append(np.asarray(found[0]).reshape(-1).tolist()[0] if len(found) > 1 else None)
         last = found[-1]
         numbers.append(
@@ -242,7 +242,7 @@ REFUSED = {
         {},
         "labels are not those of its largest probabilities.*SVC",
     ),
-    "reasons": (
+    "no explanations": (
         lambda: models.dense(4, 8, 1),
         {"explain": True, "key": ["id"], "features": "rows.parquet"},
         "cannot be explained",
@@ -313,7 +313,7 @@ def test_sample_gives_kinds_and_is_verified(tmp_path):
 def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path):
     whole = [models.made(name)[1].SerializeToString() for name in ("pipeline", "scaler and forest")]
     whole.append(models.several_types().SerializeToString())
-    draw, path, asked = random.Random(1), tmp_path / "model.onnx", 0
+    draw, path, n_run = random.Random(1), tmp_path / "model.onnx", 0
     for number in range(200):
         damaged = bytearray(draw.choice(whole))
         for _ in range(draw.randint(1, 4)):
@@ -321,10 +321,10 @@ def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path):
         path.write_bytes(damaged)
         try:
             model = import_model(path)
-            if isinstance(model, ImportedGraph) and asked < 2 and number > 20:
-                asked += 1
+            if isinstance(model, ImportedGraph) and n_run < 2 and number > 20:
+                n_run += 1
                 mlrf.build(path, tmp_path / f"b{number}", name="m")
                 read_bundle(tmp_path / f"b{number}")
         except BuildError as error:
             assert "\n" not in str(error)
-    assert asked == 2
+    assert n_run == 2

@@ -195,8 +195,8 @@ def test_bins_are_folded(encode, tmp_path):
     assert [feature.nullable for feature in model.features] == [False, False]
     engine = assert_library_agrees(model, tmp_path, most=1_500)
     rows = read_rows(Schema(model.features), raw()[["price", "visits"]], STRICT)[:20]
-    for row, ours in zip(rows, contributions(engine, rows), strict=True):
-        np.testing.assert_allclose(ours, brute_force(model.forest, row), atol=1e-9)
+    for row, served in zip(rows, contributions(engine, rows), strict=True):
+        np.testing.assert_allclose(served, brute_force(model.forest, row), atol=1e-9)
 
 
 def test_number_that_is_encoded_and_scaled_becomes_intervals(tmp_path):
@@ -338,8 +338,8 @@ def test_contributions_are_shapley_values_of_the_raw_columns(encoder, tmp_path):
     model = import_model(small(encoder))
     engine = assert_library_agrees(model, tmp_path, most=400)
     rows = rows_of(model, 40)
-    for row, ours in zip(rows, contributions(engine, rows), strict=True):
-        np.testing.assert_allclose(ours, brute_force(model.forest, row), atol=1e-9)
+    for row, served in zip(rows, contributions(engine, rows), strict=True):
+        np.testing.assert_allclose(served, brute_force(model.forest, row), atol=1e-9)
 
 
 def test_one_hot_columns_added_up_are_not_the_raw_columns_share(tmp_path):
@@ -347,13 +347,13 @@ def test_one_hot_columns_added_up_are_not_the_raw_columns_share(tmp_path):
     folded = import_model(pipeline)
     table = raw()[["size", "city", "grade"]]
     rows = read_rows(Schema(folded.features), table, STRICT)[:50]
-    ours = contributions(assert_library_agrees(folded, tmp_path, most=400), rows)[:, :, 0]
+    served = contributions(assert_library_agrees(folded, tmp_path, most=400), rows)[:, :, 0]
     own = pipeline[-1].predict(pipeline[:-1].transform(table[:50]), pred_contrib=True)
     groups = [range(2), range(2, 8), range(8, 12)]  # size with its indicator, city with missing, grade
     assert own.shape[1] == 13
     summed = np.column_stack([own[:, list(group)].sum(axis=1) for group in groups])
-    np.testing.assert_allclose(ours.sum(axis=1), summed.sum(axis=1), atol=1e-9)
-    assert np.abs(ours - summed).max() > 0.001 * np.abs(ours).max()
+    np.testing.assert_allclose(served.sum(axis=1), summed.sum(axis=1), atol=1e-9)
+    assert np.abs(served - summed).max() > 0.001 * np.abs(served).max()
 
 
 # What is refused.

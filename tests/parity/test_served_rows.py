@@ -85,12 +85,12 @@ def schema_of(trained) -> Schema:
 def sendable(rows: np.ndarray, schema: Schema) -> np.ndarray:
     """The same rows as far as JSON can say them: no infinity, codes that are integers, and in the list if there is one."""
     rows = np.where(np.isinf(rows), np.nan, rows)
-    for place, feature in enumerate(schema.features):
+    for index, feature in enumerate(schema.features):
         if feature.kind is Kind.CATEGORICAL:
-            codes = np.clip(np.floor(rows[:, place]), -(2.0**33), 2.0**33) + 0.0
+            codes = np.clip(np.floor(rows[:, index]), -(2.0**33), 2.0**33) + 0.0
             if feature.categories is not None:
                 codes[(codes < 0) | (codes >= len(feature.categories))] = np.nan
-            rows[:, place] = codes
+            rows[:, index] = codes
     return rows
 
 

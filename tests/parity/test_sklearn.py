@@ -100,10 +100,10 @@ def test_margins_predictions_and_shap_equal_the_library(tmp_path, name, n_classe
     if name == "GradientBoostingClassifier" and n_classes > 2:
         return  # shap does not know these
     explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
-    asked = rows[~np.isnan(rows).any(axis=1)][:30]
-    expected = np.asarray(explainer.shap_values(asked, check_additivity=False))
-    expected = expected.reshape(*asked.shape, -1)[..., -engine.n_outputs :]
-    np.testing.assert_allclose(contributions(engine, asked), expected, rtol=0, atol=1e-9)
+    few = rows[~np.isnan(rows).any(axis=1)][:30]
+    expected = np.asarray(explainer.shap_values(few, check_additivity=False))
+    expected = expected.reshape(*few.shape, -1)[..., -engine.n_outputs :]
+    np.testing.assert_allclose(contributions(engine, few), expected, rtol=0, atol=1e-9)
 
 
 LOSSES = [
@@ -240,8 +240,8 @@ def test_several_targets_are_answered_to_the_bit(kind, tmp_path):
     model = import_model(estimator)
     assert model.forest.n_outputs == 3
     engine = assert_library_agrees(model, tmp_path, most=1_500)
-    asked = rng.normal(size=(50, 3))
-    assert np.array_equal(np.frombuffer(engine.margins(asked.data)).reshape(50, 3), estimator.predict(asked))
+    few = rng.normal(size=(50, 3))
+    assert np.array_equal(np.frombuffer(engine.margins(few.data)).reshape(50, 3), estimator.predict(few))
 
 
 def refused():
@@ -344,10 +344,10 @@ def test_lightgbm_skops_file_is_read_without_loading(tmp_path, labels, kind):
         target = np.array(labels, kind if isinstance(labels[0], str) else None)[(rows[:, 0] > 0).astype(int)]
         model = lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, target)
     skops.io.dump(model, path)
-    found, wanted = import_model(path), import_model(model)
-    assert (found.library, found.classes, found.features) == ("lightgbm", wanted.classes, wanted.features)
+    found, expected = import_model(path), import_model(model)
+    assert (found.library, found.classes, found.features) == ("lightgbm", expected.classes, expected.features)
     assert found.classes == (None if labels is None else tuple(labels))
-    assert np.array_equal(found.forest.value, wanted.forest.value)
+    assert np.array_equal(found.forest.value, expected.forest.value)
 
 
 def test_damaged_lightgbm_skops_files_are_refused(tmp_path):
@@ -456,11 +456,11 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
     skops.io.dump(estimator, tmp_path / "model.skops")
     path = mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m")
     model = mlrf.load(path)
-    asked = np.arange(6.0)[:, None]
-    shares = model.predict(asked)
-    np.testing.assert_allclose(shares, estimator.predict_proba(asked)[:, 1], rtol=1e-12)
+    few = np.arange(6.0)[:, None]
+    shares = model.predict(few)
+    np.testing.assert_allclose(shares, estimator.predict_proba(few)[:, 1], rtol=1e-12)
     assert name.startswith("Hist") or 0.5 in shares
-    assert [rows_of(model).label_of(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
+    assert [rows_of(model).label_of(share) for share in shares.tolist()] == estimator.predict(few).tolist()
 
 
 def test_damaged_non_archive_file_says_so(tmp_path):

@@ -87,22 +87,22 @@ def test_contributions_are_xgboosts_and_give_the_margin(objective, tmp_path):
     rows, _ = data(0)
     (tmp_path / "f").write_bytes(encode_forest(model.forest))
     engine = TreeEngine(tmp_path / "f")
-    ours = np.array(engine.contributions_many(rows[:200])).reshape(200, 5, -1)
-    theirs = booster.predict(reference.matrix(booster, rows[:200]), pred_contribs=True).reshape(200, -1, 6)
-    size = np.abs(theirs).sum(axis=2).max()
-    np.testing.assert_allclose(ours, theirs[:, :, :5].transpose(0, 2, 1), rtol=0, atol=1e-5 * size)
-    np.testing.assert_allclose(np.tile(engine.base, (200, 1)), theirs[:, :, 5], rtol=0, atol=1e-5 * size)
+    served = np.array(engine.contributions_many(rows[:200])).reshape(200, 5, -1)
+    library = booster.predict(reference.matrix(booster, rows[:200]), pred_contribs=True).reshape(200, -1, 6)
+    size = np.abs(library).sum(axis=2).max()
+    np.testing.assert_allclose(served, library[:, :, :5].transpose(0, 2, 1), rtol=0, atol=1e-5 * size)
+    np.testing.assert_allclose(np.tile(engine.base, (200, 1)), library[:, :, 5], rtol=0, atol=1e-5 * size)
     margins = np.array(engine.margins(rows[:200])).reshape(200, -1)
-    gap = np.abs(ours.sum(axis=1) + engine.base - margins)
+    gap = np.abs(served.sum(axis=1) + engine.base - margins)
     assert gap.max() <= 1e-9 * max(1.0, size)
 
 
 def test_files_read_as_objects_do(tmp_path):
     booster = train("binary:logistic")
-    wanted = encode_forest(import_model(booster).forest)
+    expected = encode_forest(import_model(booster).forest)
     for name in ("m.json", "m.ubj"):
         booster.save_model(tmp_path / name)
-        assert encode_forest(import_model(tmp_path / name).forest) == wanted
+        assert encode_forest(import_model(tmp_path / name).forest) == expected
 
 
 def frame() -> tuple[pd.DataFrame, np.ndarray]:

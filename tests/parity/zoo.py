@@ -238,15 +238,15 @@ def _catboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         options["nan_mode"] = cell.missing
     model = cb.CatBoost(options).fit(pool)
 
-    def contributions(asked: Rows) -> Rows:
+    def contributions(inputs: Rows) -> Rows:
         categories = model.get_cat_feature_indices()
-        table: Any = asked
+        table: Any = inputs
         if categories:
             settings = import_model(model, ImportOptions(categories_of(cell))).settings
-            table = catboost_answers._table(asked, model, settings["categories"])
+            table = catboost_answers._table(inputs, model, settings["categories"])
         given = cb.Pool(table, cat_features=categories)
         values = np.asarray(model.get_feature_importance(given, type="ShapValues", thread_count=1))
-        return values.reshape(len(asked), -1, asked.shape[1] + 1).transpose(0, 2, 1)
+        return values.reshape(len(inputs), -1, inputs.shape[1] + 1).transpose(0, 2, 1)
 
     # CatBoost's contributions of trees that are not oblivious, and of a variance, do not add up to its own prediction.
     adds_up = cell.kind == "SymmetricTree" and cell.objective != "RMSEWithUncertainty"
@@ -275,17 +275,17 @@ def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         options["n_estimators"] = trees
     model = SKLEARN[cell.objective](**options).fit(rows, target)
 
-    def contributions(asked: Rows) -> Rows | None:
+    def contributions(inputs: Rows) -> Rows | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import shap  # noqa: PLC0415  draws its colours when it is imported, with warnings
 
             explainer = shap.TreeExplainer(model)
-        values = np.asarray(explainer.shap_values(asked, check_additivity=False)).reshape(*asked.shape, -1)
-        base = np.broadcast_to(np.reshape(explainer.expected_value, -1), (len(asked), 1, values.shape[2]))
+        values = np.asarray(explainer.shap_values(inputs, check_additivity=False)).reshape(*inputs.shape, -1)
+        base = np.broadcast_to(np.reshape(explainer.expected_value, -1), (len(inputs), 1, values.shape[2]))
         whole = np.concatenate([values, base], axis=1)
         ask = [getattr(model, name, None) for name in ("decision_function", "predict_proba", "predict")]
-        answers = next(each for each in ask if each is not None)(asked).reshape(len(asked), -1)
+        answers = next(each for each in ask if each is not None)(inputs).reshape(len(inputs), -1)
         # It takes a category of a histogram for a number.
         if not np.allclose(whole.sum(axis=1), answers, rtol=1e-6, atol=1e-6):
             return None

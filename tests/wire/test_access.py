@@ -211,8 +211,8 @@ def test_an_explanation_in_a_natural_batch_needs_its_scope(keyed, example, text)
     inside = {"{%s": json.dumps(example)[1:-1], "[%s": json.dumps(unnamed)[1:-1]}
     names = json.dumps(list(row))[1:-1]
     body = text.replace('"columns": [%s', '"columns": [' + names)
-    for place, content in inside.items():
-        body = body.replace(place, place[0] + content)
+    for marker, content in inside.items():
+        body = body.replace(marker, marker[0] + content)
     answer = keyed.ask("POST", "/predict/batch", body.encode(), bearer(keyed.keys["p"]))
     assert (answer.status, answer.json["details"]) == (403, {"scope": "explain"})
     answer = keyed.ask("POST", "/predict/batch", body.encode(), bearer(keyed.keys["both"]))

@@ -54,10 +54,10 @@ def native(server, model, rows=ROWS):
 @pytest.mark.parametrize("writer", STREAMS)
 @pytest.mark.parametrize("model", ["sample", "words"])
 def test_a_stream_is_answered_in_json_as_the_native_body(server, writer, model):
-    wanted = native(server, model)
+    expected = native(server, model)
     for _ in range(2):  # in the worker's thread, then on the event loop
         answer = server.ask("POST", f"/models/{model}/predict/batch", STREAMS[writer](), [CONTENT])
-        assert (answer.status, answer.body) == (200, wanted.body)
+        assert (answer.status, answer.body) == (200, expected.body)
 
 
 @pytest.mark.parametrize("model", ["sample", "words", "numbers", "booleans", "three"])
@@ -65,19 +65,19 @@ def test_a_stream_is_answered_with_a_stream_to_who_accepts_it(server, model):
     rows = [{"a": 1.5, "b": 2.0, "c": None}, {"a": -1.0, "b": 0.0, "c": 3.0}] if model == "three" else ROWS
     if model == "three":
         rows = [dict(zip(NUMBERS.names, row.values(), strict=True)) for row in rows]
-    wanted = native(server, model, rows).json
+    expected = native(server, model, rows).json
     content = stream(pa.Table.from_pylist(rows))
     answer = server.ask("POST", f"/models/{model}/predict/batch", content, [CONTENT, ACCEPT])
     assert (answer.status, answer.headers["content-type"]) == (200, ARROW)
     table = pa.ipc.open_stream(answer.body).read_all()
     table.validate(full=True)
-    assert table["prediction"].to_pylist() == wanted["predictions"]
-    assert table.schema.metadata == {b"model": model.encode(), b"version": wanted["version"].encode()}
+    assert table["prediction"].to_pylist() == expected["predictions"]
+    assert table.schema.metadata == {b"model": model.encode(), b"version": expected["version"].encode()}
     if model == "sample":
         assert table.column_names == ["prediction"]
     else:
-        assert table["label"].to_pylist() == wanted["labels"]
-        assert table["probabilities"].to_pylist() == wanted["probabilities"]
+        assert table["label"].to_pylist() == expected["labels"]
+        assert table["probabilities"].to_pylist() == expected["probabilities"]
 
 
 @pytest.mark.parametrize("model", ["sample", "words"])

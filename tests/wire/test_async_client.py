@@ -79,7 +79,7 @@ def test_every_method_returns_what_the_blocking_client_does(served):
 
 
 def test_many_calls_at_once_each_get_their_own_answer(served):
-    rows = [RECORD | {"price": place / 8} for place in range(200)]
+    rows = [RECORD | {"price": index / 8} for index in range(200)]
 
     async def ask(client):
         return await asyncio.gather(*(client.predict(row) for row in rows))
@@ -126,7 +126,7 @@ def test_retries_share_the_deadline_and_a_budget(busy):
     assert len(OnceBusy.timeouts) <= 100 * 1.1 + 10
 
 
-def test_a_closed_port_and_a_silent_server_are_told_apart():
+def test_a_closed_port_and_a_silent_server_are_distinguished():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeadlineExceededError):

@@ -78,12 +78,12 @@ def served(running):
     assert [entry for entry in running.server.log[before:] if entry["level"] not in ("info", "debug")] == []
 
 
-@pytest.mark.parametrize("wanted", ROWS, ids=lambda each: str(each["key"]["sku"]))
-def test_an_answer_by_key_is_the_answer_to_the_row(served, wanted):
-    by_key = served.ask({"key": wanted["key"]}).json
-    given = served.ask({"features": wanted["features"]}).json
-    assert by_key["prediction"] == given["prediction"] == served.expected(wanted["features"])
-    as_of = {"2020-01-01T00:00:00.5+01:00": "2019-12-31T23:00:00.500000Z"}.get(wanted["as_of"], wanted["as_of"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda each: str(each["key"]["sku"]))
+def test_an_answer_by_key_is_the_answer_to_the_row(served, row):
+    by_key = served.ask({"key": row["key"]}).json
+    given = served.ask({"features": row["features"]}).json
+    assert by_key["prediction"] == given["prediction"] == served.expected(row["features"])
+    as_of = {"2020-01-01T00:00:00.5+01:00": "2019-12-31T23:00:00.500000Z"}.get(row["as_of"], row["as_of"])
     assert by_key == given | {"features_as_of": as_of}
 
 
@@ -146,10 +146,10 @@ def test_batch_answered_off_the_event_loop_is_the_same(served):
     short = served.ask(batch, "/predict/batch").json
     long = served.ask(json.dumps(batch).encode() + b" " * (300 << 10), "/predict/batch").json
     assert long == short
-    aside = served.ask(batch | {"explain": True}, "/predict/batch").json
-    assert aside["predictions"] == short["predictions"]
-    assert aside["features_as_of"] == short["features_as_of"]
-    assert {each["source"] for each in aside["explanations"]} == {"live"}
+    off_loop = served.ask(batch | {"explain": True}, "/predict/batch").json
+    assert off_loop["predictions"] == short["predictions"]
+    assert off_loop["features_as_of"] == short["features_as_of"]
+    assert {each["source"] for each in off_loop["explanations"]} == {"live"}
 
 
 BAD = {
@@ -362,7 +362,7 @@ def test_readiness_and_models_describe_keys(served):
 
 def test_answers_by_key_are_those_of_the_contract(served):
     document = served.server.ask("GET", "/openapi.json").json
-    asked = {
+    bodies = {
         "/predict": {"key": key(4), "max_feature_age": 1, "stale_features": "flag", "return_features": True},
         "/explain": {"key": key(2), "overrides": {"price": None}},
         "/predict/batch": {
@@ -370,7 +370,7 @@ def test_answers_by_key_are_those_of_the_contract(served):
             "max_feature_age": 1e12,
         },
     }
-    for path, body in asked.items():
+    for path, body in bodies.items():
         contract = document["paths"][path]["post"]
         validator(document, contract["requestBody"]["content"]["application/json"]["schema"]).validate(body)
         answer = served.ask(body, path)

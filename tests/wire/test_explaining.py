@@ -193,12 +193,12 @@ BAD = ["0", "-1", "1.5", "2.0", "null", '"true"', '"3"', "[]", "{}", "[3]", "1e9
 
 
 @pytest.mark.parametrize("literal", BAD)
-@pytest.mark.parametrize("place", ["/predict", "/explain", "batch", "instance", "carefully"])
-def test_a_bad_explain_is_refused_by_its_name(server, literal, place):
+@pytest.mark.parametrize("where", ["/predict", "/explain", "batch", "instance", "carefully"])
+def test_a_bad_explain_is_refused_by_its_name(server, literal, where):
     features = json.dumps(ROWS[0])
     one = f'{{"features": {features}, "explain": {literal}}}'
     many = f'{{"instances": [{{"features": {features}}}, {one}]}}'
-    match place:
+    match where:
         case "batch":
             answer = server.ask(
                 "POST",
@@ -211,10 +211,10 @@ def test_a_bad_explain_is_refused_by_its_name(server, literal, place):
             body = one.replace('"explain"', '"unknown_categories": "missing", "explain"').replace('"süd"', '"west"')
             answer = server.ask("POST", "/predict", body.replace("s\\u00fcd", "west").encode())
         case _:
-            answer = server.ask("POST", place, one.encode())
+            answer = server.ask("POST", where, one.encode())
     assert (answer.status, answer.code) == (422, "INVALID_REQUEST")
     assert answer.json["details"]["field"] == "explain"
-    if place == "instance":
+    if where == "instance":
         assert answer.json["details"]["index"] == 1
 
 
@@ -256,8 +256,8 @@ def test_explanations_are_counted_by_row(server):
     after = server.metrics()
     assert after["mlrf_explanations_total"] - before["mlrf_explanations_total"] == 4
     assert after["mlrf_instances_total"] - before["mlrf_instances_total"] == 6
-    asked = "mlrf_requests_total;route=/explain;status=200"
-    assert after[asked] - before[asked] == 1
+    counter = "mlrf_requests_total;route=/explain;status=200"
+    assert after[counter] - before[counter] == 1
 
 
 @pytest.mark.parametrize(
@@ -277,18 +277,18 @@ def test_requests_and_answers_are_those_of_the_contract(server, path, body):
     contract = server.ask("GET", "/openapi.json").json
     validate(contract)
     described = contract["paths"][path]["post"]
-    (asked, answered) = (
+    (request_schema, response_schema) = (
         described["requestBody"]["content"]["application/json"]["schema"],
         described["responses"]["200"]["content"]["application/json"]["schema"],
     )
-    validator(contract, asked).validate(body)
+    validator(contract, request_schema).validate(body)
     answer = server.ask("POST", path, body)
     assert answer.status == 200
-    validator(contract, answered).validate(answer.json)
-    assert not validator(contract, asked).is_valid(body | {"explain": 0})
+    validator(contract, response_schema).validate(answer.json)
+    assert not validator(contract, request_schema).is_valid(body | {"explain": 0})
     if path.endswith("/explain"):
         unexplained = {key: value for key, value in answer.json.items() if key != "explanation"}
-        assert not validator(contract, answered).is_valid(unexplained)
+        assert not validator(contract, response_schema).is_valid(unexplained)
 
 
 def test_docs_page_offers_explanations_if_available(server):

@@ -11,4 +11,4 @@ from forged_rows import ask_for_forged
 def test_forged_rows_are_refused_by_name_at_every_entry_point(kind):
     finding = ask_for_forged(kind)
     assert finding.wrong == []
-    assert finding.asked >= 80
+    assert finding.n_requests >= 80

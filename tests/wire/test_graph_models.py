@@ -46,20 +46,20 @@ def server(repository, tmp_path_factory):
         assert running.troubles == []
 
 
-def customer(place):
-    row = models.frame().iloc[place].to_dict()
+def customer(index):
+    row = models.frame().iloc[index].to_dict()
     return {name: None if value != value else value for name, value in row.items()}  # noqa: PLR0124
 
 
 def directly(rows):
     """ONNX Runtime's probability of the second class, each row asked alone."""
     session = ort.InferenceSession(PIPELINE.SerializeToString(), providers=["CPUExecutionProvider"])
-    asked = [session.run(None, models.direct_feed(PIPELINE, pd.DataFrame([row]))) for row in rows]
-    return [labels[0] for labels, _ in asked], [maps[0]["stays"] for _, maps in asked]
+    outputs = [session.run(None, models.direct_feed(PIPELINE, pd.DataFrame([row]))) for row in rows]
+    return [labels[0] for labels, _ in outputs], [maps[0]["stays"] for _, maps in outputs]
 
 
 def test_single_and_batch_are_onnx_runtimes_to_the_bit(server):
-    rows = [customer(place) for place in range(60)]
+    rows = [customer(index) for index in range(60)]
     labels, expected = directly([row | {"age": np.nan if row["age"] is None else row["age"]} for row in rows])
     with server.client() as client:
         single = [client.ask("POST", "/predict", {"features": row}).json for row in rows]
@@ -114,7 +114,7 @@ def test_explanations_are_refused_by_name(server):
 
 
 def test_rows_by_key_hold_strings_too(server):
-    rows = [{"key": {"customer": place}, "features": customer(place)} for place in range(3)]
+    rows = [{"key": {"customer": index}, "features": customer(index)} for index in range(3)]
     with Client(server.admin_path) as admin:
         assert admin.ask("POST", "/admin/models/pipeline/features", {"rows": rows}).status == 200
     answer = server.ask("POST", "/predict", {"key": {"customer": 2}, "return_features": True}).json
@@ -149,24 +149,22 @@ def natively(server, model, rows):
 
 
 def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
-    rows = [customer(place) for place in range(20)]
-    wanted = natively(server, "pipeline", rows)
+    rows = [customer(code) for code in range(20)]
+    expected = natively(server, "pipeline", rows)
     inputs = tensors(server, "pipeline", rows)
     assert {each.datatype for each in inputs} == {"FP64", "BYTES", "INT64"}
     response = wire.infer(ParsedRequest(inputs, "pipeline", outputs=["probabilities", "prediction"]))
     assert response.outputs == {
-        "probabilities": np.ravel(wanted["probabilities"]).tolist(),
-        "prediction": wanted["predictions"],
+        "probabilities": np.ravel(expected["probabilities"]).tolist(),
+        "prediction": expected["predictions"],
     }
     assert response.shapes == {"probabilities": [20, 2], "prediction": [20]}
     # One tensor of all features holds categories by their place.
     categories = next(m for m in server.ask("GET", "/models").json["models"] if m["name"] == "pipeline")["features"]
-    places = {
-        f["name"]: {category: place for place, category in enumerate(f.get("categories", ()))} for f in categories
-    }
-    flat = [places[name].get(value, value) for row in rows for name, value in row.items()]
+    codes = {f["name"]: {category: code for code, category in enumerate(f.get("categories", ()))} for f in categories}
+    flat = [codes[name].get(value, value) for row in rows for name, value in row.items()]
     response = wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
-    assert response.outputs == {"prediction": wanted["predictions"]}
+    assert response.outputs == {"prediction": expected["predictions"]}
 
 
 def test_graph_input_types_are_described_and_accepted(server, wire):
@@ -175,25 +173,25 @@ def test_graph_input_types_are_described_and_accepted(server, wire):
     ]
     document = {each["name"]: each["datatype"] for each in server.ask("GET", "/v2/models/types").json["inputs"]}
     assert document == {"features": "FP64"}
-    wanted = natively(server, "types", rows)["predictions"]
+    expected = natively(server, "types", rows)["predictions"]
     datatypes = ("INT8", "INT64", "BOOL", "FP64", "FP64")
     inputs = [Tensor(n, kind, [row[n] for row in rows], [2]) for n, kind in zip(rows[0], datatypes, strict=True)]
-    assert wire.infer(ParsedRequest(inputs, "types")).outputs == {"prediction": wanted}
+    assert wire.infer(ParsedRequest(inputs, "types")).outputs == {"prediction": expected}
     flat = [float(value) for row in rows for value in row.values()]
     assert wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [2, 5])], "types")).outputs == {
-        "prediction": wanted
+        "prediction": expected
     }
 
 
 def test_slow_graph_answers_every_form_off_the_event_loop(server, wire):
     rows = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
-    wanted = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
+    expected = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
     for datatype in ("FP32", "FP64"):
         response = wire.infer(
             ParsedRequest([Tensor("features", datatype, rows.ravel().tolist(), [3, 1200])], "network", id="x")
         )
         assert (response.outputs, response.shapes, response.id) == (
-            {"probabilities": wanted},
+            {"probabilities": expected},
             {"probabilities": [3, 3]},
             "x",
         )

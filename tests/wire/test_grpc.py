@@ -61,9 +61,9 @@ def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
     assert metadata["x-request-id"]
 
 
-@pytest.mark.parametrize("asked", [{"name": "nobody"}, {"name": "sales", "version": "99"}, {}])
-def test_a_model_that_is_not_served_is_not_ready(peer, asked):
-    response = peer.ask("ModelReady", message("ModelReadyRequest")(**asked).SerializeToString())
+@pytest.mark.parametrize("fields", [{"name": "nobody"}, {"name": "sales", "version": "99"}, {}])
+def test_a_model_that_is_not_served_is_not_ready(peer, fields):
+    response = peer.ask("ModelReady", message("ModelReadyRequest")(**fields).SerializeToString())
     assert not message("ModelReadyResponse").FromString(response).ready
 
 
@@ -76,8 +76,8 @@ def test_health_lists_every_service(peer):
 
 
 def test_row_limit_is_clamped_in_the_configuration(peer):
-    asked = message("ModelConfigRequest")(name="sales").SerializeToString()
-    assert message("ModelConfigResponse").FromString(peer.ask("ModelConfig", asked)).config.max_batch_size == 2**31 - 1
+    body = message("ModelConfigRequest")(name="sales").SerializeToString()
+    assert message("ModelConfigResponse").FromString(peer.ask("ModelConfig", body)).config.max_batch_size == 2**31 - 1
 
 
 def test_malformed_message_is_an_invalid_argument(peer):
@@ -93,13 +93,13 @@ def test_compressed_message_over_the_limit_is_refused(peer, how):
 
 def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
     kind, response = message("ModelInferRequest"), message("ModelStreamInferResponse")
-    asked = Queue()
-    answers = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=LIMIT_S)
+    messages = Queue()
+    answers = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(messages.get, None), timeout=LIMIT_S)
     for number in range(3):
-        asked.put(kind(model_name="nobody", id=str(number)).SerializeToString())
-    asked.put(b"\x0a\xff\xff")
+        messages.put(kind(model_name="nobody", id=str(number)).SerializeToString())
+    messages.put(b"\x0a\xff\xff")
     read = [response.FromString(next(answers)) for _ in range(4)]
-    asked.put(None)
+    messages.put(None)
     assert [each.infer_response.id for each in read] == ["0", "1", "2", ""]
     assert all("nobody" in each.error_message for each in read[:3])
     assert "is not a valid" in read[3].error_message
@@ -131,9 +131,9 @@ def test_malformed_health_request_is_an_invalid_argument(peer):
 def test_reflection_describes_every_service_it_lists(peer, version):
     request, response = (message(f"grpc.reflection.v1.ServerReflection{each}") for each in ("Request", "Response"))
 
-    def ask(**asked):
+    def ask(**fields):
         path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
-        body = request(**asked).SerializeToString()
+        body = request(**fields).SerializeToString()
         return response.FromString(next(peer.channel.stream_stream(path)(iter([body]), timeout=LIMIT_S)))
 
     services = [each.name for each in ask(list_services="").list_services_response.service]
@@ -188,8 +188,8 @@ def test_keys_are_required_except_for_health(path, tmp_path):
         assert peer.code("RepositoryModelLoad", load, **bearer("admin")) == grpc.StatusCode.OK
         row = {"name": "features", "datatype": "FP64", "shape": [1, 7], "contents": {"fp64_contents": ROW}}
         plain = message("ModelInferRequest")(model_name="sales", inputs=[row])
-        reasons = message("ModelInferRequest")(model_name="sales", inputs=[row], outputs=[{"name": "shap_values"}])
-        bodies = [each.SerializeToString() for each in (plain, reasons, plain)]
+        explained = message("ModelInferRequest")(model_name="sales", inputs=[row], outputs=[{"name": "shap_values"}])
+        bodies = [each.SerializeToString() for each in (plain, explained, plain)]
         streaming = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")
         answers = [
             message("ModelStreamInferResponse").FromString(each)
@@ -229,16 +229,16 @@ def test_a_stopping_server_says_so_and_ends_streams_that_rest(path):
     with serving(path, options=["--grpc-port", "0"]) as server, Peer(address_of(server)) as peer:
         watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=LIMIT_S)
         assert next(watching) == b"\x08\x01"
-        asked = Queue()
-        streaming = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None))
-        asked.put(b"")
+        messages = Queue()
+        streaming = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(messages.get, None))
+        messages.put(b"")
         next(streaming)
         began = time.monotonic()
         server.process.terminate()
         assert list(watching) == [b"\x08\x02"]
         with pytest.raises(grpc.RpcError) as ended:
             next(streaming)
-        asked.put(None)
+        messages.put(None)
         assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
         assert server.wait() == 0
         assert time.monotonic() - began < 80

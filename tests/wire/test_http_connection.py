@@ -108,11 +108,11 @@ def test_an_empty_line_before_a_request_is_forgiven(server):
 @pytest.mark.parametrize("path", ["/healthz", "/models", "/metrics", "/docs", "/openapi.json", "/nowhere", "/predict"])
 def test_head_answers_as_get_without_a_body(server, path):
     with server.client() as client:
-        got, asked = client.ask("GET", path), client.ask("HEAD", path)
-        assert asked.status == got.status
-        assert asked.headers["content-type"] == got.headers["content-type"]
+        got, head = client.ask("GET", path), client.ask("HEAD", path)
+        assert head.status == got.status
+        assert head.headers["content-type"] == got.headers["content-type"]
         if path not in ("/metrics", "/nowhere", "/predict"):
-            assert asked.headers["content-length"] == got.headers["content-length"]
+            assert head.headers["content-length"] == got.headers["content-length"]
         assert client.ask("GET", "/healthz").status == 200
 
 
@@ -303,13 +303,13 @@ def test_slow_reader_gets_the_last_answer_before_close(server):
     counter = "mlrf_requests_total;route=/openapi.json;status=200"
     length = len(server.ask("GET", "/openapi.json").body)
     n = (8 << 20) // length
-    asked = server.metrics()[counter] + n + 1
+    expected = server.metrics()[counter] + n + 1
     with Client(server.port, receive_bytes=2048) as client:
         client.send(
             request("GET", "/openapi.json") * n + request("GET", "/openapi.json", headers=["Connection: close"])
         )
         read = 0
-        while read < n + 1 and server.metrics()[counter] < asked:
+        while read < n + 1 and server.metrics()[counter] < expected:
             for _ in range(min(4, n + 1 - read)):
                 assert len(client.answer().body) == length
                 read += 1

@@ -53,10 +53,10 @@ def native(server, features, model="sample"):
     return server.ask("POST", f"/models/{model}/predict", body, ["Content-Type: application/json"]).json
 
 
-def numbers_of(answer, place=-1):
+def numbers_of(answer, index=-1):
     """The float64 of the last output of a binary answer."""
     n = int(answer.headers["inference-header-content-length"])
-    document = json.loads(answer.body[:n])["outputs"][place]
+    document = json.loads(answer.body[:n])["outputs"][index]
     blob = answer.body[-document["parameters"]["binary_data_size"] :]
     return list(struct.unpack(f"<{len(blob) // 8}d", blob))
 
@@ -64,11 +64,11 @@ def numbers_of(answer, place=-1):
 @pytest.mark.parametrize("datatype", sorted(CODES))
 def test_numeric_datatypes_equal_the_native_api(server, datatype):
     row = [1, 3, 1, 1, 1, 7, 1] if datatype != "BOOL" else [1, 1, 1, 1, 1, 1, 1]
-    wanted = native(server, [*row[:2], True, *row[3:]])["prediction"]
+    expected = native(server, [*row[:2], True, *row[3:]])["prediction"]
     values = [bool(x) for x in row] if datatype == "BOOL" else row
     answer = infer(server, tensor(values, datatype=datatype))
     assert answer.status == 200, answer.body
-    assert answer.json["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [1], "data": [wanted]}]
+    assert answer.json["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [1], "data": [expected]}]
     blob = struct.pack(f"<7{CODES[datatype]}", *row)
     description = {
         "name": "features",
@@ -77,40 +77,40 @@ def test_numeric_datatypes_equal_the_native_api(server, datatype):
         "parameters": {"binary_data_size": len(blob)},
     }
     answer = binary(server, [description], blob, parameters={"binary_data_output": True})
-    assert numbers_of(answer) == [wanted]
+    assert numbers_of(answer) == [expected]
 
 
 def test_a_tensor_a_feature_takes_categories_by_value(server):
-    wanted = native(server, {name: value for name, (_, value) in COLUMNS.items()})["prediction"]
+    expected = native(server, {name: value for name, (_, value) in COLUMNS.items()})["prediction"]
     inputs = [tensor([v], name=name, shape=[1], datatype=kind) for name, (kind, v) in COLUMNS.items()]
-    assert infer(server, *inputs).json["outputs"][0]["data"] == [wanted]
+    assert infer(server, *inputs).json["outputs"][0]["data"] == [expected]
     tensors, blobs = [], b""
     for name, (kind, value) in reversed(COLUMNS.items()):
         text = str(value).encode()
         blob = struct.pack("<I", len(text)) + text if kind == "BYTES" else struct.pack("<" + CODES[kind], value)
         tensors.append({"name": name, "shape": [1, 1], "datatype": kind, "parameters": {"binary_data_size": len(blob)}})
         blobs += blob
-    assert numbers_of(binary(server, tensors, blobs, parameters={"binary_data_output": True})) == [wanted]
+    assert numbers_of(binary(server, tensors, blobs, parameters={"binary_data_output": True})) == [expected]
 
 
 def test_what_is_missing_is_nan_null_or_the_word_of_clients(server):
-    wanted = native(server, [None, *ROW[1:2], True, *ROW[3:]])["prediction"]
-    assert infer(server, tensor([None, *ROW[1:]])).json["outputs"][0]["data"] == [wanted]
+    expected = native(server, [None, *ROW[1:2], True, *ROW[3:]])["prediction"]
+    assert infer(server, tensor([None, *ROW[1:]])).json["outputs"][0]["data"] == [expected]
     # What json.dumps makes of NaN is not JSON.
-    assert infer(server, tensor([float("nan"), *ROW[1:]])).json["outputs"][0]["data"] == [wanted]
-    assert infer(server, tensor([[None, *ROW[1:]]], shape=[1, 7])).json["outputs"][0]["data"] == [wanted]
+    assert infer(server, tensor([float("nan"), *ROW[1:]])).json["outputs"][0]["data"] == [expected]
+    assert infer(server, tensor([[None, *ROW[1:]]], shape=[1, 7])).json["outputs"][0]["data"] == [expected]
 
 
 @pytest.mark.parametrize("feature", [name for name in COLUMNS if name != "depth"])
 def test_null_is_missing_in_a_tensor_of_every_datatype(server, feature):
     values = {name: None if name == feature else value for name, (_, value) in COLUMNS.items()}
-    wanted = native(server, values)["prediction"]
+    expected = native(server, values)["prediction"]
     for kind in {COLUMNS[feature][0], *(("INT64", "BOOL", "UINT8") if COLUMNS[feature][0] != "BYTES" else ())}:
         inputs = [
             tensor([values[name]], name=name, shape=[1, 1], datatype=kind if name == feature else own)
             for name, (own, _) in COLUMNS.items()
         ]
-        assert infer(server, *inputs).json["outputs"][0]["data"] == [wanted], kind
+        assert infer(server, *inputs).json["outputs"][0]["data"] == [expected], kind
 
 
 def test_metadata_are_had_with_a_slash_too(server):
@@ -119,17 +119,19 @@ def test_metadata_are_had_with_a_slash_too(server):
 
 def test_null_in_place_of_what_may_be_left_out_is_as_if_it_were(server):
     """As MLServer's clients write a request: every member of its type, null where nobody set it."""
-    wanted = infer(server, tensor(ROW)).json
+    expected = infer(server, tensor(ROW)).json
     sent = tensor(ROW) | {"parameters": {"content_type": None, "headers": None}}
-    asked = {"id": None, "parameters": None, "inputs": [sent], "outputs": None}
-    answer = server.ask("POST", PATH, json.dumps(asked).encode())
-    assert (answer.status, answer.json) == (200, wanted)
-    assert "id" not in wanted
+    document = {"id": None, "parameters": None, "inputs": [sent], "outputs": None}
+    answer = server.ask("POST", PATH, json.dumps(document).encode())
+    assert (answer.status, answer.json) == (200, expected)
+    assert "id" not in expected
     output = {"name": "predict", "parameters": None}
     answer = server.ask(
-        "POST", PATH, json.dumps(asked | {"inputs": [tensor(ROW) | {"parameters": None}], "outputs": [output]}).encode()
+        "POST",
+        PATH,
+        json.dumps(document | {"inputs": [tensor(ROW) | {"parameters": None}], "outputs": [output]}).encode(),
     )
-    assert answer.json["outputs"][0]["data"] == wanted["outputs"][0]["data"]
+    assert answer.json["outputs"][0]["data"] == expected["outputs"][0]["data"]
 
 
 def test_many_rows_computed_off_the_loop_equal_single_rows(server):
@@ -166,11 +168,11 @@ def test_bodies_and_answers_may_be_compressed(server):
 
 def test_outputs_are_named_as_requested(server):
     three = [0.5, 1.5, 2.5]
-    wanted = native(server, three, "three")["probabilities"]
+    probabilities = native(server, three, "three")["probabilities"]
     path = "/v2/models/three/infer"
     for name in ("probabilities", "output__0", "prediction"):
         (output,) = infer(server, tensor(three), path=path, outputs=[{"name": name}]).json["outputs"]
-        assert (output["name"], output["shape"], output["data"]) == (name, [1, 3], wanted)
+        assert (output["name"], output["shape"], output["data"]) == (name, [1, 3], probabilities)
     for name, named in (
         ("input__0", "output__0"),
         ("input-0", "output-0"),
@@ -179,7 +181,7 @@ def test_outputs_are_named_as_requested(server):
         ("features", "probabilities"),
     ):
         (output,) = infer(server, tensor(three, name=name), path=path).json["outputs"]
-        assert (output["name"], output["data"]) == (named, wanted)
+        assert (output["name"], output["data"]) == (named, probabilities)
     answer = infer(server, tensor(ROW), path="/v2/models/binary/infer", outputs=[{"name": "probabilities"}], id="7")
     expected = native(server, [*ROW[:2], True, *ROW[3:]], "binary")
     assert answer.json["outputs"][0]["data"] == expected["probabilities"]

@@ -80,20 +80,20 @@ def row_of(price):
 
 def test_equal_rows_in_any_form_share_the_cache(server, ways):
     rows = [row_of(4.25), row_of(-1.5)]
-    wanted = native(server, rows)["predictions"]
+    expected = native(server, rows)["predictions"]
     counts = Counts(server)
-    n_asked = 0
+    n_sent = 0
     for wire in ways:
         for inputs in (one_tensor(rows, "FP64"), one_tensor(rows, "FP32"), a_tensor_a_feature(rows, "FP64")):
-            response = wire.infer(ParsedRequest(inputs, id=f"{wire.name} {n_asked}"))
-            assert response.outputs == {"prediction": wanted}
-            assert response.id == f"{wire.name} {n_asked}"
-            n_asked += 1
-    assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (n_asked, n_asked - 2, 2)
+            response = wire.infer(ParsedRequest(inputs, id=f"{wire.name} {n_sent}"))
+            assert response.outputs == {"prediction": expected}
+            assert response.id == f"{wire.name} {n_sent}"
+            n_sent += 1
+    assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (n_sent, n_sent - 2, 2)
     assert (counts["inferences"], counts["executions"], counts["compute_infer"]) == (4, 2, 2)
     # As Triton counts: perf_analyzer takes the hits off the waits, and fails where there were fewer.
     assert counts["queue"] == counts["executions"] + counts["cache_hit"]
-    assert counts["hits"] == n_asked - 2
+    assert counts["hits"] == n_sent - 2
     assert counts["ns"] > 0
 
 
@@ -121,10 +121,10 @@ def test_other_outputs_of_cached_rows_are_computed_again(server, ways):
 
 
 def test_equal_concurrent_requests_share_work_with_own_ids(server):
-    asked = ParsedRequest(
+    parsed = ParsedRequest(
         [Tensor("features", "FP64", [0.125] * 30 * N_LONG, [N_LONG, 30])], "long", outputs=["shap_values"]
     )
-    holding = replace(asked, inputs=[Tensor("features", "FP64", [0.25] * 30 * N_LONG, [N_LONG, 30])])
+    holding = replace(parsed, inputs=[Tensor("features", "FP64", [0.25] * 30 * N_LONG, [N_LONG, 30])])
     wire = RestWire(None, binary=False)
     path = "/v2/models/long/infer"
     counts = Counts(server, "long")
@@ -132,7 +132,7 @@ def test_equal_concurrent_requests_share_work_with_own_ids(server):
         first, *clients = [opened.enter_context(server.client()) for _ in range(N_WAITING + 1)]
         first.send(request("POST", path, wire.message(holding)[0]))
         for number, client in enumerate(clients):
-            client.send(request("POST", path, wire.message(replace(asked, id=str(number)))[0]))
+            client.send(request("POST", path, wire.message(replace(parsed, id=str(number)))[0]))
         answers = [client.answer() for client in clients]
         assert first.answer().status == 200
     documents = [json.loads(answer.body) for answer in answers]
@@ -147,22 +147,22 @@ def test_cached_explanations_need_the_scope(tmp_path):
     write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
     bundle = write_tree_bundle(tmp_path / "sample")
     options = ["--grpc-port", "0", "--keys", str(tmp_path / "keys")]
-    asked = ParsedRequest(one_tensor([ROW], "FP64"), outputs=["shap_values"])
+    parsed = ParsedRequest(one_tensor([ROW], "FP64"), outputs=["shap_values"])
     with serving(bundle, options=options) as server, Peer(address_of(server)) as peer:
         for wire in wires(server, peer).values():
             for _ in range(3):
-                assert wire.infer(asked, key=made["predict+explain"][0]).error == ""
-            response = wire.infer(asked, key=made["predict"][0])
+                assert wire.infer(parsed, key=made["predict+explain"][0]).error == ""
+            response = wire.infer(parsed, key=made["predict"][0])
             assert (response.code, response.outputs) == ("NOT_PERMITTED", {})
 
 
 def test_disabled_cache_gives_the_same_bits(server, ways, tmp_path):
-    asked = ParsedRequest(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
-    kept = [wire.infer(asked) for wire in ways]
+    parsed = ParsedRequest(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
+    kept = [wire.infer(parsed) for wire in ways]
     with serving(write_tree_bundle(tmp_path / "sample"), options=["--grpc-port", "0", "--cache", "0"]) as bare:
         counts = Counts(bare)
         with Peer(address_of(bare)) as peer:
-            made = [wire.infer(asked) for wire in wires(bare, peer).values()]
+            made = [wire.infer(parsed) for wire in wires(bare, peer).values()]
         assert (counts["cache_hit"], counts["cache_miss"], counts["executions"]) == (0, 0, 4)
     assert [(each.outputs, each.shapes) for each in made] == [(each.outputs, each.shapes) for each in kept]
 
@@ -260,8 +260,8 @@ def test_key_like_row_and_stale_row_are_not_served_from_cache(tmp_path):
         by_key = ParsedRequest([Tensor("name", "BYTES", [name], [1])])
         by_row = ParsedRequest([Tensor("features", "FP64", numbers, [1, 7])])
         ways = list(wires(server, peer).values())
-        wanted = [float(x) for x in mlrf.load(bundle).predict([numbers, [-0.5] * 7])]
-        assert wanted[0] != wanted[1]
+        expected = [float(x) for x in mlrf.load(bundle).predict([numbers, [-0.5] * 7])]
+        assert expected[0] != expected[1]
         for number in range(1_000_000):
             began = time.time()
             response = ways[number % 4].infer(by_key)
@@ -269,10 +269,10 @@ def test_key_like_row_and_stale_row_are_not_served_from_cache(tmp_path):
                 break
             # An answer that was begun in time may be given a moment later.
             assert began < old_at
-            assert response.outputs["prediction"] == wanted[1:]
-            assert ways[number % 4].infer(by_row).outputs["prediction"] == wanted[:1]
+            assert response.outputs["prediction"] == expected[1:]
+            assert ways[number % 4].infer(by_row).outputs["prediction"] == expected[:1]
         assert time.time() >= old_at - 0.001
         assert response.code == "STALE_FEATURES"
         assert {wire.infer(by_key).code for wire in ways} == {"STALE_FEATURES"}
-        assert ways[0].infer(by_row).outputs["prediction"] == wanted[:1]
+        assert ways[0].infer(by_row).outputs["prediction"] == expected[:1]
         assert server.troubles == []

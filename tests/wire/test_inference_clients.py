@@ -37,7 +37,7 @@ def served(tmp_path_factory):
         with Client(folder / "admin.sock") as admin:
             assert admin.ask("POST", "/admin/models/sample/features", {"rows": [stored]}).status == 200
         explained = server.ask("POST", "/explain", {"features": features}).json
-        reasons = explained["explanation"]
+        explanation = explained["explanation"]
         requests = []
         for datatype in CODES:
             rows = some_rows(datatype)
@@ -52,9 +52,9 @@ def served(tmp_path_factory):
                 "prediction": explained["prediction"],
                 "columns": [[name, kind, v] for kind, (name, v) in zip(DATATYPES, features.items(), strict=True)],
                 "requests": requests,
-                "reasons": {
-                    "shap_values": [reasons["contributions"][name] for name in ALL_KINDS.names],
-                    "shap_base": [reasons["base"]],
+                "explanation": {
+                    "shap_values": [explanation["contributions"][name] for name in ALL_KINDS.names],
+                    "shap_base": [explanation["base"]],
                 },
                 "key": {
                     "inputs": [["shop", "BYTES", [1], ["a"]], ["sku", "INT64", [1], [7]]],

@@ -116,7 +116,7 @@ def inferred(server):
 def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
     server, peer = loaded
     before = inferred(server)
-    asked = ParsedRequest(rows(2000), outputs=["shap_values"])
+    parsed = ParsedRequest(rows(2000), outputs=["shap_values"])
     with busy_thread(server):
         late = peer.ask("ModelInfer", infer_body(2000, outputs=["shap_values"]), timeout=0.05)
         assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -124,11 +124,11 @@ def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
             assert server.ask("GET", health).status == 200
         assert peer.code("ServerLive") == grpc.StatusCode.OK
         # Over HTTP it is told when its turn would come.
-        response = RestWire(server, binary=True).infer(asked, headers=["X-Request-Timeout-Ms: 30"])
+        response = RestWire(server, binary=True).infer(parsed, headers=["X-Request-Timeout-Ms: 30"])
         assert (response.status, response.code) == (504, "DEADLINE_EXCEEDED")
     # Begun were the rows that kept the thread busy, and those of who waits long enough.
-    over_http = RestWire(server, binary=True).infer(asked, headers=["X-Request-Timeout-Ms: 9000"])
-    over_grpc = GrpcWire(peer, raw=True).infer(asked)
+    over_http = RestWire(server, binary=True).infer(parsed, headers=["X-Request-Timeout-Ms: 9000"])
+    over_grpc = GrpcWire(peer, raw=True).infer(parsed)
     assert over_http.error == ""
     assert over_http.outputs == over_grpc.outputs
     assert inferred(server) - before == N_LONG + 2 * 2000
@@ -212,12 +212,12 @@ def test_connections_beyond_the_limit_are_closed(light):
         host, _, port = address_of(server).rpartition(":")
         with Peer(address_of(server)) as first:
             assert first.code("ServerLive") == grpc.StatusCode.OK
-            crowd = [opened.enter_context(socket.create_connection((host, int(port)))) for _ in range(40)]
-            closed = sum(_is_closed(each) for each in crowd)
+            sockets = [opened.enter_context(socket.create_connection((host, int(port)))) for _ in range(40)]
+            closed = sum(_is_closed(each) for each in sockets)
             assert closed >= 30
             assert first.code("ServerLive") == grpc.StatusCode.OK
             assert server.is_ready()
-            for each in crowd:
+            for each in sockets:
                 each.close()
         with Peer(address_of(server)) as late:
             eventually(lambda: late.code("ServerLive", wait_for_ready=True) == grpc.StatusCode.OK, what="a place")
@@ -288,10 +288,10 @@ class Calling(threading.Thread):
         self._stopped.set()
         self.join(LIMIT_S)
 
-    def goes_on(self, wanted=None):
+    def goes_on(self, expected=None):
         """Wait for answers that began after now, of a version if one is named."""
         n = len(self.seen)
-        eventually(lambda: len(self.seen) > n + 3 and wanted in (None, self.seen[-1]), what="further answers")
+        eventually(lambda: len(self.seen) > n + 3 and expected in (None, self.seen[-1]), what="further answers")
 
 
 @pytest.fixture(scope="module")
@@ -311,11 +311,11 @@ def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
         for _ in range(3):
             peer = opened.enter_context(Peer(address_of(server)))
             callers.append(opened.enter_context(Calling(peer, truth, infer_body(1))))
-        asked = Queue()
-        stream = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=60)
+        messages = Queue()
+        stream = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(messages.get, None), timeout=60)
 
         def streamed():
-            asked.put(infer_body(1))
+            messages.put(infer_body(1))
             received = message("ModelStreamInferResponse").FromString(next(stream)).infer_response
             return received.parameters["bundle_version"].string_param
 
@@ -325,7 +325,7 @@ def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
             admin.socket.settimeout(30)
             assert admin.ask("POST", "/admin/models/sample/load").status == 200
         assert streamed() == new
-        asked.put(None)
+        messages.put(None)
         assert list(stream) == []
         for each in callers:
             each.goes_on(new)
@@ -407,8 +407,8 @@ def test_mutual_tls_and_keys_work_together_and_reload(light, truth, folder, tmp_
         for mine in (None, "stranger"):
             assert code(server, mine=mine, **bearer) == grpc.StatusCode.UNAVAILABLE
         with TlsClient(server.port, trusting(folder, "first", shown="me")) as client:
-            asked = json.dumps({"inputs": [{"name": "features", "shape": [1, 30], "datatype": "FP64", "data": ROW}]})
-            assert client.ask("POST", INFER, asked.encode(), [f"Authorization: Bearer {key}"]).status == 200
+            content = json.dumps({"inputs": [{"name": "features", "shape": [1, 30], "datatype": "FP64", "data": ROW}]})
+            assert client.ask("POST", INFER, content.encode(), [f"Authorization: Bearer {key}"]).status == 200
         peer = opened.enter_context(Peer(address_of(server), credentials(folder, "first", "me")))
         calling = opened.enter_context(Calling(peer, truth, body, **bearer))
         put(folder, "second")

@@ -78,8 +78,8 @@ def wire(request, ways):
 @pytest.mark.parametrize("datatype", CODES)
 def test_every_datatype_and_form_equals_the_native_api(server, wire, datatype):
     rows = some_rows(datatype)
-    wanted = native(server, rows)["predictions"]
-    assert len(set(wanted)) > (3 if datatype != "BOOL" else 1)
+    expected = native(server, rows)["predictions"]
+    assert len(set(expected)) > (3 if datatype != "BOOL" else 1)
     for inputs in (
         one_tensor(rows, datatype),
         a_tensor_a_feature(rows, datatype),
@@ -87,7 +87,7 @@ def test_every_datatype_and_form_equals_the_native_api(server, wire, datatype):
     ):
         response = wire.infer(ParsedRequest(inputs, id="seven"))
         assert response.error == ""
-        assert response.outputs == {"prediction": wanted}
+        assert response.outputs == {"prediction": expected}
         assert response.shapes == {"prediction": [N_ROWS]}
         assert response.id == "seven"
 
@@ -101,14 +101,14 @@ def test_every_output_is_the_native_apis(server, wire, model):
     assert got.error == ""
     assert list(got.outputs) == names
     assert got.parameters == {"bundle_version": expected["version"]}
-    wanted = {
+    outputs = {
         "prediction": flat(expected["predictions"]),
         "shap_values": [x for each in expected["explanations"] for x in contributions(each, model)],
         "shap_base": flat([bases(expected["explanations"][0], model)]),
     }
     if model != "sample":
-        wanted["probabilities"] = flat(expected["probabilities"])
-    assert got.outputs == {name: wanted[name] for name in names}
+        outputs["probabilities"] = flat(expected["probabilities"])
+    assert got.outputs == {name: outputs[name] for name in names}
     k = [3] if model == "three" else []
     assert got.shapes["shap_values"] == [12, 7, *k]
     assert got.shapes["prediction"] == [12, *k]
@@ -126,9 +126,9 @@ def test_labels_equal_native_with_other_servers_names(server, wire, model):
     assert len(set(labels)) > 1
     # MLServer's and KServe's first output is what predict of the object returns that was built: for `binary` the label.
     first = labels if model == "binary" else flat(expected["probabilities"])
-    wanted = {"label": labels, "predict_proba": flat(expected["probabilities"]), "predict": first, "output-0": first}
-    got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=list(wanted)))
-    assert (got.error, got.outputs) == ("", wanted)
+    outputs = {"label": labels, "predict_proba": flat(expected["probabilities"]), "predict": first, "output-0": first}
+    got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=list(outputs)))
+    assert (got.error, got.outputs) == ("", outputs)
     assert (got.shapes["label"], got.shapes["predict_proba"]) == ([12], [12, len(expected["probabilities"][0])])
     for name, answered in (("predict", "predict"), ("input-0", "output-0")):
         (tensor,) = one_tensor(rows, "FP64")
@@ -174,8 +174,8 @@ def test_of_many_at_once_each_gets_its_own_answer(server, ways):
     """The same rows at the same time are worked out once, and told under each one's id, outputs and form."""
     few = [some_rows("FP64", 3), some_rows("FP32", 3)]
     many = [(rows * 100)[:MOST_ROWS] for rows in few]
-    wanted = [flat(native(server, rows)["predictions"]) for rows in few]
-    reasons = [
+    expected = [flat(native(server, rows)["predictions"]) for rows in few]
+    shap_values = [
         x for each in native(server, few[0], explain=True)["explanations"] for x in contributions(each, "sample")
     ]
 
@@ -186,10 +186,12 @@ def test_of_many_at_once_each_gets_its_own_answer(server, ways):
         outputs = [named, "shap_values"] if is_long else [named]
         response = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
         assert (response.error, response.id, list(response.outputs)) == ("", f"n{number}", outputs)
-        assert response.outputs[named] == (wanted[which] * 100)[: len(rows)]
+        assert response.outputs[named] == (expected[which] * 100)[: len(rows)]
         if is_long and which == 0:
             # Of a long request the last digits may be others, and are the same each time.
-            assert response.outputs["shap_values"][: len(reasons)] == pytest.approx(reasons, rel=1e-9, abs=1e-12)
+            assert response.outputs["shap_values"][: len(shap_values)] == pytest.approx(
+                shap_values, rel=1e-9, abs=1e-12
+            )
         return response.outputs.get("shap_values")
 
     with ThreadPoolExecutor(8) as pool:
@@ -213,25 +215,25 @@ DESCRIBED = {
 @pytest.mark.parametrize("path", DESCRIBED)
 def test_metadata_is_the_same_on_both_transports(server, ways, path):
     ways["gRPC, raw"].infer(ParsedRequest(one_tensor([ROW], "FP64")))
-    call, asked, place = DESCRIBED[path]
+    call, fields, select = DESCRIBED[path]
     with Peer(address_of(server)) as peer:
-        answer = peer.ask(call, message(f"{call}Request")(**asked).SerializeToString())
+        answer = peer.ask(call, message(f"{call}Request")(**fields).SerializeToString())
     response = message(f"{call}Response").FromString(answer)
     document = json_format.MessageToDict(
         response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    assert numbers(told_alike(place(document), server.ask("GET", path).json)) == numbers(server.ask("GET", path).json)
+    assert numbers(in_form_of(select(document), server.ask("GET", path).json)) == numbers(server.ask("GET", path).json)
 
 
-def told_alike(document, wanted):
+def in_form_of(document, expected):
     """Without what messages have and documents leave out; a text among a message's parameters is one of several kinds."""
-    if isinstance(wanted, str) and isinstance(document, dict):
+    if isinstance(expected, str) and isinstance(document, dict):
         return document["string_param"]
-    if isinstance(wanted, dict):
-        assert document.keys() >= wanted.keys()
-        return {name: told_alike(document[name], value) for name, value in wanted.items()}
-    if isinstance(wanted, list):
-        return [told_alike(each, other) for each, other in zip(document, wanted, strict=True)]
+    if isinstance(expected, dict):
+        assert document.keys() >= expected.keys()
+        return {name: in_form_of(document[name], value) for name, value in expected.items()}
+    if isinstance(expected, list):
+        return [in_form_of(each, other) for each, other in zip(document, expected, strict=True)]
     return document
 
 
@@ -281,15 +283,15 @@ def stored(server):
     "kinds", [("BYTES", "INT64", "BOOL"), ("BYTES", "UINT8", "BYTES"), ("BYTES", "BYTES", "BYTES")]
 )
 def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, kinds):
-    wanted = [server.ask("POST", "/models/sample/predict", {"key": row["key"]}).json for row in stored]
+    expected = [server.ask("POST", "/models/sample/predict", {"key": row["key"]}).json for row in stored]
     response = wire.infer(
         ParsedRequest(by_key([3, 2, 1, 2], kinds=kinds), outputs=["prediction", "shap_values", "shap_base"])
     )
     assert response.error == ""
-    predictions = [wanted[sku - 1]["prediction"] for sku in (3, 2, 1, 2)]
+    predictions = [expected[sku - 1]["prediction"] for sku in (3, 2, 1, 2)]
     assert len(set(predictions)) == 3
     assert response.outputs["prediction"] == predictions
-    assert response.parameters == {"bundle_version": wanted[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
+    assert response.parameters == {"bundle_version": expected[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
     response = wire.infer(
         ParsedRequest(by_key([3], kinds=kinds, shape=(1,)), outputs=["shap_values", "shap_base", "prediction"])
     )
@@ -345,17 +347,17 @@ def test_keys_are_required_and_explanations_need_the_scope(served, guarded_ways,
     wire, keys = guarded_ways[name], served[1].keys
     on_grpc = isinstance(wire, GrpcWire)
     plain = ParsedRequest(one_tensor([ROW], "FP64"))
-    reasons = ParsedRequest(plain.inputs, outputs=["prediction", "shap_values"])
+    explained = ParsedRequest(plain.inputs, outputs=["prediction", "shap_values"])
     assert list(wire.infer(plain, key=keys["predict"]).outputs) == ["prediction"]
-    assert list(wire.infer(reasons, key=keys["predict+explain"]).outputs) == ["prediction", "shap_values"]
-    for asked, key, http, grpc, words in (
+    assert list(wire.infer(explained, key=keys["predict+explain"]).outputs) == ["prediction", "shap_values"]
+    for parsed, key, http, grpc, words in (
         (plain, "", 401, "UNAUTHENTICATED", "key"),
         (plain, "no.key", 401, "UNAUTHENTICATED", "key"),
         (plain, keys["admin"], 403, "PERMISSION_DENIED", "'predict'"),
-        (reasons, keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
+        (explained, keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
         (ParsedRequest(plain.inputs, outputs=["shap_base"]), keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
     ):
-        response = wire.infer(asked, key=key)
+        response = wire.infer(parsed, key=key)
         assert response.status == (grpc if on_grpc else http), response
         assert words in response.error
 
@@ -432,8 +434,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_errors_are_the_same_on_every_transport(wire, what):
-    asked, (http, grpc, code), words = REFUSED[what]
-    response = wire.infer(asked)
+    parsed, (http, grpc, code), words = REFUSED[what]
+    response = wire.infer(parsed)
     assert (response.status, response.code) == (grpc if isinstance(wire, GrpcWire) else http, code), response
     for word in words:
         assert word in response.error

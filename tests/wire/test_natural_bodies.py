@@ -60,17 +60,17 @@ def strict(bundle):
 @pytest.mark.parametrize("route", ["/predict", "/explain"])
 @pytest.mark.parametrize("form", ONE)
 def test_a_natural_row_is_answered_as_the_canonical_one(server, route, form):
-    wanted = server.ask("POST", route, {"features": CODED})
+    expected = server.ask("POST", route, {"features": CODED})
     answer = server.ask("POST", route, ONE[form])
-    assert (answer.status, answer.body) == (200, wanted.body)
+    assert (answer.status, answer.body) == (200, expected.body)
 
 
 @pytest.mark.parametrize("form", MANY)
 @pytest.mark.parametrize("padding", [0, 20_000], ids=["fast", "off the loop"])
 def test_a_natural_batch_is_answered_as_the_canonical_one(server, form, padding):
-    wanted = server.ask("POST", "/predict/batch", {"instances": [{"features": CODED}] * 2})
+    expected = server.ask("POST", "/predict/batch", {"instances": [{"features": CODED}] * 2})
     answer = server.ask("POST", "/predict/batch", json.dumps(MANY[form]).encode() + b" " * padding)
-    assert (answer.status, answer.body) == (200, wanted.body)
+    assert (answer.status, answer.body) == (200, expected.body)
 
 
 @pytest.mark.parametrize("form", [*ONE, *MANY])

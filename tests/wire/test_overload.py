@@ -194,12 +194,12 @@ def test_connections_beyond_the_limit_get_a_refusal(path):
         with server.client() as late:
             answer = late.ask("POST", "/predict", {"features": ROW})
             assert (answer.status, answer.code) == (503, "OVERLOADED")
-        crowd = [opened.enter_context(server.client()) for _ in range(200)]
+        idle = [opened.enter_context(server.client()) for _ in range(200)]
         assert server.ask("GET", "/healthz").status == 200
         for client in clients:
             client.send(HEALTH[-3:])
             assert client.answer().status == 200
-        for client in (*crowd, *clients[:10]):
+        for client in (*idle, *clients[:10]):
             client.socket.close()
         eventually(lambda: _answers(server.port), what="a place")
 
@@ -222,13 +222,13 @@ def test_declared_but_unsent_bytes_use_no_budget(path):
 
 def test_idle_connections_make_room_for_those_that_come(path):
     with serving(path, options=["--max-connections", "20"]) as server, contextlib.ExitStack() as opened:
-        crowd = [opened.enter_context(server.client()) for _ in range(30)]
+        idle = [opened.enter_context(server.client()) for _ in range(30)]
         time.sleep(2.0)
         for _ in range(30):
             probe = opened.enter_context(server.client())
             assert probe.ask("GET", "/healthz").status == 200
             time.sleep(0.1)
-        assert all(client.rest()[:12] in (b"", b"HTTP/1.1 503") for client in crowd)
+        assert all(client.rest()[:12] in (b"", b"HTTP/1.1 503") for client in idle)
         assert server.metrics()["mlrf_connections_cut_total;reason=idle_evicted"] >= 30
 
 
@@ -245,12 +245,12 @@ def test_a_worker_without_descriptors_does_not_spin_and_recovers(path):
             assert first.ask("GET", "/healthz").status == 200
             limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
             resource.prlimit(worker, resource.RLIMIT_NOFILE, (60, limits[1]))
-            crowd = [opened.enter_context(server.client()) for _ in range(120)]
+            idle = [opened.enter_context(server.client()) for _ in range(120)]
             before = cpu_s(worker)
             time.sleep(0.5)
             assert cpu_s(worker) - before < 0.25
             assert first.ask("GET", "/healthz").status == 200
-            for client in crowd:
+            for client in idle:
                 client.socket.close()
             eventually(lambda: _answers(server.port), what="a descriptor")
             resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)

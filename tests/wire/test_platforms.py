@@ -337,7 +337,7 @@ def test_prediction_log_has_native_request_and_answer(paths, tmp_path):
 @pytest.mark.parametrize("path", ["/models/mixed/invoke", "/models/mixed/invocations", "/invocations"])
 def test_sagemaker_names_a_model_and_gets_its_attributes_back(sagemaker, path):
     row = MIXED.example()
-    wanted = native(sagemaker, [row], "mixed")
+    expected = native(sagemaker, [row], "mixed")
     for attributes in ("id=7; trace=abc", "x" * 1024):
         line = f"X-Amzn-SageMaker-Custom-Attributes: {attributes}"
         for accept, shape in (("application/json", lambda v: v), ("text/csv", None)):
@@ -345,7 +345,7 @@ def test_sagemaker_names_a_model_and_gets_its_attributes_back(sagemaker, path):
             assert (answer.status, answer.headers["x-amzn-sagemaker-custom-attributes"]) == (200, attributes)
             assert answer.headers["content-type"].startswith(accept)
             if shape is not None:
-                assert predictions_of(answer.body) == wanted
+                assert predictions_of(answer.body) == expected
     too_long = post(
         sagemaker, path, {"instances": [row]}, "application/json", f"X-Amzn-SageMaker-Custom-Attributes: {'x' * 1025}"
     )
@@ -362,7 +362,7 @@ def test_sagemaker_paths_exist_only_with_its_platform(several):
 
 
 def test_platforms_and_inference_protocol_share_the_row_limit(several):
-    rows = [EXAMPLE | {"price": place / 8} for place in range(2500)]
+    rows = [EXAMPLE | {"price": index / 8} for index in range(2500)]
     for body in ({"instances": rows}, {"dataframe_records": rows}):
         path = "/models/sample/invocations" if "dataframe_records" in body else "/v1/models/sample:predict"
         answer = post(several, path, body)

@@ -480,10 +480,10 @@ def test_answers_are_what_the_contract_says(server, contract):
     for model in ("sample", "binary", "three", "exp"):
         schema = ALL_KINDS if model in ("sample", "binary") else NUMBERS
         body = {"features": schema.example()}
-        for path, asked in (("predict", body), ("predict/batch", {"instances": [body, body]})):
+        for path, sent in (("predict", body), ("predict/batch", {"instances": [body, body]})):
             route = f"/models/{model}/{path}"
             described = contract["paths"][route]["post"]["requestBody"]["content"]["application/json"]
-            for each in (asked, described["example"]):
+            for each in (sent, described["example"]):
                 validator(contract, described["schema"]).validate(each)
                 answer = server.ask("POST", route, each)
                 assert answer.status == 200

@@ -111,10 +111,10 @@ def test_a_table_longer_than_the_server_takes_is_sent_in_chunks(bundle):
 
 
 def test_explanations_of_a_table_are_those_of_the_model(client, bundle):
-    theirs, ours = client.explain(frame(20)), mlrf.load(bundle).explain(frame(20))
-    assert np.allclose(theirs.values, ours.values, atol=1e-12)
-    assert theirs.base == ours.base
-    assert theirs.feature_names == ours.feature_names
+    served, local = client.explain(frame(20)), mlrf.load(bundle).explain(frame(20))
+    assert np.allclose(served.values, local.values, atol=1e-12)
+    assert served.base == local.base
+    assert served.feature_names == local.feature_names
 
 
 def test_one_record_is_explained_by_its_heaviest_features(client):

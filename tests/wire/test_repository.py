@@ -19,7 +19,7 @@ from raw_http import Client
 from running import serving
 
 ROOT = Path(__file__).parents[2]
-ASKED = {"features": ALL_KINDS.example()}
+BODY = {"features": ALL_KINDS.example()}
 ACTS = {"load": "RepositoryModelLoad", "unload": "RepositoryModelUnload"}
 
 
@@ -72,12 +72,12 @@ def rest(server, act, name="sample", body=b"", key=""):
 
 def grpc(peer, act, name="sample", parameters=(), key=""):
     """The same over gRPC, where codes have names."""
-    asked = message(f"{ACTS[act]}Request")(model_name=name)
+    call = message(f"{ACTS[act]}Request")(model_name=name)
     for each, value in parameters:
         kind = "bool_param" if isinstance(value, bool) else "string_param"
-        setattr(asked.parameters[each], kind, value)
+        setattr(call.parameters[each], kind, value)
     answer = peer.ask(
-        ACTS[act], asked.SerializeToString(), metadata=(("authorization", f"Bearer {key}"),) if key else ()
+        ACTS[act], call.SerializeToString(), metadata=(("authorization", f"Bearer {key}"),) if key else ()
     )
     if isinstance(answer, bytes):
         response = message(f"{ACTS[act]}Response").FromString(answer)
@@ -117,7 +117,7 @@ def test_refusals_are_the_same_over_both(served, peer, act, case, status, code, 
 def is_served(server, n=8):
     """Whether the model answers, the same on every connection."""
     headers = [f"Authorization: Bearer {server.keys['all']}"]
-    found = {server.ask("POST", "/models/sample/predict", ASKED, headers).status for _ in range(n)}
+    found = {server.ask("POST", "/models/sample/predict", BODY, headers).status for _ in range(n)}
     assert found in ({200}, {404})
     return found == {200}
 
@@ -125,8 +125,8 @@ def is_served(server, n=8):
 def test_where_kserve_puts_the_name_it_is_read_too(served, peer):
     metadata = (("authorization", f"Bearer {served.keys['admin']}"),)
     for act, is_there in (("unload", False), ("load", True)):
-        asked = message(f"{ACTS[act]}Request")(repository_or_model_name="sample").SerializeToString()
-        assert isinstance(peer.ask(ACTS[act], asked, metadata=metadata), bytes)
+        call = message(f"{ACTS[act]}Request")(repository_or_model_name="sample").SerializeToString()
+        assert isinstance(peer.ask(ACTS[act], call, metadata=metadata), bytes)
         assert is_served(served) is is_there
 
 
@@ -181,7 +181,7 @@ def test_repository_calls_without_keys_are_all_refused_alike(tmp_path):
                 assert (over_rest[0], over_grpc[0]) == (403, "PERMISSION_DENIED")
                 assert over_rest[1:] == over_grpc[1:]
                 assert "--keys" in over_rest[2]
-        assert server.ask("POST", "/predict", ASKED).status == 200
+        assert server.ask("POST", "/predict", BODY).status == 200
         assert server.troubles == []
 
 
@@ -194,7 +194,7 @@ def test_clients_that_exist_load_and_unload(suite, served, tmp_path):
         "grpc": address_of(served),
         "keys": {"admin": served.keys["all"], "predict": served.keys["predict"]},
         "row": [float(value) for value in ROW],
-        "prediction": served.ask("POST", "/models/sample/predict", ASKED, headers).json["prediction"],
+        "prediction": served.ask("POST", "/models/sample/predict", BODY, headers).json["prediction"],
     }
     done = subprocess.run(
         [PYTHON, ROOT / "tests/clients" / suite, json.dumps(document)],

@@ -57,9 +57,9 @@ class Shared:
         def judge(status, answer):
             if status == 503 and number % 4 and answer["code"] in ("FEATURES_UNAVAILABLE", "INVALID_STORED_ROW"):
                 return None
-            wanted = [self.expected[each] for each in ids]
-            found = answer.get("predictions", [answer.get("prediction"), *wanted[1:]])
-            return None if (status, found) == (200, wanted) else f"{status} {answer}"
+            expected = [self.expected[each] for each in ids]
+            found = answer.get("predictions", [answer.get("prediction"), *expected[1:]])
+            return None if (status, found) == (200, expected) else f"{status} {answer}"
 
         return path, json.dumps(body).encode(), judge
 
@@ -127,12 +127,12 @@ def test_answers_are_those_of_the_rows(shared):
 
 
 def test_no_answer_is_kept_of_a_store_that_others_write_to(shared):
-    asked = {"key": {"id": 3}, "return_features": True}
+    body = {"key": {"id": 3}, "return_features": True}
     for price in (1.0, 2.0, 3.0):
         row = {"key": {"id": 3}, "features": EXAMPLE | {"price": price}}
         with Client(shared.admin_path) as admin:
             assert admin.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
-        answers = [shared.server.ask("POST", "/predict", asked).json for _ in range(8)]
+        answers = [shared.server.ask("POST", "/predict", body).json for _ in range(8)]
         assert {answer["features"]["price"] for answer in answers} == {price}
         assert {answer["cached"] for answer in answers} == {False}
 
@@ -192,14 +192,14 @@ def test_corrupt_values_are_not_answers(shared, damage):
     (name,) = list(ask_redis(shared.redis, "KEYS", "mlrf:*:rows"))
     fields = ask_redis(shared.redis, "HKEYS", name)
     sound = {field: ask_redis(shared.redis, "HGET", name, field) for field in fields}
-    for place, (field, value) in enumerate(sound.items()):
+    for index, (field, value) in enumerate(sound.items()):
         match damage:
             case "cut":
-                bad = value[: 5 + place]
+                bad = value[: 5 + index]
             case "flipped":
-                bad = value[:place] + bytes([value[place] ^ 1]) + value[place + 1 :]
+                bad = value[:index] + bytes([value[index] ^ 1]) + value[index + 1 :]
             case "swapped":
-                bad = sound[fields[(place + 1) % len(fields)]]
+                bad = sound[fields[(index + 1) % len(fields)]]
             case _:
                 bad = damage
         ask_redis(shared.redis, "HSET", name, field, bad)

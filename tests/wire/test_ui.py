@@ -53,7 +53,7 @@ def test_every_file_that_the_page_names_is_sent():
     assert {name.decode() for name in named} == CONTENT_TYPES.keys() - {"index.html"}
 
 
-def test_page_is_small_and_names_no_other_place():
+def test_page_is_small_and_names_no_other_host():
     everything = b"".join(map(read_file, CONTENT_TYPES))
     assert len(gzip.compress(everything)) < MOST_BYTES
     assert set(re.findall(rb"https?://[^\"' ]+", everything)) == {b"http://www.w3.org/2000/svg"}

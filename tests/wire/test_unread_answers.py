@@ -72,5 +72,5 @@ def test_write_timeout_ends_an_unread_long_answer_over_tls(path, tmp_path):
         TlsClient(server.port, context, receive_bytes=16_384) as client,
     ):
         client.send(CURVE)
-        wanted = b'mlrf_connections_cut_total{reason="slow_reader"} 1'
-        eventually(lambda: wanted in metrics(server), what="the end of the connection")
+        line = b'mlrf_connections_cut_total{reason="slow_reader"} 1'
+        eventually(lambda: line in metrics(server), what="the end of the connection")

@@ -107,11 +107,11 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
     booster = lgb.train({"verbose": -1, "num_leaves": 5}, lgb.Dataset(frame.rename(columns=str), target), 3)
     table = frame.rename(columns=str)
     bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table if sampled else None)
-    wanted = booster.predict(table)
+    expected = booster.predict(table)
     model = mlrf.load(bundle)
     assert model.schema.names == ("unit_price", "on_sale", "7")
     for rows in (frame, table, pl.from_pandas(table), pa.Table.from_pandas(table)):
-        np.testing.assert_array_equal(model.predict(rows), wanted)
+        np.testing.assert_array_equal(model.predict(rows), expected)
     table.to_csv(tmp_path / "r.csv", index=False)
     table.to_parquet(tmp_path / "r.parquet")
     (tmp_path / "r.json").write_text(
@@ -122,7 +122,9 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
     for kind in ("csv", "parquet", "json"):
         assert main(["predict", str(bundle), str(tmp_path / f"r.{kind}")]) == 0
         stdout = capsys.readouterr().out
-        np.testing.assert_allclose([json.loads(line)["prediction"] for line in stdout.splitlines()], wanted, rtol=1e-14)
+        np.testing.assert_allclose(
+            [json.loads(line)["prediction"] for line in stdout.splitlines()], expected, rtol=1e-14
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,22 +194,22 @@ def altered(model: ImportedModel, source: bytes) -> ImportedModel:
 
 def test_failing_library_is_reported_distinctly(booster, monkeypatch, tmp_path):
     model = import_model(booster)
-    rows, wanted = np.zeros((3, 4)), np.array([0])
-    answers = run_reference_library(model, rows, wanted)
+    rows, indices = np.zeros((3, 4)), np.array([0])
+    answers = run_reference_library(model, rows, indices)
     assert answers.margins.shape == (3, 1)
     assert answers.predictions.shape == (1, 1)
     with pytest.raises(ModelUnreadableError, match="lightgbm refuses"):
-        run_reference_library(altered(model, b"no model"), rows, wanted)
+        run_reference_library(altered(model, b"no model"), rows, indices)
     with pytest.raises(BuildError, match=r"within 0 s"):
-        run_reference_library(model, rows, wanted, time_limit_s=0.01)
+        run_reference_library(model, rows, indices, time_limit_s=0.01)
     # A lightgbm that cannot be imported, and one that dies of a signal, stand before the real one on the child's path.
     (tmp_path / "lightgbm.py").write_text("raise ImportError('no lightgbm here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(BuildError, match=r"pip install lightgbm .*no lightgbm here"):
-        run_reference_library(model, rows, wanted)
+        run_reference_library(model, rows, indices)
     (tmp_path / "lightgbm.py").write_text("import os; os.kill(os.getpid(), 11)")
     with pytest.raises(BuildError, match=r"crashed on this model .signal 11"):
-        run_reference_library(model, rows, wanted)
+        run_reference_library(model, rows, indices)
 
 
 def test_invalid_golden_rows_are_refused(tmp_path):

@@ -11,7 +11,7 @@ import lightgbm
 import numpy as np
 import pytest
 
-from mlrf.builder import model_source as source_room
+from mlrf.builder import model_source as source_module
 from mlrf.builder.detect import import_model
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
@@ -52,7 +52,7 @@ def test_paths_that_lead_to_no_file(tmp_path, monkeypatch):
     with pytest.raises(ModelUnreadableError, match="not a regular file"):
         import_model(tmp_path / "pipe")
     (tmp_path / "huge").write_bytes(b"tree\n" * 3)
-    monkeypatch.setattr(source_room, "MAX_MODEL_BYTES", 10)
+    monkeypatch.setattr(source_module, "MAX_MODEL_BYTES", 10)
     with pytest.raises(ModelUnreadableError, match="larger than"):
         import_model(tmp_path / "huge")
 

@@ -94,7 +94,7 @@ def test_build_reports_model_kind_and_verification(capsys, model_file, sample_fi
     build = ("build", model_file, "-o", out, "--name", "churn", "--sample", sample_file, "--classes", "no, yes")
     status, stdout, error = run(capsys, *build)
     assert (status, error) == (0, ""), "progress bars are for terminals"
-    for wanted in (
+    for text in (
         "binary",
         "5 trees",
         "3 features (1 categorical)",
@@ -107,7 +107,7 @@ def test_build_reports_model_kind_and_verification(capsys, model_file, sample_fi
         "forest.bin",
         "MB",
     ):
-        assert wanted in stdout
+        assert text in stdout
     assert "categories as integer codes" not in stdout
     assert read_bundle(out).manifest.classes == ["no", "yes"], "labels are taken without the blanks around them"
     assert not re.search(r" 0(\.0)? (µs|MB)|(forest\.bin|model\.onnx) 0(\.0)?[,)]", stdout)
@@ -150,8 +150,8 @@ def test_build_lists_features_without_category_names(capsys, tmp_path):
     ],
 )
 def test_what_goes_wrong_is_one_line_and_a_status(capsys, arguments, status, message, model_file, bundle, tmp_path):
-    places = {"out": tmp_path / "out", "model": model_file, "bundle": bundle}
-    got, _, error = run(capsys, *[argument.format(**places) for argument in arguments])
+    paths = {"out": tmp_path / "out", "model": model_file, "bundle": bundle}
+    got, _, error = run(capsys, *[argument.format(**paths) for argument in arguments])
     assert got == status
     assert message in error
     assert "Traceback" not in error
@@ -161,8 +161,8 @@ def test_what_goes_wrong_is_one_line_and_a_status(capsys, arguments, status, mes
 def test_inspect_for_people_and_for_programs(capsys, bundle):
     status, stdout, _ = run(capsys, "inspect", bundle)
     assert status == 0
-    for wanted in ("churn", "['stays', 'leaves']", "categorical", "east", "curl localhost:8080/predict"):
-        assert wanted in stdout
+    for text in ("churn", "['stays', 'leaves']", "categorical", "east", "curl localhost:8080/predict"):
+        assert text in stdout
     status, stdout, _ = run(capsys, "inspect", bundle, "--json")
     document = json.loads(stdout)
     assert document["manifest"]["name"] == "churn"
@@ -262,8 +262,8 @@ def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, co
     (tmp_path / name).write_text(content)
     status, out, error = run(capsys, "predict", bundle, tmp_path / name)
     assert (status, out) == (1, "")
-    for wanted in message:
-        assert wanted in error
+    for part in message:
+        assert part in error
     assert "Traceback" not in error
 
 
@@ -272,9 +272,9 @@ def test_a_cell_may_hold_any_line_break(capsys, tmp_path):
     schema = Schema((Feature("shop", Kind.CATEGORICAL, tuple(shops)), Feature("price")))
     with (tmp_path / "r.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerows([["shop", "price"], *([shop, place] for place, shop in enumerate(shops))])
+        writer.writerows([["shop", "price"], *([shop, index] for index, shop in enumerate(shops))])
     rows = read_file(tmp_path / "r.csv", schema)
-    assert rows == [{"shop": shop, "price": float(place)} for place, shop in enumerate(shops)]
+    assert rows == [{"shop": shop, "price": float(index)} for index, shop in enumerate(shops)]
 
 
 def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):
@@ -349,10 +349,10 @@ def test_build_accepts_defaults_of_optional_features(capsys, tmp_path):
     schema = json.loads((tmp_path / "b" / "schema.json").read_text())
     assert (schema["required"], schema["properties"]["age"]["default"]) == (["price"], 0.5)
     model = mlrf.load(tmp_path / "b")
-    wanted = booster.predict(np.array([[1.5, 0.5]])).tolist()
-    assert model.predict([{"price": 1.5}]).tolist() == wanted
-    assert model.predict([{"price": np.float64(1.5)}]).tolist() == wanted
-    assert model.predict(pd.DataFrame({"price": [1.5]})).tolist() == wanted
+    expected = booster.predict(np.array([[1.5, 0.5]])).tolist()
+    assert model.predict([{"price": 1.5}]).tolist() == expected
+    assert model.predict([{"price": np.float64(1.5)}]).tolist() == expected
+    assert model.predict(pd.DataFrame({"price": [1.5]})).tolist() == expected
     for wrong, named in (
         ('{"prise": 1}', "prise"),
         ('{"age": "old"}', "age"),

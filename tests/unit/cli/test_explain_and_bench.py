@@ -73,8 +73,8 @@ def test_the_waterfall_goes_from_the_base_to_the_prediction(capsys, bundle, rows
     phis = explained.values[0]
     order = sorted(range(7), key=lambda f: -abs(phis[f]))
     assert [name for name, _ in lines] == ["base", *(NAMES[f] for f in order), "margin", "prediction"]
-    wanted = [explained.base, *phis[order], model.margin([ROWS[row or 0]])[0], model.predict([ROWS[row or 0]])[0]]
-    np.testing.assert_allclose([number for _, number in lines], wanted, rtol=1e-4)
+    expected = [explained.base, *phis[order], model.margin([ROWS[row or 0]])[0], model.predict([ROWS[row or 0]])[0]]
+    np.testing.assert_allclose([number for _, number in lines], expected, rtol=1e-4)
     assert "through exp" in stdout
     for line, f in zip(stdout.splitlines()[2:], order, strict=False):
         left, _, right = re.sub(r"[-+][\d.e-]+$", "", line).partition("│")
@@ -106,8 +106,8 @@ def test_json_is_the_servers_explanation_of_each_row(capsys, bundle, classes, ro
             assert len(answers) == 3
             margins = model.margin(ROWS).reshape(3, -1).tolist()
             contributions = model.explain(ROWS).values.reshape(3, -1).tolist()
-            for found, *reasons in zip(answers, margins, contributions, strict=True):
-                assert found == writer.write(*reasons, top or True)
+            for found, *explanation in zip(answers, margins, contributions, strict=True):
+                assert found == writer.write(*explanation, top or True)
             alone = json.loads(run(capsys, "explain", path, rows, "--json", "--row", 1, *options)[1])
             # To rounding: a batch adds in another order than one row does.
             assert _flat(alone) == pytest.approx(_flat(answers[1]), rel=1e-9, abs=1e-12)
@@ -118,7 +118,7 @@ def _flat(document, path=""):
     if isinstance(document, dict):
         return {k: v for name, part in document.items() for k, v in _flat(part, f"{path}/{name}").items()}
     if isinstance(document, list):
-        return {k: v for place, part in enumerate(document) for k, v in _flat(part, f"{path}/{place}").items()}
+        return {k: v for index, part in enumerate(document) for k, v in _flat(part, f"{path}/{index}").items()}
     return {path: document} if isinstance(document, float) else {f"{path}={document}": 0.0}
 
 
@@ -159,8 +159,8 @@ def test_explains_the_predicted_class_by_default(capsys, classes, rows):
     ],
 )
 def test_what_goes_wrong_is_a_sentence_and_a_status(capsys, arguments, status, message, bundle, classes, stumps, rows):
-    places = {"bundle": bundle, "classes": classes, "stumps": stumps, "rows": rows}
-    got, out, error = run(capsys, *[argument.format(**places) for argument in arguments])
+    paths = {"bundle": bundle, "classes": classes, "stumps": stumps, "rows": rows}
+    got, out, error = run(capsys, *[argument.format(**paths) for argument in arguments])
     assert (got, out) == (status, "")
     assert message in error
     assert "Traceback" not in error
@@ -171,8 +171,8 @@ def test_a_bad_value_is_named_by_row_feature_and_value(capsys, bundle, tmp_path)
     path.write_text(json.dumps([ROWS[0], ROWS[1] | {"store": "west"}]))
     status, _, error = run(capsys, "explain", bundle, path)
     assert status == 1
-    for wanted in ("row 1", "store", '"west"'):
-        assert wanted in error
+    for part in ("row 1", "store", '"west"'):
+        assert part in error
     assert run(capsys, "explain", bundle, path, "--row", 1, "--unknown-categories", "missing")[0] == 0
 
 
@@ -185,12 +185,12 @@ def test_no_rows_give_no_lines(capsys, bundle, tmp_path):
 
 def test_names_are_escaped_for_the_terminal():
     odd = {"\x1b[31mred\nline": 1.0, "[bold]x[/bold]": "v" * 99, "n" * 99: None}
-    reasons = RowContributions(0.0, [1.0, -0.5, 0.0], 0.5, odd, prediction=0.5)
+    explanation = RowContributions(0.0, [1.0, -0.5, 0.0], 0.5, odd, prediction=0.5)
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
-        console.print(waterfall(reasons, 3, 100))
+        console.print(waterfall(explanation, 3, 100))
         text = console.export_text()
     assert "\x1b" not in text
     assert "[bold]x[/bold]" in text
@@ -218,8 +218,8 @@ def test_bench_shows_the_engines_side_by_side(capsys, bundle):
 def test_bench_for_a_person_and_of_one_engine(capsys, stumps):
     status, stdout, _ = run(capsys, "bench", stumps, "--rows", 100)
     assert status == 0
-    for wanted in ("stumps", "onnxruntime", "one row", "100 rows, each", "Python", "explain one row"):
-        assert wanted in stdout
+    for text in ("stumps", "onnxruntime", "one row", "100 rows, each", "Python", "explain one row"):
+        assert text in stdout
     assert "trees " not in stdout.splitlines()[3]
 
 

@@ -42,20 +42,20 @@ def model(tmp_path_factory):
 
 def slow_build(model, tmp_path):
     """Start a build whose child never answers; return its output folder, its temporary folder, and its process."""
-    place, temporary, slow = (tmp_path / name for name in ("place", "temporary", "slow"))
-    for folder in (place, temporary, slow):
+    target, temporary, slow = (tmp_path / name for name in ("place", "temporary", "slow"))
+    for folder in (target, temporary, slow):
         folder.mkdir()
     # Stands before the real one on the path of the child that is asked for golden answers.
     (slow / "lightgbm.py").write_text(
         f"import os, pathlib, time\npathlib.Path({str(slow / 'pid')!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
     )
     building = subprocess.Popen(
-        [sys.executable, "-c", BUILD, model, "-o", place / "b", "--name", "m"],
+        [sys.executable, "-c", BUILD, model, "-o", target / "b", "--name", "m"],
         env={**os.environ, "PYTHONPATH": str(slow), "TMPDIR": str(temporary)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    return place, temporary, building
+    return target, temporary, building
 
 
 def child_of(building, tmp_path):
@@ -69,7 +69,7 @@ def child_of(building, tmp_path):
 
 
 def test_terminated_build_leaves_nothing_behind(number, model, tmp_path):
-    place, temporary, building = slow_build(model, tmp_path)
+    target, temporary, building = slow_build(model, tmp_path)
     try:
         child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
@@ -83,22 +83,22 @@ def test_terminated_build_leaves_nothing_behind(number, model, tmp_path):
     assert "Traceback" not in stderr
     assert not is_alive(child)
     assert list(temporary.glob("mlrf-*")) == []
-    assert list(place.iterdir()) == []
+    assert list(target.iterdir()) == []
 
 
 def test_the_next_build_removes_what_a_killed_one_left(model, tmp_path):
-    place, temporary, building = slow_build(model, tmp_path)
+    target, temporary, building = slow_build(model, tmp_path)
     try:
         child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
-        assert list(place.glob(".b.building-*"))
+        assert list(target.glob(".b.building-*"))
     finally:
         building.kill()
         building.communicate()
     eventually(lambda: not is_alive(child), what="the end of the child")
     subprocess.run(building.args, env={**os.environ, "TMPDIR": str(temporary)}, check=True)
     assert list(temporary.glob("mlrf-*")) == []
-    assert [path.name for path in place.iterdir()] == ["b"]
+    assert [path.name for path in target.iterdir()] == ["b"]
 
 
 def test_every_offline_command_says_that_it_was_ended(capsys, monkeypatch, number):

@@ -52,15 +52,15 @@ def test_valid_bundle_is_read(bundle):
 
 
 def test_the_same_content_has_the_same_version_anywhere(tmp_path):
-    versions = {read_bundle(write_bundle(tmp_path / place)).version for place in "ab"}
+    versions = {read_bundle(write_bundle(tmp_path / name)).version for name in "ab"}
     assert len(versions) == 1
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "schema.json"])
-@pytest.mark.parametrize("place", [0, -1])
-def test_a_flipped_bit_is_found(bundle, name, place):
+@pytest.mark.parametrize("position", [0, -1])
+def test_a_flipped_bit_is_found(bundle, name, position):
     content = bytearray((bundle / name).read_bytes())
-    content[place] ^= 1
+    content[position] ^= 1
     (bundle / name).write_bytes(content)
     error = refusal(bundle)
     assert (error.details["file"], "altered" in str(error)) == (name, True)
@@ -69,8 +69,10 @@ def test_a_flipped_bit_is_found(bundle, name, place):
 def test_flipped_manifest_bit_is_found_or_changes_version(bundle):
     version = read_bundle(bundle).version
     content = (bundle / "manifest.json").read_bytes()
-    for place in range(0, len(content), 7):
-        (bundle / "manifest.json").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    for position in range(0, len(content), 7):
+        (bundle / "manifest.json").write_bytes(
+            content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+        )
         try:
             assert read_bundle(bundle).version != version
         except BundleError as error:
@@ -189,8 +191,8 @@ def test_invalid_schema_with_valid_digest_is_refused(bundle, content):
 def test_non_bundle_path_error_says_how_to_build(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "empty").mkdir()
-    for place in ("nowhere", "file", "empty", "file/below"):
-        assert "mlrf build" in str(refusal(tmp_path / place))
+    for path in ("nowhere", "file", "empty", "file/below"):
+        assert "mlrf build" in str(refusal(tmp_path / path))
 
 
 def test_bundle_behind_a_symlinked_folder_is_read(bundle, tmp_path):
@@ -220,8 +222,8 @@ def test_every_task_is_read(tmp_path, task, link, classes, n_outputs):
 
 def test_what_is_held_of_another_version_is_refused(bundle):
     with contextlib.ExitStack() as opened:
-        held = {path.name: opened.enter_context(path.open("rb")).fileno() for path in bundle.iterdir()}
+        pinned = {path.name: opened.enter_context(path.open("rb")).fileno() for path in bundle.iterdir()}
         version = read_bundle(bundle).version
-        assert read_pinned(bundle, version, held).version == version
+        assert read_pinned(bundle, version, pinned).version == version
         with pytest.raises(BundleError, match="are not those of version 000000000000"):
-            read_pinned(bundle, "0" * 64, held)
+            read_pinned(bundle, "0" * 64, pinned)

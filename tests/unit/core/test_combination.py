@@ -31,8 +31,8 @@ def test_isotonic_calibration_is_scikit_learns(dtype):
     entry = calibrated(
         CalibratorEntry(x=isotonic.X_thresholds_.tolist(), y=isotonic.y_thresholds_.tolist()), np.dtype(dtype).name
     )
-    asked = np.concatenate([x, rng.normal(size=500).astype(dtype), isotonic.X_thresholds_])
-    assert [margins(entry, [each])[0] for each in asked.tolist()] == isotonic.predict(asked).tolist()
+    values = np.concatenate([x, rng.normal(size=500).astype(dtype), isotonic.X_thresholds_])
+    assert [margins(entry, [each])[0] for each in values.tolist()] == isotonic.predict(values).tolist()
 
 
 def test_an_isotonic_line_of_one_point_is_constant():

@@ -33,9 +33,9 @@ def forest() -> Forest:
     )
 
 
-def changed(name, place, value):
+def changed(name, index, value):
     array = getattr(forest(), name).copy()
-    array[place] = value
+    array[index] = value
     return replace(forest(), **{name: array})
 
 

@@ -257,10 +257,10 @@ def test_another_task_is_noticed(versions, tmp_path):
 
 
 def test_unwritable_repository_is_reported(versions, tmp_path):
-    place = tmp_path / "file"
-    place.write_text("")
+    path = tmp_path / "file"
+    path.write_text("")
     with pytest.raises((RepositoryError, BundleError)) as raised:
-        publish(versions / "one", place)
+        publish(versions / "one", path)
     assert os.strerror(errno.ENOTDIR) in str(raised.value)
 
 

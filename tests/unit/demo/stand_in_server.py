@@ -24,16 +24,16 @@ stored = {json.dumps(each["key"]): each["features"] for each in json.loads((bund
 
 
 def predict(body: bytes) -> dict:
-    asked = json.loads(body)
-    features = asked["features"] if "features" in asked else stored[json.dumps(asked["key"])]
+    request = json.loads(body)
+    features = request["features"] if "features" in request else stored[json.dumps(request["key"])]
     row = []
     for name, names in categories.items():
         value = features[name]
         row.append(np.nan if value is None else names.index(value) if names else float(value))
     prediction = booster.predict(np.array([row]), num_threads=1)[0]
     answer = {"prediction": prediction, "model": "stand-in", "version": "0", "cached": False}
-    if "key" in asked:
-        contributions = dict(list(zip(features, range(9), strict=False))[: asked["explain"]])
+    if "key" in request:
+        contributions = dict(list(zip(features, range(9), strict=False))[: request["explain"]])
         explanation = {
             "margin": 2.0,
             "base": 1.0,
@@ -41,7 +41,7 @@ def predict(body: bytes) -> dict:
             "other": 0.5,
             "source": "precomputed",
         }
-        known = asked["key"]["date"] + "T00:00:00Z"
+        known = request["key"]["date"] + "T00:00:00Z"
         answer |= {"features_as_of": known, "features": features, "explanation": explanation}
     return answer
 

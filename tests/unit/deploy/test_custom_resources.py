@@ -93,15 +93,15 @@ def schema_errors(cases, folder):
 
 def unknown_fields(cases, folder):
     """What TypeScript says of the documents as literals: only those planted with an unknown field, and those as they are."""
-    asked = [name for name in cases if name.endswith((" unknown", " sound"))]
-    for number, name in enumerate(asked):
+    names = [name for name in cases if name.endswith((" unknown", " sound"))]
+    for number, name in enumerate(names):
         kind = cases[name]["kind"]
         text = (
             f'import {{ I{kind} }} from "{PACKAGES[kind]}/{kind}";\nconst made: I{kind} = {json.dumps(cases[name])};\n'
         )
         (folder / f"case{number}.ts").write_text(text)
     flags = ["--noEmit", "--skipLibCheck", "--module", "nodenext", "--moduleResolution", "nodenext"]
-    files = [f"case{number}.ts" for number in range(len(asked))]
+    files = [f"case{number}.ts" for number in range(len(names))]
     done = subprocess.run(
         [MODULES / ".bin/tsc", *flags, *files], cwd=folder, check=False, capture_output=True, text=True, timeout=300
     )
@@ -109,7 +109,7 @@ def unknown_fields(cases, folder):
     found = {}
     for line in done.stdout.splitlines():
         if line.startswith("case"):
-            found.setdefault(asked[int(line.partition(".")[0].removeprefix("case"))], []).append(line)
+            found.setdefault(names[int(line.partition(".")[0].removeprefix("case"))], []).append(line)
     return found
 
 

@@ -146,8 +146,8 @@ def test_probes_use_the_health_routes(rendered):
         container = container_of(documents)
         scheme = "HTTPS" if overlay == "tls" else None
         for probe, path in (("startupProbe", "/readyz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
-            asked = container[probe]["httpGet"]
-            assert (asked["path"], asked["port"], asked.get("scheme")) == (path, "http", scheme)
+            probed = container[probe]["httpGet"]
+            assert (probed["path"], probed["port"], probed.get("scheme")) == (path, "http", scheme)
 
 
 def test_names_within_the_manifests_agree(rendered):

@@ -74,9 +74,9 @@ def test_every_row_is_read_back_as_the_schema_reads_it_alone(store, tmp_path):
     )
     columns = {name: [values[i] for i in order] for name, values in columns.items()}
     assert load(store, write(tmp_path, columns)).rows == n
-    for place in range(0, n, 997):
-        i = order[place]
-        instance = {name: columns[name][place] for name in ALL_KINDS.names}
+    for index in range(0, n, 997):
+        i = order[index]
+        instance = {name: columns[name][index] for name in ALL_KINDS.names}
         row = store.read(key(i))
         assert list(map(repr, row.values)) == list(map(repr, ALL_KINDS.row(instance)))
     assert store.count().rows == n
@@ -239,11 +239,11 @@ def test_damaged_files_are_refused_or_read_unchanged(store, tmp_path):
             case 0:
                 damaged = damaged[: rng.integers(len(whole))]
             case 1:
-                place = rng.integers(len(whole))
-                damaged[place:place] = rng.bytes(int(rng.integers(1, 9)))
+                position = rng.integers(len(whole))
+                damaged[position:position] = rng.bytes(int(rng.integers(1, 9)))
             case _:
-                for place in rng.integers(len(whole), size=rng.integers(1, 6)):
-                    damaged[place] ^= 1 << rng.integers(8)
+                for position in rng.integers(len(whole), size=rng.integers(1, 6)):
+                    damaged[position] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
         try:
             for batch in RowsFile(path, ROWS).batches():

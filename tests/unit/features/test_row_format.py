@@ -96,10 +96,10 @@ def test_bytes_of_no_row_are_refused(damage):
 )
 @pytest.mark.parametrize("absent", [(), (0,), (6,)])
 def test_values_outside_the_schema_are_refused(name, value, absent):
-    place = ALL_KINDS.names.index(name)
-    if place in absent:
+    index = ALL_KINDS.names.index(name)
+    if index in absent:
         pytest.skip("not held")
-    values = [math.nan if i in absent else value if i == place else x for i, x in enumerate(SOUND)]
+    values = [math.nan if i in absent else value if i == index else x for i, x in enumerate(SOUND)]
     with pytest.raises(InvalidStoredRowError, match=f'not a value of the feature "{name}"'):
         FORMAT.unpack(KEY, FORMAT.pack(values, None, absent), 0)
 

@@ -127,9 +127,9 @@ def test_incomplete_responses_are_not_answers(server, fault):
                 await ask("SET", name, "x")
             case "another schema":
                 other = RowFormat(Schema((Feature("y"),)), ROWS.key)
-                beside = RedisStore(server.url, "model", other)
-                await beside.push([(key(1), other.pack([1.0]))])
-                await beside.close()
+                other_store = RedisStore(server.url, "model", other)
+                await other_store.push([(key(1), other.pack([1.0]))])
+                await other_store.close()
                 return await store.fetch([key(1)])
         with pytest.raises(FeaturesUnavailableError):
             await store.fetch([key(1)])

@@ -273,14 +273,14 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
     refuses(sound + b"\0", "length")
     refuses(b"X" + sound[1:], "not a forest file")
     refuses(sound[:8] + b"\x01" + sound[9:], "version 1")
-    for place, name in (
+    for position, name in (
         (16, "sums"),
         (20, "inputs"),
         (24, "order of sums"),
         (76, "base and sum"),
         (80, "category codes"),
     ):
-        refuses(sound[:place] + b"\x07" + sound[place + 1 :], name)
+        refuses(sound[:position] + b"\x07" + sound[position + 1 :], name)
     refuses(sound[:84] + b"\x01" + sound[85:], "a computed column has no table")
     refuses(sound[:64] + bytes(8) + sound[72:], "scale")
     with pytest.raises(BundleError, match="cannot open"):

@@ -115,18 +115,18 @@ def test_answers_given_out_do_not_change_later(models):
 
 def test_tables_of_any_layout_are_rows(models):
     model = models["identity"]
-    wanted = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
-    expected = [margins_of(row)[0] for row in wanted.tolist()]
+    numbers = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    expected = [margins_of(row)[0] for row in numbers.tolist()]
     for table in (
-        wanted,
-        np.asfortranarray(wanted),
-        wanted.astype(np.float32),
-        wanted.astype(int),
-        np.repeat(wanted, 2, axis=1)[:, ::2],
+        numbers,
+        np.asfortranarray(numbers),
+        numbers.astype(np.float32),
+        numbers.astype(int),
+        np.repeat(numbers, 2, axis=1)[:, ::2],
     ):
         assert model.predict(table).tolist() == expected
-    assert model.predict(wanted.tolist()).tolist() == expected
-    assert model.predict([dict(zip(NUMBERS.names, row, strict=True)) for row in wanted.tolist()]).tolist() == expected
+    assert model.predict(numbers.tolist()).tolist() == expected
+    assert model.predict([dict(zip(NUMBERS.names, row, strict=True)) for row in numbers.tolist()]).tolist() == expected
 
 
 def test_a_table_without_rows_has_no_answers(models):

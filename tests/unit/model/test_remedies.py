@@ -94,17 +94,17 @@ def test_what_python_is_advised_works(instance, bundle):
 
 @pytest.mark.parametrize("instance", [each for each in INSTANCES if "more" not in each], ids=str)
 def test_what_the_command_line_advises_works(instance, bundle, capsys, tmp_path):
-    def asked(row, *options):
+    def predict(row, *options):
         (tmp_path / "rows.json").write_text(json.dumps([row]))
         status = main(["predict", str(bundle), str(tmp_path / "rows.json"), *options])
         return status, capsys.readouterr().err
 
-    status, stderr = asked(instance)
+    status, stderr = predict(instance)
     if not status:
         return
     assert "GET /" not in stderr
     names = [name for name in SCHEMA.names if repr(name) in stderr]
     if "null" in stderr.partition("; ")[2]:
-        assert asked(instance | {names[0]: None})[0] == 0
+        assert predict(instance | {names[0]: None})[0] == 0
     if "--unknown-categories missing" in stderr:
-        assert asked(instance, "--unknown-categories", "missing")[0] == 0
+        assert predict(instance, "--unknown-categories", "missing")[0] == 0

@@ -182,12 +182,12 @@ def test_a_table_is_answered_as_its_rows_one_by_one(name, request):
     margins = model.margin(CODES).reshape(N, -1)
     predictions = model.predict(CODES).reshape(N, -1).tolist()
     contributions = model.explain(CODES).values.reshape(N, -1)
-    for place, row in enumerate(CODES.tolist()):
-        assert model.engine.margin(row) == margins[place].tolist()
+    for index, row in enumerate(CODES.tolist()):
+        assert model.engine.margin(row) == margins[index].tolist()
         one = rows_of(model).predict_row(row)
-        assert (one if isinstance(one, list) else [one]) == predictions[place]
+        assert (one if isinstance(one, list) else [one]) == predictions[index]
         alone = np.array(model.engine.contributions(row))
-        assert np.abs(alone - contributions[place]).max() <= 1e-12 * np.abs(alone).max()
+        assert np.abs(alone - contributions[index]).max() <= 1e-12 * np.abs(alone).max()
 
 
 @pytest.mark.parametrize("name", ["model", "class_model"])
@@ -276,27 +276,27 @@ def test_invalid_table_names_row_feature_and_value(model, ask, rows, error, deta
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_boolean_columns_are_0_and_1_but_json_booleans_not(model, missing):
-    flags = [bool(place % 3) for place in range(len(FRAME))]
-    shown = [None if missing and place % 5 == 0 else flag for place, flag in enumerate(flags)]
+    flags = [bool(index % 3) for index in range(len(FRAME))]
+    shown = [None if missing and index % 5 == 0 else flag for index, flag in enumerate(flags)]
     numbers = FRAME.assign(**{name: pd.array(shown, "boolean").astype("Float64") for name in ("price", "count")})
-    wanted = bits(model.margin(numbers))
+    expected = bits(model.margin(numbers))
     rest = FRAME.drop(columns=["price", "count"])
     booleans = rest.assign(**dict.fromkeys(("price", "count"), pd.array(shown, "boolean" if missing else "bool")))
     arrow = pa.Table.from_pandas(rest, preserve_index=False)
     for name in ("price", "count"):
         arrow = arrow.append_column(name, pa.array(shown, pa.bool_()))
     for table in (booleans, arrow, pl.from_arrow(arrow)):
-        assert bits(model.margin(table)) == wanted
+        assert bits(model.margin(table)) == expected
     with pytest.raises(InvalidFeatureError, match="price"):
         model.margin([{**ROWS[0], "price": True}])
 
 
 def test_leniency_lets_pass_what_it_names(model):
-    wanted = model.margin([{**ROWS[0], "store": None}])
+    expected = model.margin([{**ROWS[0], "store": None}])
     unknown = {**ROWS[0], "store": "west"}
-    assert model.margin([unknown], Leniency(unknown_categories="missing")) == wanted
-    assert model.margin([{**unknown, "x": 1}], Leniency("ignore", "missing")) == wanted
-    assert model.margin(pd.DataFrame([{**unknown, "x": 1}]), Leniency("ignore", "missing")) == wanted
+    assert model.margin([unknown], Leniency(unknown_categories="missing")) == expected
+    assert model.margin([{**unknown, "x": 1}], Leniency("ignore", "missing")) == expected
+    assert model.margin(pd.DataFrame([{**unknown, "x": 1}]), Leniency("ignore", "missing")) == expected
 
 
 def test_rows_with_none_become_a_nan_buffer(model):
@@ -364,9 +364,9 @@ def test_an_array_is_refused_as_the_same_row_in_a_list_is(model, name, value, er
 
 
 def test_unknown_codes_of_an_array_may_be_missing(model):
-    wanted = model.margin(array_with("store", math.nan))
+    expected = model.margin(array_with("store", math.nan))
     for rows in (array_with("store", 7.0), array_with("store", 7.0).tolist()):
-        assert bits(model.margin(rows, unknown_categories="missing")) == bits(wanted)
+        assert bits(model.margin(rows, unknown_categories="missing")) == bits(expected)
 
 
 def test_predicting_does_not_change_the_array(model):
@@ -377,10 +377,10 @@ def test_predicting_does_not_change_the_array(model):
 
 
 def test_extra_columns_are_ignored_where_the_caller_says_so(model):
-    wanted = bits(model.margin(CODES))
+    expected = bits(model.margin(CODES))
     more = [{**row, "more": 1} for row in ROWS]
     for rows in (more, pd.DataFrame(more), pl.DataFrame(more, infer_schema_length=None), pa.Table.from_pylist(more)):
-        assert bits(model.margin(rows, unknown_features="ignore")) == wanted
+        assert bits(model.margin(rows, unknown_features="ignore")) == expected
         with pytest.raises(UnknownFeatureError, match='unknown_features="ignore"'):
             model.margin(rows)
 

@@ -81,10 +81,10 @@ def test_rows_and_contributions_are_served_unchanged(built, rows, tmp_path):
     for _, row in rows.iterrows():
         key = format_.key.encode(key_of(row))
         stored = store.read(key)
-        wanted = bundle.schema.row(instance_of(row))
-        assert list(map(repr, stored.values)) == list(map(repr, wanted))
+        expected = bundle.schema.row(instance_of(row))
+        assert list(map(repr, stored.values)) == list(map(repr, expected))
         assert stored.as_of_us == 1_769_925_600_000_000
-        live = model.engine.contributions(wanted)
+        live = model.engine.contributions(expected)
         np.testing.assert_allclose(explanations.read(key, stored), live, rtol=1e-12, atol=1e-12)
     assert store.count().rows == len(rows)
     assert bundle.manifest.rows.explained == len(rows)
@@ -107,13 +107,13 @@ def test_row_order_and_types_do_not_change_the_bundle(built, booster, frame, row
     )
     same = same.drop(columns="price_before").sample(frac=1, random_state=1)
     pq.write_table(pa.Table.from_pandas(same, preserve_index=False), path, row_group_size=77, compression="none")
-    asked = {"features": path, "key": KEY[::-1], "as_of_column": "seen", "explain": True}
-    out = mlrf.build(booster, tmp_path / "b", name="sales", sample=frame, **asked)
+    options = {"features": path, "key": KEY[::-1], "as_of_column": "seen", "explain": True}
+    out = mlrf.build(booster, tmp_path / "b", name="sales", sample=frame, **options)
     assert read_bundle(out).version == read_bundle(built).version
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "message"),
+    ("changed", "error", "message"),
     [
         ({"features": None}, ConfigError, "--as-of-column applies to the rows of --features"),
         ({"key": None}, ConfigError, "--features: --key is missing"),
@@ -136,23 +136,25 @@ def test_row_order_and_types_do_not_change_the_bundle(built, booster, frame, row
         ({"features": "nowhere.parquet"}, RowsError, "no such file"),
     ],
 )
-def test_what_cannot_be_built_is_refused_and_leaves_nothing(booster, frame, rows_file, tmp_path, asked, error, message):
-    wanted = {"features": rows_file, "key": KEY, "as_of_column": "seen"} | asked
-    explain = wanted["features"] is not None
+def test_what_cannot_be_built_is_refused_and_leaves_nothing(
+    booster, frame, rows_file, tmp_path, changed, error, message
+):
+    options = {"features": rows_file, "key": KEY, "as_of_column": "seen"} | changed
+    explain = options["features"] is not None
     with pytest.raises(error) as refused:
-        mlrf.build(booster, tmp_path / "b", name="sales", sample=frame, explain=explain, **wanted)
+        mlrf.build(booster, tmp_path / "b", name="sales", sample=frame, explain=explain, **options)
     assert message in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_may_lack_features_where_that_is_said(booster, frame, rows, tmp_path):
     rows.drop(columns="promo").to_parquet(tmp_path / "rows.parquet")
-    asked = {"name": "s", "sample": frame, "features": tmp_path / "rows.parquet", "key": ["day"]}
+    options = {"name": "s", "sample": frame, "features": tmp_path / "rows.parquet", "key": ["day"]}
     with pytest.raises(RowsError, match="no column 'promo' of the model's features; add it, or give --partial"):
-        mlrf.build(booster, tmp_path / "b", **asked)
+        mlrf.build(booster, tmp_path / "b", **options)
     with pytest.raises(ConfigError, match="--explain: the rows lack the features 'promo'"):
-        mlrf.build(booster, tmp_path / "b", partial=True, explain=True, **asked)
-    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", partial=True, **asked))
+        mlrf.build(booster, tmp_path / "b", partial=True, explain=True, **options)
+    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", partial=True, **options))
     store = open_store(bundle, tmp_path / "state")
     assert store.read(row_format(bundle).key.encode({"day": "2026-01-05"})).absent == (2,)
     store.release()
@@ -169,9 +171,9 @@ def test_rows_survive_a_new_model_but_not_a_new_schema(built, tmp_path):
     files = {**first.manifest.files, "explanations.parquet": FileEntry("0" * 64, 1)}
     retrained = replace(first, manifest=replace(first.manifest, files=files))
     other = replace(first, schema=Schema(first.schema.features[::-1]))
-    places = [store_location(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
-    assert places[0].rows == places[1].rows != places[2].rows
-    assert len({place.explanations for place in places}) == 3
+    locations = [store_location(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
+    assert locations[0].rows == locations[1].rows != locations[2].rows
+    assert len({each.explanations for each in locations}) == 3
 
 
 def test_pushed_rows_survive_a_restart_and_loaded_rows_stay(built, rows, tmp_path, rows_file):

@@ -60,9 +60,9 @@ def test_a_file_without_parameters_ends_with_pythons_line(read, text):
 
 
 def test_the_line_ends_of_windows_change_nothing(read, text):
-    found, wanted = read(text.replace(b"\n", b"\r\n")), read(text)
-    assert found.source == wanted.source
-    assert np.array_equal(found.forest.value, wanted.forest.value)
+    found, expected = read(text.replace(b"\n", b"\r\n")), read(text)
+    assert found.source == expected.source
+    assert np.array_equal(found.forest.value, expected.forest.value)
 
 
 def test_a_model_without_trees_says_so(read, text):

@@ -104,8 +104,8 @@ def test_what_a_leaf_says_of_children_means_nothing(documents, tmp_path):
         tree = learner["gradient_booster"]["model"]["trees"][0]
         tree["right_children"][tree["left_children"].index(-1)] = -46081
 
-    wanted = encode_forest(import_model(put(tmp_path, documents["json"])).forest)
-    assert encode_forest(import_model(put(tmp_path, altered(documents["json"], change))).forest) == wanted
+    expected = encode_forest(import_model(put(tmp_path, documents["json"])).forest)
+    assert encode_forest(import_model(put(tmp_path, altered(documents["json"], change))).forest) == expected
 
 
 def test_the_old_binary_format_is_refused_with_what_to_do(tmp_path):

@@ -21,8 +21,8 @@ def test_golden_rows_reach_every_node_of_a_real_model(booster, frame):
     for node in np.flatnonzero(forest.feature != LEAF).tolist():
         if forest.category_set[node] == NUMERIC:
             t = float(forest.threshold[node])
-            wanted = {t, math.nextafter(t, math.inf), math.nextafter(t, -math.inf)}
-            assert wanted <= seen[node] | {None}
+            expected = {t, math.nextafter(t, math.inf), math.nextafter(t, -math.inf)}
+            assert expected <= seen[node] | {None}
         else:
             codes = set(map(float, forest.category_codes(int(forest.category_set[node])).tolist()))
             assert codes & seen[node]

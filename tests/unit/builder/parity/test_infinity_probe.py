@@ -20,14 +20,14 @@ BACKGROUNDS = np.arange(24.0).reshape(6, 4)
 
 def found(library, *, is_single=False, engine=None):
     """The rules that a library's answers lead to; `library` returns a number a row, None where it refuses the table."""
-    asked = infinity_rows(SCHEMA.features, BACKGROUNDS, is_single=is_single)
-    answered, margins = run_in_parts(library, asked.rows)
+    probe = infinity_rows(SCHEMA.features, BACKGROUNDS, is_single=is_single)
+    answered, margins = run_in_parts(library, probe.rows)
     engine = engine or by_number
 
     def agrees(rows):
         return np.all(engine(rows) == margins, axis=1)
 
-    return [f.infinities for f in with_infinities(SCHEMA, asked, answered, agrees, is_single=is_single).features]
+    return [f.infinities for f in with_infinities(SCHEMA, probe, answered, agrees, is_single=is_single).features]
 
 
 def by_number(rows):
@@ -81,8 +81,8 @@ def test_values_beyond_float32_are_infinite_only_if_equivalent():
 @pytest.mark.parametrize("n_features", [1_000, 20_000])
 def test_wide_model_is_probed_by_feature_groups(n_features):
     features = Schema(tuple(Feature(f"x{i}") for i in range(n_features)))
-    asked = infinity_rows(features.features, np.zeros((6, n_features)), is_single=True)
-    assert asked.rows.size <= 2_100_000
-    everything = np.ones(len(asked.rows), np.bool_)
-    schema = with_infinities(features, asked, everything, lambda _: everything, is_single=True)
+    probe = infinity_rows(features.features, np.zeros((6, n_features)), is_single=True)
+    assert probe.rows.size <= 2_100_000
+    everything = np.ones(len(probe.rows), np.bool_)
+    schema = with_infinities(features, probe, everything, lambda _: everything, is_single=True)
     assert {f.infinities for f in schema.features} == {Infinities(NUMBER, NUMBER, from_float32=True)}

@@ -40,7 +40,7 @@ def bits(numbers):
     return struct.pack(f"{len(numbers)}d", *numbers)
 
 
-WANTED = bits([x for row in ROWS for x in ALL_KINDS.row(row)])
+EXPECTED = bits([x for row in ROWS for x in ALL_KINDS.row(row)])
 
 
 @pytest.mark.parametrize("writer", STREAMS)
@@ -48,9 +48,9 @@ def test_rows_have_the_bits_of_the_same_rows_in_json(writer):
     content = STREAMS[writer]()
     reading = reader()
     assert not reading.knows(content)
-    assert bits(reading.table(content)) == WANTED
+    assert bits(reading.table(content)) == EXPECTED
     assert reading.knows(content)
-    assert bits(reading.table(content)) == WANTED
+    assert bits(reading.table(content)) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_refused_by_name(content, kind, details):
 def test_lenient_server_skips_columns_and_unknown_categories():
     lenient = reader(leniency=Leniency("ignore", "missing", natural=True))
     table = arrow_table().append_column("x", pa.array([1, 2, 3]))
-    assert bits(lenient.table(stream(table))) == WANTED
+    assert bits(lenient.table(stream(table))) == EXPECTED
     found = lenient.table(changed("store", ["west", "süd", None]))
     assert math.isnan(found[3])
 
@@ -191,8 +191,8 @@ def test_a_dictionary_is_not_taken_for_another_of_the_same_place():
     reading = reader(TEXTS)
     for values in (["aa", "bb"], ["bb", "aa"], ["bb", "cc"]):
         column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(values))
-        wanted = [float(["aa", "bb", "cc"].index(value)) for value in values]
-        assert list(reading.table(stream(pa.table({"a": column})))) == wanted
+        expected = [float(["aa", "bb", "cc"].index(value)) for value in values]
+        assert list(reading.table(stream(pa.table({"a": column})))) == expected
 
 
 def test_what_is_kept_of_a_stream_does_not_hold_its_body():

@@ -50,13 +50,13 @@ def views(lengths):
 
 def test_columns_that_share_one_name_are_refused():
     """A thousand columns that point at one name of a mebibyte would be a gigabyte of names."""
-    places = []
+    positions = []
 
     def field(writer):
-        if not places:
+        if not positions:
             name = "x" * MIB
-            places.append(writer.table([lambda w: w.text(name), ("B", 0), ("B", 1), lambda w: w.table([])]))
-        return places[0]
+            positions.append(writer.table([lambda w: w.text(name), ("B", 0), ("B", 1), lambda w: w.table([])]))
+        return positions[0]
 
     schema = [("h", 0), lambda writer: writer.tables([field] * 1000)]
     metadata = FlatBufferWriter.message([("h", 4), ("B", 1), lambda writer: writer.table(schema), ("q", 0)])

@@ -40,9 +40,9 @@ def counts():
 
 
 def cache_of(counts, budget_bytes=1 << 20, ttl_s=None):
-    def counting(place):
+    def counting(index):
         def count(n):
-            counts[place] += n
+            counts[index] += n
 
         return count
 
@@ -83,9 +83,9 @@ def test_unloaded_version_frees_its_cache_and_stores_nothing(counts):
     empty = counts[BYTES]
     old, new = CachePartitions(cache, OF), CachePartitions(cache, OF)
     make = Maker()
-    asked, other = old.keep(make, "/predict"), new.keep(Maker(), "/predict")
+    handler, other = old.keep(make, "/predict"), new.keep(Maker(), "/predict")
     for _ in range(2):
-        asked(b"x")
+        handler(b"x")
         other(b"y")
     under_way = old.keep(lambda _body: Deferred(lambda: b"late"), "/predict")(b"z")
     one_entry = (counts[BYTES] - empty) / 2
@@ -94,7 +94,7 @@ def test_unloaded_version_frees_its_cache_and_stores_nothing(counts):
     under_way.run()
     under_way.after()
     for _ in range(3):
-        asked(b"x")
+        handler(b"x")
     assert counts[BYTES] == empty + one_entry
     assert make.n_calls == 5
     new.close()

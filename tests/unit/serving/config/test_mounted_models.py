@@ -14,30 +14,30 @@ from mlrf.serving.config.loader import read_settings
 from mlrf.serving.config.mounted_models import MOUNTS, find_mounted
 
 
-def mount(root, place, name="sample"):
-    return write_bundle(root / place.lstrip("/"), name=name)
+def mount(root, mount_path, name="sample"):
+    return write_bundle(root / mount_path.lstrip("/"), name=name)
 
 
-@pytest.mark.parametrize("place", MOUNTS)
-def test_a_bundle_is_found_at_each_mount(place, tmp_path):
-    path = mount(tmp_path, place)
+@pytest.mark.parametrize("mount_path", MOUNTS)
+def test_a_bundle_is_found_at_each_mount(mount_path, tmp_path):
+    path = mount(tmp_path, mount_path)
     for other in MOUNTS:  # images have some of them, empty
         (tmp_path / other.lstrip("/")).mkdir(parents=True, exist_ok=True)
-    (tmp_path / "models/lost+found").mkdir(exist_ok=True) if place != "/models" else None
+    (tmp_path / "models/lost+found").mkdir(exist_ok=True) if mount_path != "/models" else None
     assert find_mounted(root=tmp_path) == path
 
 
 def test_two_mounts_with_models_are_refused_by_name(tmp_path):
-    paths = [mount(tmp_path, place) for place in MOUNTS[1:]]
+    paths = [mount(tmp_path, mount_path) for mount_path in MOUNTS[1:]]
     with pytest.raises(ConfigError, match="name the one to serve") as refused:
         find_mounted(root=tmp_path)
     assert all(str(path) in str(refused.value) for path in paths)
 
 
-def test_no_mounted_model_is_refused_with_the_places(tmp_path):
+def test_no_mounted_model_is_refused_with_the_paths(tmp_path):
     with pytest.raises(ConfigError) as refused:
         find_mounted(root=tmp_path)
-    assert all(place in str(refused.value) for place in MOUNTS)
+    assert all(mount_path in str(refused.value) for mount_path in MOUNTS)
 
 
 def test_a_repository_is_found(tmp_path):

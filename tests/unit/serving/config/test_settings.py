@@ -225,13 +225,13 @@ def test_print_config_shows_origins_and_is_a_config_file(toml):
 
 
 def test_wrong_settings_exit_with_2_before_opening_anything():
-    asked = [sys.executable, "-m", "mlrf", "serve", "no-such-bundle"]
+    command = [sys.executable, "-m", "mlrf", "serve", "no-such-bundle"]
     wrong = subprocess.run(
-        asked, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=300, check=False
+        command, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=300, check=False
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "MLRF_PROT" in wrong.stderr
-    shown = subprocess.run([*asked, "--print-config"], capture_output=True, text=True, timeout=300, check=False)
+    shown = subprocess.run([*command, "--print-config"], capture_output=True, text=True, timeout=300, check=False)
     assert shown.returncode == 3, "as the start would end"
     assert "no-such-bundle" in shown.stderr
     assert 'no-such-bundle"]' in shown.stdout
@@ -250,8 +250,8 @@ def test_wrong_settings_exit_with_2_before_opening_anything():
 )
 def test_print_config_ends_as_the_start_would(tmp_path, options, status, named):
     path = write_bundle(tmp_path / "sample", name="sample")
-    asked = [sys.executable, "-m", "mlrf", "serve", str(path), "--print-config", *options]
-    shown = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-m", "mlrf", "serve", str(path), "--print-config", *options]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (shown.returncode, named in shown.stderr) == (status, True), shown.stderr
     assert "max_batch = 100" in shown.stdout
 

@@ -23,8 +23,8 @@ def fed(pieces, max_bytes=1 << 20):
     return bytes(body.body), rest
 
 
-def cut(data, places):
-    edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
+def cut(data, positions):
+    edges = [0, *sorted({position % (len(data) + 1) for position in positions}), len(data)]
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
@@ -34,8 +34,8 @@ def cut(data, places):
     st.lists(st.integers(0, 10_000), max_size=12),
     st.binary(max_size=9),
 )
-def test_cuts_change_nothing(content, sizes, places, after):
-    assert fed(cut(chunked(content, sizes) + after, places)) == (content, after)
+def test_cuts_change_nothing(content, sizes, positions, after):
+    assert fed(cut(chunked(content, sizes) + after, positions)) == (content, after)
 
 
 def test_one_byte_at_a_time_changes_nothing():
@@ -53,7 +53,7 @@ def test_a_body_past_the_limit_is_refused_before_it_is_read():
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 100), max_size=5))
-def test_body_parsing_is_independent_of_segmentation(data, places):
+def test_body_parsing_is_independent_of_segmentation(data, positions):
     def outcome(pieces):
         body, consumed = ChunkedBody(1 << 10), 0
         try:
@@ -65,4 +65,4 @@ def test_body_parsing_is_independent_of_segmentation(data, places):
             return type(error)
         return bytes(body.body), body.done, consumed
 
-    assert outcome(cut(data, places)) == outcome([data])
+    assert outcome(cut(data, positions)) == outcome([data])

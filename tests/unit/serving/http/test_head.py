@@ -122,9 +122,9 @@ def test_any_bytes_are_a_head_or_refused(noise):
 
 
 @given(st.integers(0, 40), st.integers(0, 255))
-def test_one_wrong_byte_never_changes_where_a_body_ends(place, byte):
+def test_one_wrong_byte_never_changes_where_a_body_ends(position, byte):
     raw = bytearray(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n")
-    raw[place] = byte
+    raw[position] = byte
     try:
         read = parse_head(bytes(raw), 10)
     except MalformedRequestError:

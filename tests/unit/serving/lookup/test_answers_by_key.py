@@ -134,10 +134,10 @@ class Elsewhere:
 
     def __init__(self, store):
         self.store = store
-        self.asked = []
+        self.n_keys = []
 
     async def fetch(self, keys):
-        self.asked.append(len(keys))
+        self.n_keys.append(len(keys))
         if self.store is None:
             raise FeaturesUnavailableError("the feature store does not answer")
         return [await asyncio.sleep(0, row) for row in self.store.read_many(keys)]
@@ -149,16 +149,16 @@ def test_shared_store_is_queried_once_and_answers_not_cached(model, store, count
     elsewhere = Elsewhere(store)
     here, there = predicting(model, store, counted), predicting(model, elsewhere, counted)
     long = b" " * (300 << 10)
-    for handler, asked in (("one", body()), ("explained", body(2)), ("many", batch(body(1), body(2), body(1)))):
-        awaited = getattr(there, handler)(asked)
+    for handler, content in (("one", body()), ("explained", body(2)), ("many", batch(body(1), body(2), body(1)))):
+        awaited = getattr(there, handler)(content)
         assert isinstance(awaited, Awaited)
         answer = asyncio.run(awaited.run())
-        assert answer == getattr(here, handler)(asked)
+        assert answer == getattr(here, handler)(content)
         assert answer.fresh_until_s == -math.inf
-        aside = getattr(there, handler)(asked + long)
-        assert isinstance(aside, Deferred)
-        assert asyncio.run(aside.run().run()) == answer
-    assert elsewhere.asked == [1, 1, 1, 1, 3, 3]
+        deferred = getattr(there, handler)(content + long)
+        assert isinstance(deferred, Deferred)
+        assert asyncio.run(deferred.run().run()) == answer
+    assert elsewhere.n_keys == [1, 1, 1, 1, 3, 3]
     with pytest.raises(KeyNotFoundError):
         asyncio.run(there.one(body(9)).run())
 
@@ -226,12 +226,14 @@ def test_row_files_are_closed_with_the_last_request(model, tmp_path, counted):
 def test_data_plane_serves_precomputed_explanations(model, store, counted, explanations):
     rows = StoredRows(store.format, store, AgeLimit(), LookupMeter(count(counted)), explanations)
     reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
-    place = layout([model.name])
-    counts = InferenceCounts(WorkerMeter(place, memoryview(array("Q", bytes(8 * place.n_words)))), model.name)
+    metric_layout = layout([model.name])
+    counts = InferenceCounts(
+        WorkerMeter(metric_layout, memoryview(array("Q", bytes(8 * metric_layout.n_words)))), model.name
+    )
     inferring = ModelInference(model, "1", reader, counts, CostModel(model), rows)
     made = []
 
-    def reasons(*ids):
+    def explained(*ids):
         request = InferRequest(model.name, [InputTensor("id", "INT64", [len(ids)], ids)], outputs=["shap_values"])
         answer = inferring.infer(request, lambda _request, response: made.append(response) or b"made", may_explain=True)
         assert answer == b"made"
@@ -245,9 +247,9 @@ def test_data_plane_serves_precomputed_explanations(model, store, counted, expla
     ).tolist()
     assert live != PLANTED
     live = pytest.approx(live, rel=1e-9)
-    assert reasons(1) == [PLANTED]
-    assert reasons(2) == [live]
-    assert reasons(2, 1, 2, 1, 1) == [live, PLANTED, live, PLANTED, PLANTED]
+    assert explained(1) == [PLANTED]
+    assert explained(2) == [live]
+    assert explained(2, 1, 2, 1, 1) == [live, PLANTED, live, PLANTED, PLANTED]
     assert counted["mlrf_precomputed_explanations_total"] == 4
     put(store, 1, price=math.nextafter(EXAMPLE[0], math.inf), as_of_us=7)
-    assert reasons(1) != [PLANTED]
+    assert explained(1) != [PLANTED]

@@ -15,7 +15,7 @@ from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Deferred
 
-LONG, LONG_FOR_CAREFUL_READING = 256 << 10, 16 << 10
+LONG, LONG_FOR_STRICT_PARSING = 256 << 10, 16 << 10
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_long_body_is_answered_off_the_event_loop(predicting, counted, body, man
 
 @pytest.mark.parametrize("handler", ["one", "explained", "many"])
 def test_long_invalid_body_is_parsed_off_the_event_loop(predicting, counted, handler):
-    wrong = b'{"features": {' + b" " * LONG_FOR_CAREFUL_READING + b"}}"
+    wrong = b'{"features": {' + b" " * LONG_FOR_STRICT_PARSING + b"}}"
     deferred = getattr(predicting, handler)(wrong)
     assert isinstance(deferred, Deferred)
     with pytest.raises(RequestError):

@@ -67,7 +67,7 @@ def rows_of(body, schema=SHOP, leniency=NATURAL):
     return [bits(row) for row, *_ in fast]
 
 
-WANTED = bits(SHOP.row(NAMED))
+EXPECTED = bits(SHOP.row(NAMED))
 ONE = {
     "an object": NAMED,
     "an object of floats": {"price": 3.5, "items": 4.0, "promo": 1.0, "colour": "green", "size": 12.0},
@@ -90,7 +90,7 @@ MANY = {
 @pytest.mark.parametrize("form", ONE)
 def test_a_natural_body_is_read_as_the_canonical_one(form):
     body = json.dumps(ONE[form]).encode()
-    assert rows_of(body) == [WANTED]
+    assert rows_of(body) == [EXPECTED]
     assert complete_decoder(SHOP, NATURAL, 1).fast_row(body) is not None, "it takes the slow path"
 
 
@@ -98,18 +98,18 @@ def test_a_natural_body_is_read_as_the_canonical_one(form):
 def test_a_natural_batch_is_read_as_the_canonical_one(form):
     body = json.dumps(MANY[form]).encode()
     decoder = complete_decoder(SHOP, NATURAL, MAX_INSTANCES)
-    assert [bits(row) for row, *_ in decoder.rows(body)] == [WANTED, WANTED]
-    assert [bits(row) for row, *_ in decoder.strict_rows(body)] == [WANTED, WANTED]
+    assert [bits(row) for row, *_ in decoder.rows(body)] == [EXPECTED, EXPECTED]
+    assert [bits(row) for row, *_ in decoder.strict_rows(body)] == [EXPECTED, EXPECTED]
     if "canonical" not in form:
         assert decoder.fast_rows(body) is not None, "it takes the slow path"
 
 
 @pytest.mark.parametrize("row", [[3.5, 4, True, "green"], [3.5, 4.0, 1.0, 1.0], [3.5, 4, 1, 1]])
 def test_a_bare_array_is_a_row(row):
-    wanted = bits(PLAIN.row([3.5, 4, True, 1]))
-    assert rows_of(row, PLAIN) == [wanted]
-    assert rows_of([row, row], PLAIN) == [wanted, wanted]
-    assert rows_of({"instances": [row, row]}, PLAIN) == [wanted, wanted]
+    expected = bits(PLAIN.row([3.5, 4, True, 1]))
+    assert rows_of(row, PLAIN) == [expected]
+    assert rows_of([row, row], PLAIN) == [expected, expected]
+    assert rows_of({"instances": [row, row]}, PLAIN) == [expected, expected]
     assert complete_decoder(PLAIN, NATURAL, 2).fast_row(json.dumps(row).encode()) is not None
 
 

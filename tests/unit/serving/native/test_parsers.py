@@ -39,10 +39,10 @@ PLAIN = Schema((Feature("a"), Feature("b", Kind.CATEGORICAL, ("x", "y"))))
 
 @given(st.binary(max_size=40), st.integers(0, 30), st.sampled_from(["refuse", "ignore"]))
 @example(b'"\xff"', 0, "ignore")
-def test_invalid_json_gets_the_same_error_from_both_parsers(noise, place, unknown):
+def test_invalid_json_gets_the_same_error_from_both_parsers(noise, position, unknown):
     leniency = Leniency(unknown)
     whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
-    body = whole[:place] + noise + whole[place + len(noise) :]
+    body = whole[:position] + noise + whole[position + len(noise) :]
     decoder = complete_decoder(PLAIN, leniency, MAX_INSTANCES)
     assert outcome(lambda: [decoder.row(body)]) == outcome(
         lambda: [StrictParser(PLAIN, leniency, MAX_INSTANCES).row(body)]

@@ -45,7 +45,7 @@ def outcome(reader, body):
         return type(error), str(error), error.details
 
 
-def careful(rows):
+def strict(rows):
     reader = PushReader(rows)
     reader._quickly = None
     return reader
@@ -55,7 +55,7 @@ def careful(rows):
 @given(pushes())
 def test_a_push_is_read_the_same_both_ways(push):
     rows, body = push
-    assert outcome(PushReader(rows), body) == outcome(careful(rows), body)
+    assert outcome(PushReader(rows), body) == outcome(strict(rows), body)
 
 
 ODD = ["0", "-0", "-0.0", "12.0", "1.5", "1e2", "1e999", "9007199254740993", "9007199254740993.0", "18446744073709551616",
@@ -79,7 +79,7 @@ def test_odd_values_are_judged_the_same_both_ways(name):
         members = dict.fromkeys(EVERY_KIND.names, "null") | {"b": "1"} | {name: literal}
         named = "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
         body = f'{{"rows":[{{"key":{{"id!":1,"day!":"2026-01-31"}},"features":{named}}}]}}'.encode()
-        assert outcome(PushReader(rows), body) == outcome(careful(rows), body), literal
+        assert outcome(PushReader(rows), body) == outcome(strict(rows), body), literal
 
 
 def test_a_key_field_that_is_a_feature_is_never_contradicted():

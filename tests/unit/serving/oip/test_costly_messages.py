@@ -50,8 +50,8 @@ def test_the_input_that_comes_twice_is_found_in_one_pass():
 
 
 def test_arrays_that_end_nowhere_are_looked_through_once():
-    for opening in (b'"data":[', b'"data":[}'):
-        document = opening * 200_000
+    for prefix in (b'"data":[', b'"data":[}'):
+        document = prefix * 200_000
         with soon():
             assert cut(document) == (document, {})
 

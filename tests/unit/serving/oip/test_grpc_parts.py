@@ -56,7 +56,7 @@ def test_missing_package_is_reported_before_the_start(missing, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "logged"), [(asyncio.CancelledError(), []), (ValueError("7 bytes"), ["called: 7 bytes"])]
 )
-def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, logged):
+def test_grpcio_is_logged_but_for_cancelled_calls(fault, logged):
     reading, writing = os.pipe()
     logger = logging.getLogger("grpc")
     before = logger.handlers, logger.propagate
@@ -70,5 +70,5 @@ def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, logged):
         logger.handlers, logger.propagate = before
         os.close(writing)
     with os.fdopen(reading) as lines:
-        heard = [json.loads(line) for line in lines]
-    assert [f"{each['reason']}: {each['fault']}" for each in heard] == logged
+        records = [json.loads(line) for line in lines]
+    assert [f"{each['reason']}: {each['fault']}" for each in records] == logged

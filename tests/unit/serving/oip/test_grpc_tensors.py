@@ -14,7 +14,7 @@ from mlrf.serving.oip.messages import InferRequest, InferResponse, InputTensor, 
 
 RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
 ONE = (OutputTensor("prediction", "FP64", [1], bytes(8)),)
-ASKED = InferRequest("m", [InputTensor("features", "FP64", [1, 1], bytes(8))])
+REQUEST = InferRequest("m", [InputTensor("features", "FP64", [1, 1], bytes(8))])
 FIELDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 
 
@@ -53,7 +53,7 @@ def outputs(*shapes):
     ],
 )
 def test_an_answer_is_byte_for_byte_what_protobuf_writes(response):
-    assert write_response(ASKED, response) == by_protobuf(response).SerializeToString()
+    assert write_response(REQUEST, response) == by_protobuf(response).SerializeToString()
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ def test_an_answer_is_byte_for_byte_what_protobuf_writes(response):
     ],
 )
 def test_values_are_answered_by_values_as_protobuf_writes_them(datatype, contents, data):
-    asked = InferRequest("m", [InputTensor("features", "FP64", [1, 1], [0.5])])
+    request = InferRequest("m", [InputTensor("features", "FP64", [1, 1], [0.5])])
     response = InferResponse(
         "m", "1", "7", {}, [OutputTensor("o", datatype, [3], data), OutputTensor("p", "FP64", [1], bytes(8))]
     )
     written = RESPONSE(model_name="m", model_version="1", id="7")
     written.outputs.add(name="o", datatype=datatype, shape=[3], contents=contents)
     written.outputs.add(name="p", datatype="FP64", shape=[1], contents={"fp64_contents": [0.0]})
-    body = write_response(asked, response)
+    body = write_response(request, response)
     assert body == written.SerializeToString()
     assert read_response(body) == msgspec.structs.replace(
         response, outputs=[msgspec.structs.replace(each, shape=tuple(each.shape)) for each in response.outputs]
@@ -83,12 +83,12 @@ def test_values_are_answered_by_values_as_protobuf_writes_them(datatype, content
 def test_parameters_of_all_types_are_distinguished():
     parameters = {"bundle_version": "3eeac7eb3f55", "stale": True, "count": 1, "share": 1.0}
     response = InferResponse("m", "1", "7", parameters, ONE)
-    assert RESPONSE.FromString(write_response(ASKED, response)) == by_protobuf(response)
+    assert RESPONSE.FromString(write_response(REQUEST, response)) == by_protobuf(response)
 
 
 def test_stream_answer_is_final_for_its_request():
     response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
-    decoded = message("ModelStreamInferResponse").FromString(streamed(write_response(ASKED, response)))
+    decoded = message("ModelStreamInferResponse").FromString(streamed(write_response(REQUEST, response)))
     assert decoded.error_message == ""
     assert decoded.infer_response.parameters["triton_final_response"].bool_param
     del decoded.infer_response.parameters["triton_final_response"]

@@ -39,7 +39,7 @@ def same(read, values):
 @pytest.mark.parametrize("separators", [(",", ":"), (" ,\n  ", ":")], ids=["dense", "spread"])
 def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, monkeypatch):
     values = VALUES[datatype]
-    rows = [values[place : place + WIDTH] for place in range(0, N, WIDTH)]
+    rows = [values[index : index + WIDTH] for index in range(0, N, WIDTH)]
     longest = []
 
     def watched(decode):
@@ -70,19 +70,19 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
         ("BYTES", "1"),
     ],
 )
-@pytest.mark.parametrize("place", [0, N // 2, N - 1])
-def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, place):
+@pytest.mark.parametrize("index", [0, N // 2, N - 1])
+def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, index):
     written = [json.dumps(value) for value in VALUES[datatype]]
-    written[place] = wrong
+    written[index] = wrong
     with pytest.raises(msgspec.MsgspecError):
         read_values(f"[{','.join(written)}]".encode(), DATATYPES[datatype], [N], N)
 
 
 @pytest.mark.parametrize("datatype", ["INT64", "UINT8", "BOOL", "BYTES"])
-@pytest.mark.parametrize("place", [0, N // 2, N - 1])
-def test_null_is_missing_in_every_datatype(datatype, place):
+@pytest.mark.parametrize("index", [0, N // 2, N - 1])
+def test_null_is_missing_in_every_datatype(datatype, index):
     values = [
-        None if i == place else value for i, value in enumerate(VALUES["INT64" if datatype == "UINT8" else datatype])
+        None if i == index else value for i, value in enumerate(VALUES["INT64" if datatype == "UINT8" else datatype])
     ]
     assert read_values(json.dumps(values).encode(), DATATYPES[datatype], [N], N) == values
 

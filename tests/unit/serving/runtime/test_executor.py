@@ -16,7 +16,7 @@ from mlrf.serving.runtime.executor import MAX_AWAITED, Executor
 from mlrf.serving.runtime.results import Awaited, Deferred
 
 
-class Held:
+class BlockedWork:
     """Work that blocks the thread until it is released."""
 
     def __init__(self):
@@ -31,13 +31,13 @@ class Held:
 
 
 async def with_a_busy_thread(story, max_wait_s=0.5):
-    executor, held = Executor(Admission(max_wait_s)), Held()
+    executor, blocked = Executor(Admission(max_wait_s)), BlockedWork()
     try:
-        first = executor.start(held.work, 0, 1, 0.0)
-        await asyncio.to_thread(held.begun.wait, 5)
-        return await story(executor, held, first)
+        first = executor.start(blocked.work, 0, 1, 0.0)
+        await asyncio.to_thread(blocked.begun.wait, 5)
+        return await story(executor, blocked, first)
     finally:
-        held.go.set()
+        blocked.go.set()
         executor.stop()
 
 
@@ -46,24 +46,24 @@ def run(story, **options):
 
 
 def test_the_same_work_runs_once_for_all_that_wait_for_it():
-    async def story(executor, held, first):
-        second = executor.start(held.work, 0, 1, 0.0)
+    async def story(executor, blocked, first):
+        second = executor.start(blocked.work, 0, 1, 0.0)
         first.cancel()
-        held.go.set()
+        blocked.go.set()
         return await second
 
     assert run(story) == b"held"
 
 
 def test_queued_work_whose_client_has_gone_is_never_begun():
-    async def story(executor, held, first):
+    async def story(executor, blocked, first):
         done = []
         gone = executor.start(Deferred(lambda: done.append("gone") or b""), 0, 1, 0.0)
         here = executor.start(Deferred(lambda: done.append("here") or b""), 0, 1, 0.0)
         gone.cancel()
         await asyncio.sleep(0)
         counted = executor.n_in_flight()
-        held.go.set()
+        blocked.go.set()
         await here
         return done, counted
 
@@ -71,14 +71,14 @@ def test_queued_work_whose_client_has_gone_is_never_begun():
 
 
 def test_a_deadline_is_kept_while_the_thread_is_busy():
-    async def story(executor, held, first):
+    async def story(executor, blocked, first):
         done = []
         began_s = time.perf_counter()
         late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, began_s + 0.05)
         with pytest.raises(DeadlineExceededError):
             await late
         waited_s = time.perf_counter() - began_s
-        held.go.set()
+        blocked.go.set()
         await first
         await executor.start(Deferred(lambda: b""), 0, 1, 0.0)
         return done, waited_s, executor.n_in_flight()
@@ -89,7 +89,7 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
 
 
 def test_requests_waiting_for_a_store_are_limited():
-    async def story(executor, held, first):
+    async def story(executor, blocked, first):
         over = asyncio.Event()
 
         async def wait():
@@ -112,11 +112,11 @@ def test_requests_waiting_for_a_store_are_limited():
 
 
 def test_work_past_max_wait_is_not_started():
-    async def story(executor, held, first):
+    async def story(executor, blocked, first):
         done = []
         late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, 0.0)
         await asyncio.sleep(0.06)
-        held.go.set()
+        blocked.go.set()
         with pytest.raises(OverloadedError, match="without being started"):
             await late
         return done
@@ -133,10 +133,10 @@ def test_disconnect_during_await_keeps_counts_positive():
             await never.wait()
             return b""
 
-        place = work.start(Awaited(wait), 0, 1, 0.0)
+        in_flight = work.start(Awaited(wait), 0, 1, 0.0)
         await asyncio.sleep(0)
         counts = [work.n_in_flight()]
-        place.cancel()
+        in_flight.cancel()
         while work.n_in_flight() != (0, 0):
             counts.append(work.n_in_flight())
             await asyncio.sleep(0)
@@ -162,8 +162,8 @@ def test_refused_work_is_freed_without_a_collection():
         bodies.append(weakref.ref(body))
         raise ConfigError(f"refused {type(body).__name__}")
 
-    async def story(executor, held, first):
-        held.go.set()
+    async def story(executor, blocked, first):
+        blocked.go.set()
         await first
         for _ in range(3):
             with pytest.raises(ConfigError):

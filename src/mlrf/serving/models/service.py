@@ -58,7 +58,11 @@ class Loader(Protocol):
 def default_name(names: Sequence[str], requested: str | None) -> str:
     """Return the default model; raises ConfigError if it is not served or two models share a name."""
     if (twice := first_repeated(names)) is not None:
-        raise ConfigError(f"two bundles are named {twice!r}; build one of them under another --name", option="BUNDLE")
+        raise ConfigError(
+            f"two bundles are named {twice!r}; build one of them under another --name, or serve a version of a repository, "
+            "REPOSITORY/NAME@VERSION",
+            option="BUNDLE",
+        )
     if requested is None:
         return names[0]
     if requested not in names:

@@ -48,7 +48,7 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
         return msgspec.structs.replace(bundle, pinned={})
     version = plan.versions[name]
     if name in plan.pinned:
-        return _as_served(boot, read_pinned(bundle.path, version.digest, boot.pinned[name]))
+        return _as_served(bundle, read_pinned(bundle.path, version.digest, boot.pinned[name]))
     if in_repository and (version.digest != bundle.version or boot.has_answered()):
         return boot.model_directories[name].read(version)
     return bundle
@@ -63,8 +63,9 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
         return model_directory.find(requested), {}
-    path = _bundle_path(boot, name)
-    bundle = read_alone(path, boot.settings)
+    served = _served_at_start(boot, name)
+    path = served.path
+    bundle = _as_served(served, read_alone(path, boot.settings))
     if bundle.name != name:
         raise BundleError(
             f"{path} now contains the model {bundle.name!r}, not {name!r}; restart the server to serve it"
@@ -89,9 +90,9 @@ def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, i
     if model_directory is not None:
         yield model_directory.read(version)
         return
-    taken = open_descriptors(boot.arbiter, pinned)
+    taken, served = open_descriptors(boot.arbiter, pinned), _served_at_start(boot, name)
     try:
-        yield _as_served(boot, read_pinned(_bundle_path(boot, name), version.digest, taken))
+        yield _as_served(served, read_pinned(served.path, version.digest, taken))
     finally:
         close_descriptors(taken)
 
@@ -106,9 +107,10 @@ def read_alone(path: Path, settings: ServeSettings) -> Bundle:
     return msgspec.structs.replace(bundle, served_name=settings.model_name)
 
 
-def _as_served(boot: WorkerBoot, bundle: Bundle) -> Bundle:
-    return msgspec.structs.replace(bundle, served_name=boot.settings.model_name)
+def _as_served(served: Bundle, bundle: Bundle) -> Bundle:
+    """Return a bundle under the name of the one that the server started with."""
+    return msgspec.structs.replace(bundle, served_name=served.served_name)
 
 
-def _bundle_path(boot: WorkerBoot, name: str) -> Path:
-    return next(bundle.path for bundle in boot.bundles if bundle.name == name)
+def _served_at_start(boot: WorkerBoot, name: str) -> Bundle:
+    return next(bundle for bundle in boot.bundles if bundle.name == name)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -55,7 +56,7 @@ class ModelsAtStart:
         self.refused: dict[str, RefusedVersion] = {}
         """By model, the version that its pointer names, if another one or none is served."""
         order: list[str] = []
-        alone: dict[str, Bundle] = {}
+        alone: list[tuple[int, str, Bundle]] = []
         for given in settings.bundles:
             path = built.get(given, given)
             found = model_directories(path)
@@ -69,12 +70,13 @@ class ModelsAtStart:
                 bundle = read_alone(path, settings)
                 check_engine(bundle, settings.engine)
                 check_package(bundle, settings.engine)
-                alone[bundle.name] = pin_model(bundle, settings.engine)
+                alone.append((len(order), given.name, bundle))
                 names = [bundle.name]
             self.model_directories |= {each.name: each for each in found}
             order += names
+        named = _name_versions(order, alone)
         default_name(order, settings.default)
-        chosen = self._choose(alone)
+        chosen = self._choose({bundle.name: pin_model(bundle, settings.engine) for bundle in named})
         self.bundles = [chosen[name] for name in order]
 
     def _choose(self, alone: dict[str, Bundle]) -> dict[str, Bundle]:
@@ -136,3 +138,20 @@ class ModelsAtStart:
         directory, refused = self.model_directories[name], self.refused[name].version
         self.unavailable[name] = refused
         return describe_bundle(directory.path / str(refused.number), name, refused.digest)
+
+
+def _name_versions(order: list[str], alone: Sequence[tuple[int, str, Bundle]]) -> list[Bundle]:
+    """Return the bundles under the names that they are served by, after changing `order` alike.
+
+    `alone` are the index in `order`, what the command line calls it, and the bundle. NAME@VERSION is served under that name if
+    another version of NAME is served as well.
+    """
+    counts = Counter(order)
+    named = []
+    for index, given, bundle in alone:
+        if counts[order[index]] > 1 and given.startswith(f"{order[index]}@"):
+            order[index] = given
+            named.append(msgspec.structs.replace(bundle, served_name=given))
+        else:
+            named.append(bundle)
+    return named

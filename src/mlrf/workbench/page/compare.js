@@ -8,7 +8,7 @@ import { overlaid, steps } from "./steps.js";
 import { colour } from "./svg.js";
 import { barsOf, sumsOf, waterfall } from "./waterfall.js";
 
-const BARS = 8, CURVES = 12, NONE = "No other served model has the same features and classes. Serve a second version at once: mlrf serve REPOSITORY/NAME REPOSITORY/NAME@2";
+const BARS = 8, CURVES = 12, NONE = "No other served model has the same features and classes. To serve an earlier version too: mlrf serve REPOSITORY REPOSITORY/NAME@1";
 let compared = null, shownPair = null;
 
 const featuresOf = (model) => JSON.stringify(model.features.map((f) => [f.name, f.kind]).sort());

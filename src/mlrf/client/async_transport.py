@@ -1,4 +1,4 @@
-"""HTTP requests over httpx, with a deadline and retries: the rules of `Transport` on an event loop."""
+"""Sends HTTP requests with httpx on an event loop, with deadlines and retries as `Transport` does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AsyncTransport:
         self._url = url.rstrip("/")
         limits = httpx.Limits(max_keepalive_connections=_MOST_IDLE, max_connections=None)
         verify = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https") else False
-        # As the other client, it calls the server directly: the environment's proxies are not for it.
+        # Like the other client it connects directly, whatever proxies the environment names.
         self._client: Any = httpx.AsyncClient(verify=verify, trust_env=False, limits=limits)
         self.settings = settings
         self._budget = RetryBudget()
@@ -41,7 +41,7 @@ class AsyncTransport:
         await self._client.aclose()
 
     async def request(self, request: Request, deadline_s: float) -> Response:
-        """Return the response with status 200; errors and retries as of `Transport.request`."""
+        """Return the response with status 200; errors and retries as for `Transport.request`."""
         self._budget.earn()
         prepared = self.settings.prepared(request)
         attempt = 0
@@ -56,7 +56,7 @@ class AsyncTransport:
             await asyncio.sleep(pause_s)
 
     async def _attempt(self, request: Request, deadline_s: float) -> tuple[Response | MlrfError, float]:
-        """Return the response, or an error that a retry may resolve and the least seconds to wait; raise any other error."""
+        """Return the response, or an error to retry after with the least seconds to wait; any other error is raised."""
         left_s = deadline_s - monotonic()
         if left_s <= 0.0:
             raise DeadlineExceededError("the call's timeout passed before the server answered")

@@ -1,7 +1,7 @@
-"""The calls of a client without its input and output: each is a generator that yields requests and is sent their responses.
+"""The calls of a client, without input and output ("sans I/O"): generators that yield requests and are sent the responses.
 
-`Client` and `AsyncClient` drive them, over sockets of the standard library and over httpx; what is requested, and what is made
-of the answers, is here alone. An error of a request is raised at its `yield`.
+`Client` sends the requests with the standard library, `AsyncClient` with httpx. Only this module knows which requests a call
+makes, and how its result follows from the responses. An error of a request is raised at its `yield`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ATTEMPTS_AT_ONE_VERSION = 2
 
 
 class Calls:
-    """The calls for one model of a server; `model` None is the default one. Methods mean what those of `Client` do."""
+    """The calls for one model of a server, by default the default model. The methods are those of `Client`."""
 
     def __init__(self, model: str | None, leniency: Leniency) -> None:
         self._model = model
@@ -157,7 +157,7 @@ class Calls:
     def _infer(
         self, rows: Any, outputs: Sequence[str], base_margin: Any = None
     ) -> Call[tuple[ServedModel, list[Array]]]:
-        """Return outputs of a whole table, every chunk answered by the version whose schema the table was read with."""
+        """Return outputs of a whole table; all chunks are answered by the version whose schema was used to read the table."""
         for _ in range(_ATTEMPTS_AT_ONE_VERSION):
             served = yield from self._known()
             table = read_rows(served.schema, rows, self._leniency)

@@ -1,4 +1,4 @@
-"""The constructor of `Client` and `AsyncClient`: arguments that both take, and what they mean."""
+"""`ConfiguredClient`: the constructor that `Client` and `AsyncClient` share, with the meaning of its arguments."""
 
 from __future__ import annotations
 
@@ -49,4 +49,4 @@ class ConfiguredClient(ABC, Generic[TransportT]):
     @staticmethod
     @abstractmethod
     def _make_transport(url: str, settings: TransportSettings) -> TransportT:
-        """Return what sends the requests."""
+        """Return the transport, which sends the requests."""

@@ -1,4 +1,4 @@
-"""Response curves as a server sends them."""
+"""Decodes response curves from a server's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlrf.model.curve import Axis, Curve
 
 
 def read_curve(answer: Mapping[str, Any]) -> Curve:
-    """Return the curve of an answer of `/curve`."""
+    """Return the curve in a response of `/curve`."""
     axes = (
         Axis(each["feature"], Kind(each["kind"]), each["cuts"], each["values"], each["at"]) for each in answer["axes"]
     )

@@ -1,4 +1,4 @@
-"""Errors of the client: the server's own by their code, and two that only a client can raise.
+"""Errors of the client: those of `mlrf.core.errors`, by the code in the server's response, and two of its own.
 
 MlrfError
 ├── ServerUnreachableError   SERVER_UNREACHABLE   no connection, or it ended before the answer

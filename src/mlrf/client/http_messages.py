@@ -1,4 +1,4 @@
-"""A request of the client and its response, whatever carries them."""
+"""`Request` and `Response` of the client, independent of the HTTP library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the transports of both clients have in common: their settings, and what these make of a request."""
+"""`TransportSettings`: the settings of both clients' transports, and how they change a request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TransportSettings:
         return monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
 
     def prepared(self, request: Request) -> Request:
-        """Return a request with the key, and with its body compressed if it is to be."""
+        """Return a request with the header of the key added, and its body compressed if `compress` is set."""
         method, path, body, headers = request
         if self.key is not None:
             headers = {"Authorization": f"Bearer {self.key}", **headers}

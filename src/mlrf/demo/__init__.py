@@ -1,1 +1,1 @@
-"""The demo: real retail data, a model, a bundle, a server and a load test; and the load driver, which benchmarks use too."""
+"""The demo: real retail data, a model, a bundle, a server and a load test. Benchmarks use its load driver too."""

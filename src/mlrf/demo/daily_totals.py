@@ -37,7 +37,7 @@ class Daily:
 
 
 def sum_by_day(lines: pd.DataFrame, *, store_count: int) -> Daily:
-    """Sum the `store_count` stores with the largest revenue, in all departments that ever sold in each.
+    """Return the totals of the `store_count` stores with the largest revenue, in all departments that ever sold in each.
 
     Stores and pairs are taken from the whole period: they are the scope of the demo, not features of a row.
     """

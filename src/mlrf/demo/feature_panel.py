@@ -37,7 +37,7 @@ class Panel:
 
 
 def make_panel(daily: Daily) -> Panel:
-    """One row for each pair and day that has four weeks behind it, from the day after the pair's first sale.
+    """Return a row for each pair and each day with four weeks of history, from the day after the pair's first sale.
 
     A pair is unknown until its first sale, so the rows themselves do not reveal the future either.
     """
@@ -96,7 +96,7 @@ def _numbers(daily: Daily) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np
 
 
 def _promotion_shares(daily: Daily) -> dict[str, Table]:
-    """Share of the past days' shelf value that was discounted; missing if nothing was sold."""
+    """Return the share of the past days' shelf value that was discounted; missing if nothing was sold."""
     shares = {}
     for length in (7, 28):
         given = _window(daily.retail_discount, length).sum(axis=2)
@@ -110,27 +110,27 @@ def _promotion_shares(daily: Daily) -> dict[str, Table]:
 
 
 def _days_since_sale(revenue: Table) -> npt.NDArray[np.int64]:
-    """Days from the last day with a sale, 1 for yesterday; counted from before the first day while there was none."""
+    """Return the days since the last sale, 1 for yesterday; before the first sale, the days since the data began."""
     position = np.arange(revenue.shape[1])
     last_sale = np.maximum.accumulate(np.where(_before(revenue, 1) > 0, position - 1, -1), axis=1)
     return (position - last_sale).astype(np.int64)
 
 
 def _before(table: Table, lag: int) -> Table:
-    """`table` as of `lag` days before each day, lag >= 1; missing before the first day."""
+    """Return `table` as of `lag` days before each day, lag >= 1; missing before the first day."""
     shifted = np.full_like(table, np.nan)
     shifted[:, lag:] = table[:, :-lag]
     return shifted
 
 
 def _window(table: Table, length: int) -> Table:
-    """[pairs, days, length]: the `length` days that end on the day before each day, missing before the first day."""
+    """Return [pairs, days, length]: the `length` days that end on the day before each day, missing before the first day."""
     padding = np.full((table.shape[0], length), np.nan)
     return np.lib.stride_tricks.sliding_window_view(np.hstack([padding, table[:, :-1]]), length, axis=1)
 
 
 def _sum_by(group: npt.NDArray[np.int64], table: Table) -> Table:
-    """Sum the rows of `table` by group, one row per group."""
+    """Return the sums of the rows of `table` by group, one row for each group."""
     sums = np.zeros((int(group.max()) + 1, table.shape[1]))
     np.add.at(sums, group, table)
     return sums

@@ -1,4 +1,4 @@
-"""Drives a load against a server: POST bodies in turn at a fixed rate, and report what became of them."""
+"""Drives a load against a server: sends bodies by POST in turn at a fixed rate, and reports the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ async def drive(
     on_second: OnSecond | None = None,
     judge: Judge | None = None,
 ) -> LoadReport:
-    """POST `bodies` in turn to `path`, `rate` a second for `duration_s`, and wait at most `drain_s` for the last answers.
+    """Return the report of a load: `bodies` sent in turn to `path`, `rate` a second for `duration_s`.
+
+    It waits at most `drain_s` for the last answers.
 
     `on_second` is called about once a second with the total numbers of requests settled and due. `judge` decides
     what is an error: by default each status but 200, and a body that is not JSON. Raises ConfigError
@@ -100,7 +102,7 @@ def drive_and_wait(
         driving = thread.submit(lambda: uvloop.run(cancellable()))
         try:
             while not driving.done():
-                # In short waits: a signal that another thread of the process received does not cut a long one short.
+                # Short waits, because a signal that another thread received does not end a long one.
                 wait([driving], _INTERRUPT_GRAIN_S)
             return driving.result()
         except BaseException:

@@ -61,7 +61,9 @@ class OpenLoop:
                     await self._connect()
         except (OSError, TimeoutError) as error:
             reason = str(error) or "timed out"
-            raise ConfigError(f"{self._host}:{self._port} does not take {connections} connections: {reason}") from error
+            raise ConfigError(
+                f"{self._host}:{self._port} does not accept {connections} connections: {reason}"
+            ) from error
 
     async def run(self, limit_s: float, on_second: OnSecond | None = None) -> LoadReport:
         """Send what is due for at most `limit_s`, and return the report."""
@@ -173,7 +175,7 @@ class OpenLoop:
         if waits_s:
             errors["unanswered"] = len(waits_s)
         latencies_ms = sorted(1e3 * seconds for seconds in self._latencies_s + waits_s)
-        # The last request is due one beat before the end: a server that answers it at once has not beaten the clock.
+        # The last request is due one interval before the end, so the achieved rate must not count a shorter time.
         elapsed_s = max(ended_at - self._started_at, self._due / self._rate)
         return LoadReport(
             due=self._due,

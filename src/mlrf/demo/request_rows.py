@@ -20,19 +20,19 @@ Instance = dict[str, Any]
 
 
 def named_instances(features: pd.DataFrame) -> list[Instance]:
-    """Each row by feature name: categories as themselves, a missing value as None."""
+    """Return each row by feature name: categories by value, a missing value as None."""
     columns = [_json_values(features[name], categories_as_codes=False) for name in features]
     return [dict(zip(features.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def positional_instances(features: pd.DataFrame) -> list[list[Any]]:
-    """Each row as a list in the order of the columns: categories as their codes, a missing value as None."""
+    """Return each row as a list in the order of the columns: categories as codes, a missing value as None."""
     columns = [_json_values(features[name], categories_as_codes=True) for name in features]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def predict_bodies(instances: Iterable[Instance | list[Any]]) -> list[bytes]:
-    """One `POST /predict` body per instance."""
+    """Return a body of `POST /predict` for each instance."""
     encode = msgspec.json.Encoder().encode
     return [encode({"features": instance}) for instance in instances]
 

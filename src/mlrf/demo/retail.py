@@ -59,7 +59,7 @@ class Retail:
 
 
 def read_retail() -> Retail:
-    """Read the installed package; raises ConfigError if it is missing or its files have another layout."""
+    """Return the data of the installed package; ConfigError if it is missing or its files have another layout."""
     version, (transactions_path, products_path) = _locate("transactions.parquet", "products.parquet")
     lines = _read(transactions_path, _LINE_COLUMNS)
     products = _read(products_path, ("product_id", "department"))
@@ -85,7 +85,7 @@ def read_retail() -> Retail:
 
 
 def local_day(stamps: pd.Series) -> pd.Series:
-    """Midnight of the retailer's day of each naive UTC time stamp."""
+    """Return the midnight of the retailer's day for each naive UTC time stamp."""
     return stamps.dt.tz_localize("UTC").dt.tz_convert(RETAILER_TIME).dt.tz_localize(None).dt.normalize()
 
 

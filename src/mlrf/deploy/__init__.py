@@ -1,1 +1,1 @@
-"""Files that put a server into operation: image, manifests, service units, alert rules. `templates` fills a user's names in."""
+"""Files for deploying a server: container image, manifests, service units, alert rules. `templates` fills in a user's names."""

@@ -1,7 +1,7 @@
-"""Copies of the deployment files, with the user's names in place of the examples'.
+"""Copies the deployment files with the user's names in place of the examples.
 
-The files of this package are valid YAML, units and TOML as they are, with names that begin with `example-`. A copy has the
-values of a user for all of these names; a name without a value is an error of this package, found by its tests.
+The files of this package are valid YAML, units and TOML as they are, with names that begin with `example-`. In a copy, all of
+these names are replaced by the user's values. A name without a value is a defect of this package, which its tests find.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mlrf.core.errors import OutputExistsError
 
 ROOT = Path(__file__).parent
 MARK = "example-"
-"""What the names begin with that a user's values replace."""
+"""Prefix of the names that a user's values replace."""
 
 
 def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
     """Write the files of a folder of this package into `out`, and return their paths within it.
 
-    `values`: by the part of a name behind `example-`. OutputExistsError when `out` exists and is not an empty directory.
+    `values`: by the part of a name after `example-`. OutputExistsError if `out` exists and is not an empty directory.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
@@ -37,7 +37,7 @@ def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Return a text with the value of each name that begins with `example-`; KeyError for one that has none."""
+    """Return a text with each name that begins with `example-` replaced by its value; KeyError for one without a value."""
     longest_first = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
     for left in re.findall(rf"{MARK}(?!(?:{longest_first})(?![a-z]))\S*", text):
         raise KeyError(left)

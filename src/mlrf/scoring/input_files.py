@@ -1,4 +1,4 @@
-"""Parquet files to score: found, identified, and checked against the model's columns before the first row is read."""
+"""Finds the Parquet files to score, and checks their columns against the model's before the first row is read."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_kinds import as_table
 
 _TWO = 2
-"""Number of classes that one prediction distinguishes."""
+"""Number of classes for which a prediction is one probability."""
 
 
 class Scorer:
@@ -33,7 +33,7 @@ class Scorer:
         unknown_categories: UnknownCategories = "refuse",
         version: str | None = None,
     ) -> None:
-        self.path = os.path.abspath(os.fspath(bundle))  # noqa: PTH100  not resolved: a link may lead elsewhere tomorrow
+        self.path = os.path.abspath(os.fspath(bundle))  # noqa: PTH100  not resolved: a link may change
         self.keep = tuple(keep)
         self.unknown_categories = unknown_categories
         self.model: Model = load(self.path)
@@ -77,7 +77,7 @@ class Scorer:
 
 
 def _arrow_table(rows: Any) -> Any:
-    """Return a table of any library as an Arrow table; InvalidRequestError for what is none."""
+    """Return a table of any library as an Arrow table; InvalidRequestError if it is not a table."""
     table = as_table(rows)
     if isinstance(table, pa.Table):
         return table

@@ -1,1 +1,1 @@
-"""The server: HTTP, handlers, metrics and processes. Never imports `builder`: a server needs no training library."""
+"""The server: HTTP, gRPC, handlers, metrics and processes. It never imports `builder`, so it needs no training library."""

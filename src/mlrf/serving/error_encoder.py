@@ -12,7 +12,7 @@ from mlrf.serving.error_status import INTERNAL, ErrorStatus, error_status_of
 from mlrf.serving.telemetry.logs import Log
 
 _QUIET_S = 1.0
-"""One line a second says that a store holds invalid rows; the metric counts them all."""
+"""Seconds between two log lines about invalid rows in a store; the metric counts all of them."""
 _encode = msgspec.json.encode
 
 
@@ -21,7 +21,7 @@ def _count_nothing(_code: str, _route: int) -> None:
 
 
 class ErrorEncoder:
-    """Turns errors into responses; an unforeseen one is logged whole and answered with nothing but the request id."""
+    """Turns errors into responses; an unexpected exception is logged, and its response says only the request id."""
 
     def __init__(self, log: Log, count: Callable[[str, int], object] = _count_nothing) -> None:
         """`count` takes the code of each error and the number of the request's route."""
@@ -39,7 +39,7 @@ class ErrorEncoder:
         return status.http, _encode(document), headers
 
     def report(self, error: Exception, request_id: bytes, route: int = 0) -> tuple[ErrorStatus, str, str]:
-        """Count an error, log it if it was not foreseen, and return its status, code and message."""
+        """Count an error, log it if it is an unexpected exception, and return its status, code and message."""
         status = error_status_of(error)
         if status is INTERNAL or not isinstance(error, MlrfError):
             self._log.error("request failed", request_id=request_id.decode("ascii"), fault=error)

@@ -1,7 +1,7 @@
 """The status table: how each class of error is answered, over HTTP and over gRPC.
 
-A new status is a line of TABLE, and a row in docs/reference/errors.md: responses, gRPC codes, headers, OpenAPI and
-the labels of metrics follow from it. A class without a line has the status of its nearest ancestor.
+A new status is a line of TABLE and a row in docs/reference/errors.md. Responses, gRPC codes, headers, OpenAPI and the labels of
+metrics follow from the table. A class that is not in the table has the status of its nearest ancestor.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ TABLE: dict[type[MlrfError], ErrorStatus] = {
     errors.DeadlineExceededError: ErrorStatus(504, "DEADLINE_EXCEEDED", "The deadline of the request has passed"),
 }
 INTERNAL = ErrorStatus(500, "INTERNAL", "Internal error; the log has the request id")
-"""The status of every exception that the table does not foresee."""
+"""The status of every exception that is not in the table."""
 
 
 def error_status_of(error: Exception) -> ErrorStatus:
-    """Return the status of an error: that of its class or its nearest ancestor in the table, else INTERNAL."""
+    """Return the status of an error: that of its class or its nearest ancestor in the table, otherwise INTERNAL."""
     for ancestor in type(error).__mro__:
         status = TABLE.get(ancestor)
         if status is not None:

@@ -1,10 +1,10 @@
-"""How an option is declared: once, as a field of the settings, with its default, its check and its help.
+"""Declares options of the server: each once, as a field of the settings, with its default, its check and its help.
 
     max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, metavar="N", check=at_least(1))
 
-The name follows from the field: `--max-batch`, `MLRF_MAX_BATCH`, `max_batch` in a settings file; a unit at the field's end
-(`_s`) is not part of it. Reading, `--help` and `--print-config` (configuration.py) are made from these declarations; a test
-holds the table in docs/reference/options.md to them.
+The names follow from the field: `--max-batch`, `MLRF_MAX_BATCH`, and `max_batch` in a settings file; a unit at the end of the
+field's name (`_s`) is dropped. config/loader.py reads options, and writes `--help` and `--print-config`, from these
+declarations. A test compares the table in docs/reference/options.md with them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from mlrf.core.errors import ConfigError
 
 Check = Callable[[Any], str | None]
-"""From a value to what is wrong with it, as the words after its option's name; None when nothing is."""
+"""Takes a value and returns what is wrong with it, to be printed after the option's name; None if it is valid."""
 Kind = type[Any]
 """str, int, float, bool or Path."""
 _OPTION = "option"
@@ -51,11 +51,11 @@ class Option:
     metavar: str
     positional: bool
     secret: bool
-    """Whether `--print-config` keeps the value to itself."""
+    """Whether `--print-config` does not show the value."""
     path: tuple[str, ...] = ()
     default: Any = None
     computed: bool = False
-    """Whether the default is found out at the start."""
+    """Whether the default is computed at the start."""
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ class Option:
         return "MLRF_" + self.key.upper()
 
     def problem_with(self, value: Any) -> str | None:
-        """Return what is wrong with a value of the right kind, or None."""
+        """Return what is wrong with a value of the right type, or None."""
         if value is None and self.default is None:
             return None
         for each in value if self.many else (value,):
@@ -86,7 +86,7 @@ class Option:
 
 def option(
     default: Any,
-    help: str,  # noqa: A002  the word that argparse has for it
+    help: str,  # noqa: A002  as in argparse
     *,
     group: Group,
     kind: Kind | None = None,
@@ -96,10 +96,10 @@ def option(
     positional: bool = False,
     secret: bool = False,
 ) -> Any:
-    """Declare a field of the settings that an operator may choose.
+    """Declare a field of the settings as an option.
 
-    `default`: a value; a tuple for an option that may be given several times (`kind` says of what); None for one that may be
-    left out (`kind` again); a function where it is found out at the start. `check` sees every single value.
+    `default`: a value; a tuple if the option may be given several times; None if it has no value by default (both then need
+    `kind`, the type of one value); a function if it is computed at the start. `check` is called with each value.
     """
     computed = callable(default)
     sample = default() if computed else default
@@ -124,7 +124,7 @@ def options_of(settings: type, path: tuple[str, ...] = ()) -> Iterator[Option]:
 
 
 def build_settings(settings: type, values: dict[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Any:
-    """Return the settings that hold the values, by the path of their option; defaults elsewhere."""
+    """Return settings with the values, which are given by the path of their option, and defaults for all other options."""
     given: dict[str, Any] = {}
     for each in fields(settings):
         here = (*path, each.name)
@@ -136,36 +136,36 @@ def build_settings(settings: type, values: dict[tuple[str, ...], Any], path: tup
 
 
 def value_in(settings: Any, declared: Option) -> Any:
-    """Return the value that an option has in the settings."""
+    """Return the value of an option in the settings."""
     for name in declared.path:
         settings = getattr(settings, name)
     return settings
 
 
 def check_all(settings: Any, options: tuple[Option, ...]) -> None:
-    """Hold every option to its check; ConfigError names the first whose value is wrong."""
+    """Check the value of every option; ConfigError names the first invalid one."""
     for each in options:
         if (wrong := each.problem_with(value_in(settings, each))) is not None:
             raise refused(each, wrong)
 
 
 def refused(declared: Option, reason: str, source: str | None = None) -> ConfigError:
-    """Return the error that names an option, where its value came from, and what is wrong with it."""
+    """Return the error for an invalid value: it names the option, the source of the value, and the reason."""
     return ConfigError(f"{source or declared.flag}: {reason}", option=declared.flag)
 
 
 def between(least: float, most: float, unit: str = "") -> Check:
-    """Refuse what is not `least` to `most`, both allowed."""
+    """Return a check that a number is between `least` and `most`, both included."""
     return lambda value: None if least <= value <= most else f"{value:g} is not {least:g} to {most:g}{unit}"
 
 
 def at_least(least: float) -> Check:
-    """Refuse what is less."""
+    """Return a check that a number is at least `least`."""
     return lambda value: None if value >= least else f"{value:g} is less than {least:g}"
 
 
 def seconds(least: float = 0.0, most: float = 86400.0) -> Check:
-    """Refuse what is not a time above 0 (or of at least `least`), of a day at the most."""
+    """Return a check that a number is a time in seconds: above 0, or at least `least` if given, and at most `most`."""
 
     def check(value: float) -> str | None:
         if least and not value >= least:

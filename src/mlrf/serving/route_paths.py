@@ -1,12 +1,12 @@
 """Templates of the paths of routes; `{name}` stands for the name of a model.
 
-`routes.py` declares what a route does. The pages that describe routes, and what composes their handlers, refer to these names.
+`routes.py` declares what each route does; modules that describe routes, or create their handlers, use these constants.
 """
 
 from __future__ import annotations
 
 MODEL = "/models/{name}"
-"""What precedes the path of a route that each model has of its own."""
+"""Precedes the path of a route that exists once for each model."""
 PREDICT = "/predict"
 PREDICT_BATCH = "/predict/batch"
 EXPLAIN = "/explain"
@@ -49,9 +49,9 @@ def fill(template: str, **names: str) -> str:
 
 
 def split_path(path: str, template: str) -> tuple[str, str]:
-    """Return what a path has for the last parameter of a template, and what follows it from the next slash on.
+    """Return the value of a template's last parameter in a path, and the rest of the path from the next slash on.
 
-    `template` ends with that parameter. Of a path that does not begin like it, both are empty.
+    The template ends with that parameter. Both are empty for a path that does not begin like the template.
     """
     prefix = template[: template.rindex("{")]
     if not path.startswith(prefix):

@@ -1,4 +1,4 @@
-"""What is declared of an HTTP route: scope, body, heading, paths and how its handler is made."""
+"""`RouteSpec`: the declaration of an HTTP route, with its path, scope, body, heading and handler."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mlrf.serving.route_paths import MODEL, V2_MODEL, V2_VERSION, fill
 from mlrf.serving.runtime.results import Handler
 
 OPEN = "open"
-"""The scope of what needs no key."""
+"""The scope of a route that needs no key."""
 ANY = "any"
-"""The scope of what needs a key, whatever its scopes."""
+"""The scope of a route that needs a key, but accepts any."""
 PREDICT, EXPLAIN = "predict", "explain"
 ADMIN = "admin"
-"""The scope of what changes the server for everybody."""
+"""The scope of routes that change the server for all callers."""
 
 
 class Body(StrEnum):
-    """What the body of a request holds."""
+    """The kinds of request bodies."""
 
     NONE = "none"
     JSON = "JSON, plain or gzip"
-    TENSORS = "JSON, and behind it binary tensors"
+    TENSORS = "JSON, followed by binary tensors"
     BATCH = "JSON or an Arrow stream, plain or gzip"
     ROWS = "JSON, CSV or JSON lines, plain or gzip"
 
@@ -44,10 +44,11 @@ class Tag(StrEnum):
 class RouteSpec:
     """One method of one route.
 
-    `path` is the template, `{name}` the name of a model, and the `route` label of metrics. `handler` makes the handler of the
-    public port from the generation that is served (models/generation.py) and the name of a model ("" where the path has none),
-    `admin` that of the admin listener from the service (models/service.py); a route is served where it has one. The methods of
-    one path stand together and share their scope.
+    `path` is the template, in which `{name}` stands for the name of a model; it is also the `route` label of metrics. `handler`
+    takes the current generation (models/generation.py) and the name of a model ("" if the path has none), and returns the
+    handler for the public port. `admin` takes the service (models/service.py) and returns the handler for the admin listener. A
+    route is served on the listeners for which it has one of the two. The methods of one path are declared together and have the
+    same scope.
     """
 
     method: str
@@ -61,7 +62,7 @@ class RouteSpec:
     needs_body: bool = True
     """Whether a POST must declare a body: `curl -X POST` declares none."""
     is_always_on: bool = False
-    """Whether it answers however busy the server is; what needs the scope `admin` does so too."""
+    """Whether it answers even when the server is overloaded; routes with the scope `admin` always do."""
     predicts: bool = False
     """Whether its responses are predictions, which the prediction log keeps."""
     is_per_model: bool = False
@@ -79,12 +80,12 @@ class RouteSpec:
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Its templates: the path, and below that of a model if each model has one."""
+        """Its path templates: `path`, and for a route of each model also `/models/{name}` followed by `path`."""
         return (self.path, MODEL + self.path) if self.is_per_model else (self.path,)
 
     @property
     def has_versions(self) -> bool:
-        """Whether its path may name a version behind the model."""
+        """Whether its path may name a version after the model."""
         return self.path.startswith(V2_MODEL)
 
     def paths(self, name: str, versions: Sequence[str] = (), *, is_default: bool = False) -> list[str]:

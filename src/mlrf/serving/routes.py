@@ -212,7 +212,7 @@ def route_labels(*, grpc: bool = True) -> tuple[str, ...]:
 
 
 def layout(models: Sequence[str] = (), *, grpc: bool = False) -> Layout:
-    """Return the layout of a worker's counts, for the names of the served models, with gRPC's calls where it is spoken."""
+    """Return the layout of a worker's counts for the served models, with the calls of gRPC if `grpc`."""
     name_a_model = {each.path for each in ROUTES if each.names_model} | {
         each.path for each in GRPC_CALLS if each.predicts
     }

@@ -1,4 +1,4 @@
-"""`mlrf serve` as a child process on a free port of this machine, ended with the block that started it."""
+"""Runs `mlrf serve` as a child process on a free port of this machine, for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def serving(
 ) -> Iterator[RunningServer]:
     """Serve bundles or model repositories with one worker while the block runs.
 
-    `options`: further options of `mlrf serve`, such as ("--workers", "2"). `ca_file`: the certificate to trust where they
-    turn TLS on. MlrfError with the server's log when it is not ready within `limit_s` seconds.
+    `options`: further options of `mlrf serve`, such as ("--workers", "2"). `ca_file`: the certificate to trust if they turn on
+    TLS. MlrfError with the server's log if it is not ready within `limit_s` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="mlrf-testing-") as folder, tempfile.TemporaryFile() as log:
         given = list(options)

@@ -227,7 +227,7 @@ def test_a_path_that_would_break_the_request_is_refused(path):
 def test_no_bodies_and_no_server_are_refused():
     with pytest.raises(ConfigError, match="bodies"):
         uvloop.run(drive("127.0.0.1", 9, "/", [], rate=1, duration_s=1, connections=1))
-    with pytest.raises(ConfigError, match="does not take 1 connections"):
+    with pytest.raises(ConfigError, match="does not accept 1 connections"):
         uvloop.run(drive("127.0.0.1", 9, "/", BODIES, rate=1, duration_s=1, connections=1))
 
 

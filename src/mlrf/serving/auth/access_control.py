@@ -1,6 +1,6 @@
 """TLS, keys and allowed origins of a process, reloaded when their files change.
 
-The arbiter has one too, which workers inherit: a worker started while a file is damaged starts with the previous state.
+The arbiter has one too, which workers inherit, so that a worker started while a file is damaged starts with the previous state.
 """
 
 from __future__ import annotations

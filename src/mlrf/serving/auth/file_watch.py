@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def signature(path: Path) -> tuple[int, ...]:
-    """Return values that change when a file is written or replaced, or a link to it is changed; one zero if it is missing."""
+    """Return values that change when a file is written or replaced, or a link to it changes; `(0,)` if it is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -16,5 +16,5 @@ def signature(path: Path) -> tuple[int, ...]:
 
 
 def is_passing(cause: BaseException | None) -> bool:
-    """Whether a file could not be read for lack of a file descriptor: it is tried again, or a revoked key would stay valid."""
+    """Whether reading failed only for lack of file descriptors and must be retried, or a revoked key would stay valid."""
     return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)

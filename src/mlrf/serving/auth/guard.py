@@ -1,6 +1,6 @@
 """Authorization of requests: the key in a request's head must have the scope of its route.
 
-Decided once per head, before the body is read. Heads with keys are cached like others, for at most a minute, and
+It is decided once for each head, before the body is read. Heads with keys are cached like others, but for at most a minute, and
 dropped as soon as the keys change.
 """
 
@@ -32,7 +32,7 @@ class ExplainingHandler(Protocol):
 
 
 _BEARER, _BASIC = b"bearer ", b"basic "
-"""Schemes of RFC 6750 and RFC 7617. Clients of Triton, and some proxies, know Basic alone."""
+"""Schemes of RFC 6750 and RFC 7617. Clients of Triton, and some proxies, support only Basic."""
 _REMEMBERED_S = 60.0
 _BLANKS = b" \t\r\n"
 
@@ -136,9 +136,9 @@ _OBJECT, _ARRAY = b"{", b"["
 
 
 def _requests_explanation(body: bytes) -> bool:
-    """Return whether a body, or an instance in it, requests an explanation; an error of msgspec for what is none.
+    """Return whether a body, or an instance in it, requests an explanation; MsgspecError if it is not JSON.
 
-    Values are skipped, not decoded: what the parser takes later must not stop the look at what stands behind it.
+    Values are skipped, not decoded, so that no value that the parser accepts can prevent the check of what follows.
     """
     if body.lstrip(_BLANKS).startswith(_ARRAY):
         instances = _decode_array(body)
@@ -154,8 +154,8 @@ def _requests_explanation(body: bytes) -> bool:
 def _refusing_explanations(handler: Handler) -> Handler:
     """Return a handler that refuses bodies that request an explanation.
 
-    Checked here, not where explanations are computed, because an answer may come from a cache. Ambiguous bodies are refused
-    too.
+    The check is here, not where explanations are computed, because an answer may come from a cache. Ambiguous bodies are
+    refused too.
     """
     if isinstance(handler, ExplainingHandler):
         return handler.without_explanations()
@@ -164,7 +164,7 @@ def _refusing_explanations(handler: Handler) -> Handler:
 
 
 class _RefusingExplanations:
-    """Answers the bodies that request no explanation."""
+    """Passes bodies to a handler, except those that request an explanation."""
 
     def __init__(self, handler: Handler) -> None:
         self.unrestricted = handler

@@ -25,7 +25,7 @@ _ID_BYTES, _SECRET_BYTES = 9, 32
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
 _MOST_BYTES = 1 << 20
 _NO_DIGEST = "0" * 64
-"""Compared with if no line has the id, so that a wrong id takes as long to refuse as a wrong secret."""
+"""The digest to compare with if no line has the id, so that refusing a wrong id takes as long as refusing a wrong secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Key:
 
 
 def make_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
-    """Return a new key, to be shown once, and the line to keep."""
+    """Return a new key, to be shown once, and its line for the file."""
     identity = base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).decode()
     key = f"{identity}.{secrets.token_urlsafe(_SECRET_BYTES)}"
     return key, Key(identity, _digest(key.encode()), frozenset(scopes), name)
@@ -111,7 +111,7 @@ class KeyRing:
     def refresh(self) -> bool:
         """Reload the file if it changed; return whether it did.
 
-        ConfigError if it is invalid: then the previous keys stay valid.
+        ConfigError if it is invalid; the previous keys then stay valid.
         """
         current = signature(self._path)
         if current == self._signature:

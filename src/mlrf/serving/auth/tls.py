@@ -76,7 +76,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
         except (OSError, ValueError) as error:
             raise _unusable("--tls-client-ca", str(files.client_ca), error) from error
         context.verify_mode = ssl.CERT_REQUIRED
-        # A resumed session sends no certificate: it would stay valid after its authority is removed.
+        # A resumed session sends no certificate, so it would stay valid after its authority was removed.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context

@@ -1,6 +1,6 @@
-"""The answer cache of a worker: memory for answers within a budget, shared by the cache partitions of its models.
+"""The answer cache of a worker: a budget of memory that the cache partitions of all its models share.
 
-An answer is stored with the conditions of its reuse; the partitions (cache_partition.py) find it.
+An answer is stored with the conditions of its reuse; the partitions (cache_partition.py) look it up.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class AnswerCache:
         transaction: Callable[[], int] | None,
         mark: Callable[[bytes], bytes],
     ) -> None:
-        """Store what `mark` returns for an answer, unless it depends on a store whose `transaction` is unknown."""
+        """Store an answer, as returned by `mark`, unless it depends on a store whose `transaction` is unknown."""
         if isinstance(answer, KeyedAnswer) and (transaction is None or answer.fresh_until_s <= time.time()):
             return
         entry = Entry(body, mark(answer), partition, self._condition(answer, transaction))

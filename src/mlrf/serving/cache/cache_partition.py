@@ -1,12 +1,13 @@
 """Cache partitions: handlers that answer a repeated body without parsing it.
 
-The key of an answer is the bundle's version, the route and the body: one partition (a dict by body) for each version and route.
-Python seeds the hash of bytes differently in every server, so no client can aim at one slot of a partition. The data plane,
+The key of an answer is the bundle's version, the route and the body; there is one partition (a dict by body) for each version
+and route. Python seeds the hash of bytes differently in every server, so a client cannot cause collisions. The data plane,
 where equal requests have many forms, has a partition keyed by rows instead of bodies (serving/oip/infer.py).
 
-A body is stored when it comes for the second time. The first time leaves only its hash in a table of fixed size: for rows that
-never come again, which fill most caches, nothing is stored, and a fresh row costs one look-up and one mark
-(measured: 0.5 µs). An answer that needed the worker's thread is stored at once, because it costs more than its memory.
+An answer is stored when its body arrives for the second time; the first time only marks its hash in a table of fixed size. Thus
+nothing is stored for rows that never come again, which fill most caches, and a new row costs one look-up and one mark
+(measured: 0.5 µs). An answer that needed the worker's thread is stored at once, because computing it costs more than its
+memory.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
 MAX_BODY_BYTES = 64 << 10
-"""For longer bodies the look-up alone is expensive (a hash of 64 KiB takes 12 µs), and few of them fit."""
+"""Longer bodies are not looked up: that alone is expensive (a hash of 64 KiB takes 12 µs), and few would fit."""
 _SMOOTHING = 0.1
 _SALT_BITS = 62
 _FRESH, _CACHED = b'"cached":false', b'"cached":true'
 
 
 class _InFlight(NamedTuple):
-    """Work in flight, with the feature-store transaction it depends on (None: none) and until when it is fresh."""
+    """Work in flight, the feature-store transaction that it depends on (or None), and when its rows become too old."""
 
     work: weakref.ref[Deferred | Awaited]
     conditions: tuple[int | None, float]
@@ -110,7 +111,7 @@ class CachePartition:
         self._marks = cache.marks
         self._last_bits = len(cache.marks) - 1
         self._salt = getrandbits(_SALT_BITS)
-        """Separates the marks of this partition from those of others for the same body."""
+        """Distinguishes the marks of this partition from those of others for the same body."""
         self._entries: dict[bytes, Entry] = {}
         self._shared = cache.shared
         self._of = of
@@ -227,5 +228,5 @@ class CachePartition:
 
 def as_cached(answer: bytes) -> bytes:
     """Return a response marked as `"cached": true`."""
-    # Quotes in a JSON string would be escaped, and members with feature names come later: the first match is the member.
+    # Quotes in JSON strings are escaped, and members named by features come later, so the first match is the member.
     return bytes(answer).replace(_FRESH, _CACHED, 1)

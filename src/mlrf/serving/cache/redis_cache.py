@@ -1,11 +1,11 @@
-"""A response cache shared by machines through Redis or Valkey: with short timeouts, and every value verified.
+"""A response cache that machines share through Redis or Valkey, with short timeouts and verified values.
 
-A request takes a connection that is already open and waits at most `DEADLINE_S`; otherwise it continues without the shared
-cache. Nothing is retried. After a few failures in a row no request uses it (a circuit breaker), until the background task,
-which opens connections and probes the server, has had an answer in time. A connection whose command was cancelled or late is
-closed, because the answer may still come. A value contains the hash of its key and a message authentication code, both keyed by
-a secret that only servers with the same bundle and options know, so values written by anyone else are ignored. Values are bytes
-and are never unpickled.
+1. A request uses a connection that is already open and waits at most `DEADLINE_S`; otherwise it continues without the shared
+   cache. Nothing is retried. A connection whose command was cancelled or late is closed, because its answer may still arrive.
+2. After a few failures in a row no request uses the cache (a circuit breaker), until the background task, which opens
+   connections and probes the server, gets an answer in time.
+3. A value contains the hash of its key and a message authentication code. Both are keyed by a secret that only servers with the
+   same bundle and options have, so values written by others are ignored. Values are bytes and are never unpickled.
 """
 
 from __future__ import annotations
@@ -41,10 +41,7 @@ _MAGIC = b"mlrf2"
 
 @dataclass(frozen=True, slots=True)
 class SharedCounts:
-    """The counters of a worker: answers found, answers not found, failed commands.
-
-    And the gauge of whether the store is in use.
-    """
+    """A worker's counters of answers found, answers not found and failed commands, and the gauge of whether it is in use."""
 
     hits: Callable[[int], None]
     misses: Callable[[int], None]
@@ -82,7 +79,7 @@ class RedisCache:
         # Not used before the first probe was answered.
         self._breaker = Breaker(is_open=True)
         self.round_trip_s = math.inf
-        """Recent time for an answer from the store."""
+        """Average of the store's recent response times, in seconds."""
 
     def pays(self, cost_s: float) -> bool:
         """Whether an answer of this cost is worth a round trip; starts the background task at the first call."""
@@ -205,12 +202,12 @@ class RedisCache:
 
 
 _NOTHING = object()
-"""No answer from the store: it may have the value or not."""
+"""The store did not answer, so it is unknown whether it has the value."""
 
 
 async def _command(connection: AbstractConnection, command: tuple[bytes, ...]) -> Any:
     if not connection.is_connected:
-        # The library would connect now, and a request would wait for it.
+        # The library would connect here, and a request would wait for it.
         raise ConnectionError("the connection was closed")
     await connection.send_command(*command, check_health=False)
     return await connection.read_response(disable_decoding=True)
@@ -235,10 +232,7 @@ def _sealed(answer: bytes, of: AnswersOf, key: bytes) -> bytes:
 
 
 def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
-    """Return the answer in a value.
-
-    None if its code shows that it was not written for this key by a server with the same bundle.
-    """
+    """Return the answer in a value; None if its code shows that no server with the same bundle wrote it for this key."""
     head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     start = len(head) + _HASH_BYTES
     answer = value[start:]

@@ -12,7 +12,7 @@ from mlrf.serving.option import Group, option, seconds
 _SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
 _SHIFTS = {"": 0, "b": 0, "ki": 10, "kib": 10, "mi": 20, "mib": 20, "gi": 30, "gib": 30}
 MIN_WORKER_BYTES = 64 << 10
-"""With less, a worker could store only a few answers."""
+"""Least cache memory of a worker: with less, it could store only a few answers."""
 
 
 def _check_size(text: str) -> str | None:

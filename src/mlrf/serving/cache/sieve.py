@@ -1,8 +1,8 @@
 """The eviction policy: SIEVE, bounded by bytes.
 
-A new entry goes in front; a hit only marks its entry. To make room, a hand walks from the oldest entry towards the newest:
-it clears the mark of those that have one, evicts the first that has none, and stays where it stopped. A scan of keys that
-are never requested again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
+A new entry is added in front; a hit only marks its entry. To free memory, a hand moves from the oldest entry towards the
+newest, clears the marks that it passes, evicts the first entry without a mark, and stays there. Thus a scan of keys that are
+never requested again evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sys import getsizeof
 ENTRY_BYTES = 240
 """Memory of an entry in addition to its two byte strings: the object, its slot in a dict, and the allocator's rounding."""
 _MAX_SHARE = 8
-"""Largest share of the budget for one entry, as a divisor."""
+"""An entry may take at most one part in this many of the budget."""
 
 
 class Entry:

@@ -1,1 +1,1 @@
-"""The server's settings: the table of options, and where their values come from."""
+"""The server's settings: the table of options, and the loader of their values."""

@@ -11,7 +11,7 @@ from mlrf.core.errors import ConfigError
 
 UNIX = "unix:"
 _MAX_PATH_BYTES = 100
-"""A little less than the kernel takes (108): the socket is made under a longer name and renamed."""
+"""A little less than the kernel's limit (108), because the socket is created under a longer name and then renamed."""
 _MAX_PORT = 65535
 
 
@@ -35,12 +35,12 @@ class AdminAddress:
 
 
 def parse_admin(text: str) -> AdminAddress:
-    """Return the address that `--admin` names; ConfigError when it is none, or one that others could reach without a key."""
+    """Return the address of `--admin`; ConfigError if it is invalid, or if others could reach it without a key."""
     if text.startswith(UNIX):
         path = text.removeprefix(UNIX).removeprefix("//")
         if not path or len(os.fsencode(path)) > _MAX_PATH_BYTES:
             raise ConfigError(f"--admin: the path of {text!r} is not 1 to {_MAX_PATH_BYTES} bytes", option="--admin")
-        return AdminAddress(path=Path(os.path.abspath(path)))  # noqa: PTH100  a link at the path is looked at later
+        return AdminAddress(path=Path(os.path.abspath(path)))  # noqa: PTH100  a link at the path is checked later
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
         raise ConfigError(f"--admin: {text!r} is neither unix:/PATH nor HOST:PORT", option="--admin")

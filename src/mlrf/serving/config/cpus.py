@@ -1,6 +1,6 @@
-"""How many processors this process may use: what the scheduler allows, or the cgroup's quota where that is less.
+"""Counts the processors that this process may use: those that the scheduler allows, or the cgroup's quota if that is less.
 
-In a container that was given two of a host's 64 processors, a worker a processor would be 64 workers, mostly throttled.
+Without the quota, a container with two of a host's 64 processors would get 64 workers, which would mostly be throttled.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """Return the processors of the affinity mask, at most the whole ones of the cgroup's quota, at least 1.
+    """Return the number of processors in the affinity mask, at most the cgroup's quota rounded down, and at least 1.
 
-    A quota of 2.5 counts as 2: what a third worker began, the quota would stop in its midst (for up to 0.1 s at a time).
-    `root` is where proc and sys lie.
+    A quota of 2.5 counts as 2, because the quota would stop a third worker's requests midway (for up to 0.1 s at a time).
+    `root` is the directory with proc and sys.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(root)
@@ -22,7 +22,7 @@ def usable_cpus(root: Path = Path("/")) -> int:
 
 
 def _quota(root: Path) -> float | None:
-    """Return the least quota, in processors, of this process's cgroup and those above it; None where there is none."""
+    """Return the lowest quota, in processors, of this process's cgroup and its ancestors; None if there is none."""
     try:
         memberships = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def _quotas_v1(mount: Path, path: str) -> Iterator[float]:
 
 
 def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the cgroup's folder and those above it: a container may see but its own, as the mount itself."""
+    """Yield the cgroup's folder and its ancestors'; a container may see only its own, as the mount itself."""
     folder = mount / path.lstrip("/")
     while folder != mount:
         yield folder

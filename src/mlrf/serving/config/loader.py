@@ -1,7 +1,7 @@
 """Loads the settings; precedence: command line > environment > settings file > the platform's variables > default.
 
-Whatever names no option, or holds a value that its option does not take, stops the start with a sentence that names both. No
-part of this opens a socket or a bundle, so it can be read again while serving.
+A name that is not an option, or an invalid value, stops the start with an error that names both. Loading opens no socket and no
+bundle, so settings can be loaded again while serving.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ exit status: 0 stopped, 1 failed, 2 an option is wrong or the port is in use, 3 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The settings, where each came from, and whether they are only to be shown."""
+    """The settings, the origin of each, and whether they are only to be shown (`--print-config`)."""
 
     settings: ServeSettings
     origins: Mapping[str, str]
-    """By the option's key; defaults are not in it."""
+    """By option key; options with their default value are not included."""
     print_only: bool
 
     def text(self) -> str:
@@ -68,9 +68,9 @@ class Configuration:
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
-    """Return the settings that arguments, environment and settings file ask for; ConfigError names what is wrong and where.
+    """Return the settings from arguments, environment and settings file; ConfigError names an invalid value and its origin.
 
-    Leaves by SystemExit with 2 for an argument that is not an option.
+    Raises SystemExit(2) for an argument that is not an option.
     """
     return read_configuration(argv, environ).settings
 
@@ -84,7 +84,7 @@ def read_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Confi
 
 
 def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option, tuple[Any, str]], bool]:
-    """Return what the three sources say, each value by itself sound, and whether it is only to be shown."""
+    """Return the values from all sources, each checked by itself, and whether they are only to be shown."""
     given = vars(_parser().parse_intermixed_args(list(argv)))
     file = given["config"] or environ.get(CONFIG_VARIABLE)
     in_file = _in_file(Path(file)) if file else {}
@@ -117,7 +117,7 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
         option = by_variable.get(name)
         if not text:
             if option is not None and option.group is Group.ACCESS:
-                # A secret that was not filled in must not open the door.
+                # A secret that was not filled in must not turn protection off.
                 raise refused(option, "the variable is set but empty; give it a value, or unset it", name)
             continue
         if option is None:
@@ -131,7 +131,7 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
 
 
 def _of_platform(environ: Mapping[str, str], found: Found) -> Found:
-    """Return the settings in the chosen platform's variables of options that nothing else sets."""
+    """Return the values of the chosen platform's variables, for options that nothing else sets."""
     by_key = {each.key: each for each in OPTIONS}
     platform, _ = found.get(by_key["platform"], (None, ""))
     settings: Found = {}
@@ -142,7 +142,7 @@ def _of_platform(environ: Mapping[str, str], found: Found) -> Found:
 
 
 def _mounted(environ: Mapping[str, str], found: Found) -> Found:
-    """Return the bundle that a platform has mounted, where it is to be found and none is named."""
+    """Return the bundle that a platform has mounted, if `--find-bundle` is set and no bundle is named."""
     by_key = {each.key: each for each in OPTIONS}
     bundles = by_key["bundles"]
     if bundles in found or not found.get(by_key["find_bundle"], (False, ""))[0]:
@@ -153,7 +153,7 @@ def _mounted(environ: Mapping[str, str], found: Found) -> Found:
 
 
 def _is_service_link(name: str, text: str) -> bool:
-    """Whether a variable is of those that Kubernetes and Docker set in each container next to a service named mlrf."""
+    """Whether a variable is one that Kubernetes and Docker set in every container for a service named mlrf."""
     if _SERVICE_LINK.fullmatch(name) is None:
         return False
     return "_SERVICE_" in name or re.search(r"_PORT_\d", name) is not None or _LINK_VALUE.fullmatch(text) is not None
@@ -165,7 +165,7 @@ def _in_file(file: Path) -> Found:
     except OSError as error:
         raise ConfigError(f"--config: {file} cannot be read: {error.strerror}", option="--config") from error
     except (ValueError, RecursionError) as error:
-        # Apart from what is not TOML or not UTF-8: numbers of thousands of digits, lists within lists.
+        # ValueError and RecursionError too: numbers of thousands of digits, deeply nested lists.
         raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
     by_key = {each.key: each for each in OPTIONS}
     found: Found = {}
@@ -206,7 +206,7 @@ def _read_text(option: Option, text: str, source: str) -> Any:
 
 
 def _read_toml(option: Option, value: Any, file: Path, source: str) -> Any:
-    """Return a value of a settings file; paths in it are meant from where the file lies."""
+    """Return a value of a settings file; paths in it are relative to the file's directory."""
     kinds: dict[type, tuple[tuple[type, ...], str]] = {
         bool: ((bool,), "true or false"),
         int: ((int,), "a whole number"),
@@ -238,14 +238,14 @@ def _as_toml(value: Any) -> str:
         return f"[{', '.join(_as_toml(each) for each in value)}]"
     if isinstance(value, float):
         return repr(value)
-    # What JSON writes of a text, a whole number or a truth, TOML reads.
+    # TOML reads strings, integers and booleans as JSON writes them.
     text = json.dumps(str(value.absolute()) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse itself passes over errors, and a full disk would get half of the help and the status 0.
+        # argparse ignores errors of writing: on a full disk, half of the help would be written and the status would be 0.
         if (stream := file or sys.stderr) is not None:
             stream.write(message)
 
@@ -283,7 +283,7 @@ def _default_words(option: Option) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a default as `--help` and the documents write it."""
+    """Return a default in the form of `--help` and the documents."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Models in the directories where platforms mount them into a container (`--find-bundle`)."""
+"""Finds models in the directories where platforms mount them into a container (`--find-bundle`)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mlrf.core.manifest import MANIFEST
 from mlrf.core.repository import model_directories
 
 MOUNTS = ("/opt/ml/model", "/mnt/models", "/models")
-"""Where SageMaker and `mlrf image`, KServe, and this project's own image have their models."""
+"""The directories of models in containers of SageMaker and `mlrf image`, of KServe, and in this project's own image."""
 STORAGE_URI = "AIP_STORAGE_URI"
-"""The variable in which Vertex AI says where a model's files are."""
+"""The variable in which Vertex AI gives the address of a model's files."""
 
 
 def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path:
-    """Return the bundle or repository of the one mount below `root` that holds something; ConfigError for none or several.
+    """Return the bundle or repository in the only non-empty mount below `root`; ConfigError if there are none or several.
 
-    `storage_uri` is one more candidate: the value of `AIP_STORAGE_URI`, None where it does not count.
+    `storage_uri`, the value of `AIP_STORAGE_URI`, is one more candidate; None on other platforms.
     """
     candidates = [root / each.lstrip("/") for each in MOUNTS]
     if storage_uri:
@@ -42,7 +42,7 @@ def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path
 
 
 def inside(path: Path) -> Path:
-    """Return a directory, or the one directory in it where that alone holds a model."""
+    """Return a directory, or its only subdirectory if only that holds a model."""
     if (path / MANIFEST).exists() or model_directories(path):
         return path
     below = [path / name for name in _entries(path)]
@@ -54,7 +54,7 @@ def inside(path: Path) -> Path:
 
 
 def _entries(path: Path) -> list[str]:
-    """Return the names in a directory but hidden ones and what file systems make; none where it cannot be read."""
+    """Return the names in a directory without hidden ones and those that file systems create; none if it cannot be read."""
     try:
         names = sorted(entry.name for entry in os.scandir(path))
     except OSError:

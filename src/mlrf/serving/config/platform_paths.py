@@ -1,4 +1,4 @@
-"""Which paths an operator may give to the routes of a platform."""
+"""Checks the paths that an operator gives to the routes of a platform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlrf.serving.routes import ROUTES
 
 
 def check_platform_paths(settings: PlatformSettings) -> None:
-    """Raise ConfigError for a path that another route has and answers otherwise."""
+    """Raise ConfigError for a path that belongs to another route with other answers."""
     for option, path in (("--predict-route", settings.predict_route), ("--health-route", settings.health_route)):
         spec = None if path is None else _route_of(path)
         if spec is None or (spec.is_always_on if option == "--health-route" else spec.path == V1_PREDICT):

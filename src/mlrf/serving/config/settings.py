@@ -1,4 +1,4 @@
-"""Settings of `mlrf serve`: the one table of options (option.py says how an option is declared)."""
+"""The settings of `mlrf serve`: the table of its options, declared as described in option.py."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ class ServeSettings:
 
     @property
     def leniency(self) -> Leniency:
-        """What the server lets pass unless a request says otherwise."""
+        """The leniency that applies unless a request sets another."""
         return Leniency(self.unknown_features, self.unknown_categories, natural=not self.strict)
 
 

@@ -1,4 +1,4 @@
-"""A look-up by key: the protocol-independent request for a stored row."""
+"""`ByKey`: a request for a stored row, independent of the protocol."""
 
 from __future__ import annotations
 

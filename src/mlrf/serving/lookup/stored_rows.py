@@ -1,4 +1,4 @@
-"""Stored rows: looks up rows by key and checks them, or raises the error that explains why a row cannot be used.
+"""Looks up stored rows by key and checks them; the error for a row that cannot be used says why.
 
 A local store is read synchronously, a shared store is awaited; the checks afterwards are the same.
 """
@@ -80,7 +80,7 @@ class LookupMeter:
         if missed:
             self._missed(missed)
         if age_s > 0.0:
-            # An as-of time may lie in the future: a weather forecast, say.
+            # An as-of time may be in the future, for example of a weather forecast.
             self._age_ms(int(age_s * _MS))
 
     def count_store_error(self) -> None:
@@ -168,7 +168,7 @@ class StoredRows:
 
     async def check(self) -> None:
         """Test whether the store answers; raises FeaturesUnavailableError when it does not."""
-        with suppress(InvalidStoredRowError):  # a reply all the same
+        with suppress(InvalidStoredRowError):  # it is an answer nevertheless
             await self.store.fetch([_NO_KEY])
 
     def _judged(
@@ -207,7 +207,7 @@ class StoredRows:
             if now_s >= fresh_until_s:
                 if (request.on_stale or self._limit.on_stale) == "refuse":
                     raise self._stale(request, stored, now_s, limit_s)
-                # A stale row stays stale.
+                # A row that is too old never becomes fresh again.
                 is_stale, fresh_until_s = True, math.inf
         row: Sequence[float] = stored.values
         if overrides is not None:

@@ -1,1 +1,1 @@
-"""Metrics, logs and traces: what an operator sees of requests."""
+"""Telemetry: metrics, logs and traces."""

@@ -1,4 +1,4 @@
-"""The access log: a JSON line for each response, or for a sample of them, on standard error like the rest of the log."""
+"""The access log: a JSON line for each response, or for a sample of them, on standard error like all logs."""
 
 from __future__ import annotations
 

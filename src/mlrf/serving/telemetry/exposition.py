@@ -1,6 +1,6 @@
-"""All counts in Prometheus text format: totals over the workers, whichever of them answers.
+"""Writes all counts in Prometheus text format 0.0.4: totals over all workers, whichever of them answers.
 
-Text format 0.0.4, written by hand: a metrics library would cost its import at start and a lock per count (docs/adr/0002).
+It uses no metrics library, which would take time to import at the start and a lock for each count (docs/adr/0002).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Exposition:
         self._arbiter = os.getpid()
 
     def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
-        """Set what is served from now on."""
+        """Set the labels of the bundles that are served from now on."""
         self._bundles = bundles
 
     def set_refused(self, versions: Sequence[dict[str, str]]) -> None:
-        """Set the versions that the start refused and that their models still point to."""
+        """Set the labels of the versions that were refused at the start and that repositories still point to."""
         self._refused = versions
 
     def set_shutting_down(self) -> None:

@@ -1,4 +1,4 @@
-"""Log records of a library, forwarded to the server's log at a limited rate: a library repeats itself while a fault lasts."""
+"""Forwards log records of a library to the server's log, at a limited rate: libraries repeat them while a fault lasts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mlrf.serving.telemetry.logs import Log
 
 _QUIET_S = 60.0
-"""How long further records of a library are dropped after one was logged."""
+"""Seconds for which further records of a library are dropped after one was logged."""
 
 
 def is_cancelled(record: logging.LogRecord) -> bool:
@@ -27,7 +27,7 @@ class _Forwarder(logging.Handler):
         self._due_s = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record, unless one was logged a short while ago, or it is to be ignored."""
+        """Log a record, unless one was logged recently, or it is to be ignored."""
         fault = record.exc_info[1] if record.exc_info else None
         now_s = time.monotonic()
         if now_s >= self._due_s and not self._ignored(record):
@@ -38,7 +38,7 @@ class _Forwarder(logging.Handler):
 def forward_records(
     library: str, log: Log, event: str, *, ignored: Callable[[logging.LogRecord], bool] = is_cancelled
 ) -> None:
-    """Send warnings and errors of a library's logger to this log only, as events of this name."""
+    """Send warnings and errors of a library's logger to `log` and nowhere else, as events named `event`."""
     logger = logging.getLogger(library)
     logger.handlers = [_Forwarder(log, event, ignored)]
     logger.propagate = False

@@ -1,6 +1,6 @@
 """Writes records to a file or pipe in a separate thread, which may block.
 
-A full disk, a pipe that is not read or a burst loses records, which are counted, but never delays a response.
+A full disk, an unread pipe or a burst makes it drop records, which it counts, but never delays a response.
 """
 
 from __future__ import annotations

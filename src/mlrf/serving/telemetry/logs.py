@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line on standard error, each written with one system call.
 
-Python's `logging` with a formatter would work too, at the cost of its import and locks; gunicorn needs a class of
-this shape (`logger_class`), so everything needed is here.
+Python's `logging` with a formatter would work too, but takes time to import and uses locks. gunicorn's `logger_class` needs a
+class with these methods anyway.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ class Log:
             return
         line = {"time": stamp(time.time()), "level": level, "event": event, "pid": os.getpid(), **facts}
         try:
-            # If a pipe is full because its reader hangs, the line is lost: it must not delay supervision, nor an exit.
+            # If a pipe is full because its reader hangs, the line is dropped: logging must not delay supervision or an exit.
             if _takes_more(self.descriptor):
                 os.write(self.descriptor, _encoded(line) + b"\n")
         except OSError:
-            # A log whose reader is gone must not end the server.
+            # The server must not end because the reader of its log is gone.
             return
 
 
 class ArbiterLog:
-    """gunicorn's logger: its messages at debug, its problems at their level, all in this format."""
+    """gunicorn's logger, in this format: ordinary messages are logged at debug level, warnings and errors at their own."""
 
     log = Log()
-    """Set before the arbiter is created: gunicorn creates its logger from a class and a configuration only."""
+    """Set before the arbiter is created, because gunicorn creates its logger from a class and a configuration only."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
@@ -108,7 +108,7 @@ class ArbiterLog:
 
 
 def stamp(time_s: float) -> str:
-    """Return a time in Unix seconds as logs write it: RFC 3339, UTC, milliseconds."""
+    """Return a time in Unix seconds in the format of the logs: RFC 3339, UTC, milliseconds."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_s))}.{int(time_s % 1 * 1000):03d}Z"
 
 
@@ -122,7 +122,7 @@ def _encoded(line: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(line, enc_hook=str)
     except UnicodeEncodeError:
-        # A path whose bytes are not UTF-8, which Python represents by lone surrogates.
+        # A path that is not UTF-8; Python represents its bytes by lone surrogates.
         facts = {name: str(fact).encode(errors="backslashreplace").decode() for name, fact in line.items()}
         return msgspec.json.encode(facts)
 

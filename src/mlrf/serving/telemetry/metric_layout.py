@@ -19,7 +19,7 @@ from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, NO_MODEL, Family
 class Layout:
     """The position of each count of a slot.
 
-    `routes` are the labels `route` and `model` of what is counted under one number, `models` the names of the served models.
+    `routes`: by number, the labels `route` and `model` under which requests are counted; `models`: the names of served models.
     """
 
     routes: tuple[tuple[str, str], ...]
@@ -61,7 +61,7 @@ class Layout:
         return len(family.buckets_s) + 2 if family.buckets_s else 1
 
     def word(self, name: str, *values: str) -> int:
-        """Return the first word of the sample with these values of its labels; ValueError for none."""
+        """Return the first word of the sample with these label values; ValueError if there is none."""
         first, n_words = self.words(name, *values)
         if n_words != self.width(FAMILY[name]):
             raise ValueError(f"{name} has more labels than {values}")
@@ -85,7 +85,7 @@ class Layout:
         return self._first[name] + index * width, n_left * width
 
     def number(self, route: str, model: str = NO_MODEL) -> int:
-        """Return the number under which the requests of a route are counted; KeyError for a route that has none."""
+        """Return the number under which the requests of a route are counted; KeyError for an unknown route."""
         return self._numbers[route, model]
 
     def first(self, family: Family) -> int:

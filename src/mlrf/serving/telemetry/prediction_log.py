@@ -84,7 +84,7 @@ class PredictionLog:
                 continue
             try:
                 self._append(_line(each))
-            except Exception as error:  # noqa: BLE001  whatever a request holds, the next one's line is written
+            except Exception as error:  # noqa: BLE001  no request may prevent the lines of the next ones
                 lost += 1
                 self._pause(error)
             else:
@@ -142,7 +142,7 @@ class PredictionLog:
             self._file = None
 
     def _pause(self, error: Exception) -> None:
-        """Log once that nothing can be written, and try again later, in another file."""
+        """Log once that writing failed, and try again later with another file."""
         if isinstance(error, OSError):
             self._resume_s = time.monotonic() + _PAUSE_S
             with suppress(OSError):
@@ -177,5 +177,5 @@ def _on_one_line(document: bytes) -> msgspec.Raw:
     if not document.isascii():
         # An ignored member may contain anything, UTF-8 or not; the log must be valid UTF-8.
         document = document.decode(errors="replace").encode()
-    # Inside strings JSON escapes line ends: one here is white space between tokens.
+    # JSON escapes line ends in strings, so a line end is white space between tokens.
     return msgspec.Raw(msgspec.json.format(document, indent=-1) if b"\n" in document or b"\r" in document else document)

@@ -15,7 +15,7 @@ FIGURES = (
     ("mlrf_process_threads", "Threads."),
     ("mlrf_process_start_time_seconds", "When the process started."),
 )
-"""Name and help of each gauge of a process, in the order in which `read_figures` gives them."""
+"""Name and help of each gauge of a process, in the order of the values that `read_figures` returns."""
 
 
 def read_figures(pid: int) -> tuple[float, ...] | None:

@@ -9,14 +9,11 @@ from mlrf.serving.runtime.results import Handler, Result, recorded
 from mlrf.serving.runtime.stages import Recorder, Stage
 
 Finish = Callable[["SampledRequest", int, bytes, float], bytes]
-"""Gets a request, and the status, the content and the duration in seconds of its response.
-
-Returns header lines for the response.
-"""
+"""Takes a request and the status, content and duration in seconds of its response; returns header lines for the response."""
 
 
 class SampledRequest:
-    """A sampled request, and what it is sampled for."""
+    """A sampled request, and for which of logs, metrics and traces it was sampled."""
 
     __slots__ = (
         "_finish",

@@ -1,4 +1,4 @@
-"""Sampling of requests: each has the same chance, and those that are not sampled cost a countdown."""
+"""Samples requests at random; a request that is not sampled costs only a countdown."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ NEVER = 1 << 62
 
 
 class Sampler:
-    """Picks requests at a rate, 0 to 1: at random, because every n-th would always be the same of n periodic requests."""
+    """Picks requests at random at a rate of 0 to 1; every n-th would always be the same of n requests that repeat in turn."""
 
     def __init__(self, rate: float, seed: int | None = None) -> None:
         self._random = random.Random(seed)  # noqa: S311  nothing secret
-        # The logarithm of 1 - rate without the rounding of the difference; none if every request is picked.
+        # The logarithm of 1 - rate, without rounding the difference; not needed if every request is picked.
         self._log_miss = math.log1p(-rate) if 0 < rate < 1 else 0.0
         self._rate = rate
         self.due = self._gap()
         """The number of the next request that is picked, counted from 0."""
 
     def picks(self, number: int) -> bool:
-        """Whether the request of this number is picked; numbers must ascend, and none that is due may be skipped."""
+        """Whether the request with this number is picked; numbers must ascend, and none that is due may be left out."""
         if number < self.due:
             return False
         self.due = number + 1 + self._gap()

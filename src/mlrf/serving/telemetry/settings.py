@@ -37,7 +37,7 @@ def _is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Logs and traces of single requests; all of them off by default."""
+    """Options of logs and traces of single requests, which are off by default."""
 
     access_log_rate: float = option(
         0.0,

@@ -1,4 +1,4 @@
-"""The header that continues a trace from caller to callee (W3C Trace Context, level 1, section 3.2)."""
+"""The `traceparent` header, which continues a trace from caller to callee (W3C Trace Context, level 1, section 3.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Spans of answered requests, sent by OpenTelemetry's SDK to a collector (OTLP over HTTP).
 
-Imported only if an endpoint is given: the SDK is an extra (`mlrf[otel]`). A span is created when its request is answered, from
-times taken meanwhile; the SDK's own thread sends it, and drops what the collector does not accept.
+It is imported only if an endpoint is given, because the SDK is an extra (`mlrf[otel]`). Spans are created when their request
+has been answered, from times recorded before; the SDK's own thread sends them, and drops those that the collector does not
+accept.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class WorkerMeter:
         return count
 
     def words(self, name: str, *values: str) -> memoryview:
-        """Return the words of the samples with these values of their first labels, for what is counted at every request."""
+        """Return the words of the samples with these values of their first labels, for counts made at every request."""
         first, n = self.layout.words(name, *values)
         return self._row[first : first + n]
 
@@ -93,7 +93,7 @@ class WorkerMeter:
         self._row[self._refusals[code] + self._model_index[route]] += 1
 
     def n_requests(self) -> int:
-        """Return how many requests this slot has answered, its former workers' among them."""
+        """Return how many requests this slot has answered, including those of its former workers."""
         return sum(self._row[: self._durations])
 
     def count_connections(self, change: int) -> None:
@@ -112,7 +112,7 @@ class WorkerMeter:
         self._set_remote(n_remote)
 
     def count_cpu(self) -> None:
-        """Count the processor time used since the last call; what is used after the last is lost."""
+        """Count the processor time used since the last call; time after the last call is not counted."""
         now_ns = time.process_time_ns()
         self._count_cpu_ns(now_ns - self._cpu_ns)
         self._cpu_ns = now_ns

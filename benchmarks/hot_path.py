@@ -19,6 +19,7 @@ from figures import Figure
 from plan import Plan
 
 PASSES = 9
+BATCH_ROWS = 100
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
@@ -52,6 +53,7 @@ def main(home: Path) -> None:
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
     from mlrf.model import load  # noqa: PLC0415
     from mlrf.model.row_predictor import RowPredictor  # noqa: PLC0415
+    from mlrf.serving.arrow.row_reader import RowReader  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
@@ -76,6 +78,8 @@ def main(home: Path) -> None:
     rows = [decoder.row(body)[0] for body in bodies["positional"]]
     tables = [model_rows.table([row for row, *_ in decoder.rows(body)]) for body in bodies["batch"]]
     margins = [model.engine.margins(table) for table in tables]
+    streams = RowReader(model.schema, settings.leniency, settings.max_batch)
+    record_batches = arrow_streams(home, model.schema.names)
     gc.collect()
     gc.freeze()  # as a worker does
     parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
@@ -85,6 +89,7 @@ def main(home: Path) -> None:
         "one row: decode named": (decoder.row, bodies["named"]),
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
         "batch of 100: decode": (decoder.rows, bodies["batch"]),
+        "batch of 100: an Arrow stream to a table": (streams.table, record_batches),
         "batch of 100: decode, and rows to a table": (
             lambda body: model_rows.table([row for row, *_ in decoder.rows(body)]),
             bodies["batch"],
@@ -101,6 +106,21 @@ def requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
     """Return the bytes of a request for each body."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ".encode()
     return [b"%b%d\r\n\r\n%b" % (head, len(body), body) for body in bodies]
+
+
+def arrow_streams(home: Path, names: Sequence[str]) -> list[bytes]:
+    """Return Arrow streams of 100 rows each."""
+    import pyarrow as pa  # noqa: PLC0415  the runner must not import it
+    from pyarrow import parquet  # noqa: PLC0415
+
+    rows = parquet.read_table(home / "rows.parquet").select(list(names))
+    streams = []
+    for start in range(0, len(rows) - BATCH_ROWS + 1, BATCH_ROWS):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows.slice(start, BATCH_ROWS).combine_chunks())
+        streams.append(sink.getvalue().to_pybytes())
+    return streams
 
 
 def microseconds(call: Callable[[Any], object], given: Sequence[Any]) -> float:

@@ -57,3 +57,8 @@ def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, in
 # Return the flat index of the first value of a float64 table [n, F] that its column's rule does not admit; None if all pass.
 # `rules` (float64 [F, 4]) has for each column: least, greatest, whether whole (0 or 1), whether it may be missing (0 or 1).
 def first_outside(rows: Rows, rules: Rows) -> int | None: ...
+
+# Write the columns of numbers of an Arrow record batch into a float64 table [n_rows, width], missing as NaN. `nodes` are (i64
+# rows, i64 missing), `buffers` (i64 offset, i64 bytes), `columns` (u32 struct code, i32 table column or -1, u32 buffers).
+# Return whether the batch is certainly valid; where it is not, the table may be written in part.
+def fill_records(body: Rows, nodes: Rows, buffers: Rows, columns: bytes, table: array[float], n_rows: int) -> bool: ...

@@ -18,6 +18,7 @@ from mlrf.serving.arrow.columns import TypeId
 from mlrf.serving.arrow.stream import Header
 
 _FIXED_SIZE_LIST = 16
+_KNOWN_HEADERS = 64
 _VERSION_5 = ("h", 4)
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 _LITTLE_ENDIAN = ("h", 0)
@@ -39,6 +40,7 @@ class AnswerWriter:
         pairs = [_table([_text(name), _text(value)]) for name, value in origin.items()]
         schema: list[Field] = [_LITTLE_ENDIAN, _tables(fields), _tables(pairs)]
         self._schema = _message(Header.SCHEMA, schema, 0)
+        self._headers: dict[Any, bytes] = {}
 
     def stream(self, predictions: Sequence[Prediction]) -> bytes:
         """Return the stream of the predictions of n rows."""
@@ -55,8 +57,21 @@ class AnswerWriter:
             for buffer in column.buffers(values):
                 buffer_ranges.append((len(body), len(buffer)))
                 body += buffer + bytes(-len(buffer) % 8)
-        batch: list[Field] = [("q", n), lambda w: w.structs("qq", nodes), lambda w: w.structs("qq", buffer_ranges)]
-        return self._schema + _message(Header.RECORDS, batch, len(body)) + bytes(body) + _END
+        return b"".join((self._schema, self._header(n, nodes, buffer_ranges, len(body)), body, _END))
+
+    def _header(
+        self, n: int, nodes: list[tuple[int, int]], buffer_ranges: list[tuple[int, int]], body_bytes: int
+    ) -> bytes:
+        """Return the message before a body, made once for a shape: labels of differing lengths seldom have the same."""
+        key = (n, *buffer_ranges)
+        header = self._headers.get(key)
+        if header is None:
+            batch: list[Field] = [("q", n), lambda w: w.structs("qq", nodes), lambda w: w.structs("qq", buffer_ranges)]
+            header = _message(Header.RECORDS, batch, body_bytes)
+            if len(self._headers) >= _KNOWN_HEADERS:
+                self._headers.clear()
+            self._headers[key] = header
+        return header
 
 
 class _Column:

@@ -25,6 +25,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, FieldField, TypeId, keys, numbers, read_column
+from mlrf.serving.arrow.number_columns import ColumnPlan, part_at, plan_columns, read_numbers
 from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
 from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, messages, metadata_bytes
 
@@ -43,6 +44,7 @@ class _Layout:
     """The columns of a stream, and for each feature the index of its column; -1 for a feature that is left out."""
 
     number: int
+    plan: ColumnPlan | None
     columns: tuple[Column, ...]
     column_indices: tuple[int, ...]
 
@@ -186,7 +188,9 @@ class RowReader:
             if column_index is not None and feature.kind is not Kind.CATEGORICAL:
                 self._check_type(index, columns[column_index])
         self._n_layouts += 1
-        return _Layout(self._n_layouts, columns, tuple(found.get(feature.name, -1) for feature in features))
+        indices = tuple(found.get(feature.name, -1) for feature in features)
+        plan = plan_columns(columns, indices, [feature.categories is None for feature in features])
+        return _Layout(self._n_layouts, plan, columns, indices)
 
     def _check_type(self, index: int, column: Column) -> None:
         """Raise InvalidFeatureError for a column of strings where the feature takes none."""
@@ -202,9 +206,15 @@ class RowReader:
     def _records(
         self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
     ) -> array[float]:
-        parts = parts_of(message.header, message.body, layout.columns, n)
         n_features = len(layout.column_indices)
         table = array("d", bytes(8 * n * n_features))
+        if n and layout.plan is not None and read_numbers(layout.plan, message.header, message.body, n, table):
+            for index, column_index, first_buffer in layout.plan.by_value:
+                column = layout.columns[column_index]
+                part = part_at(message.header, message.body, column, column_index, first_buffer)
+                table[index::n_features] = self._by_value(index, column, n, *part, dictionaries, budget)
+            return table
+        parts = parts_of(message.header, message.body, layout.columns, n)
         for index, column_index in enumerate(layout.column_indices):
             if column_index < 0:
                 table[index::n_features] = (

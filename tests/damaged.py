@@ -14,6 +14,8 @@ import pandas as pd
 import mlrf
 from looping_model import replaced
 
+_NOT_IN_EVERY_BUNDLE = ("manifest.json", "golden.parquet", "leaves.bin")
+"""Files without which a manifest that does not list them is that of a sound bundle; and the manifest."""
 _JUNK = b"\x00\xffjunk" * 50
 
 
@@ -39,7 +41,7 @@ def damages(bundle: Path) -> Iterator[tuple[str, Callable[[Path], object]]]:
                 yield f"{name} {what}", lambda copy, content=content: (copy / "manifest.json").write_bytes(content)
             else:
                 yield f"{name} {what}", lambda copy, name=name, content=content: replaced(copy, name, content)
-        if name not in ("manifest.json", "golden.parquet"):
+        if name not in _NOT_IN_EVERY_BUNDLE:
             yield f"{name} not listed", lambda copy, name=name: replaced(copy, name, None)
     yield (
         "no engine's file",

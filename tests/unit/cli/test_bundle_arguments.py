@@ -18,6 +18,7 @@ from mlrf.serving.processes.models_at_start import ModelsAtStart
 CALLS = {
     "inspect": "inspect MODEL",
     "verify": "verify MODEL",
+    "sign": "sign MODEL --key release.key",
     "predict": "predict MODEL rows.csv",
     "score": "score MODEL rows.parquet -o scored",
     "explain": "explain MODEL rows.csv",
@@ -48,6 +49,7 @@ def home(tmp_path_factory):
         build = ["build", model, "-o", folder / f"{n_trees}", "--name", "sample", "--key", "id:integer"]
         for command in (build, ["publish", folder / f"{n_trees}", folder / "models"]):
             assert main([str(each) for each in command]) == 0
+    assert main(["keygen", str(folder / "release.key")]) == 0
     rows = pa.table({"id": [1, 2], "x0": [0.1, 1.0], "x1": [0.2, 0.5], "x2": [0.3, 2.0]})
     pq.write_table(rows, folder / "keyed.parquet")
     pq.write_table(rows.drop_columns("id"), folder / "rows.parquet")

@@ -131,6 +131,90 @@ def test_stored_row_is_looked_up(visit, server):
     visit.until("#problem", "no row is stored")
 
 
+def test_key_of_many_digits_is_sent_whole(visit):
+    page = visit.open("trees")
+    sent = []
+    page.on("request", lambda request: sent.append(request.post_data) if request.url.endswith("/predict") else None)
+    page.click("text=Look up a stored row")
+    visit.expected.append("404")
+    page.get_by_label("id (integer)").fill("9223372036854775807")
+    page.click("text=Look up >> nth=-1")
+    visit.until("#problem", "no row is stored")
+    assert '"key":{"id":9223372036854775807}' in sent[0]
+
+
+def test_table_is_copied_with_all_digits(visit, server):
+    page = visit.open("trees")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    shown = table(page)
+    page.click("#copy-table")
+    visit.until("#table-copied", "Copied")
+    lines = [line.split("\t") for line in page.evaluate("() => navigator.clipboard.readText()").split("\n")]
+    assert lines[0] == ["Feature", "Value", "Contribution", "Before", "Difference"]
+    assert {line[0]: line[1:] for line in lines[1:]} == shown
+    assert float(shown["price"][1]) == explained(server, ALL_KINDS.example())["explanation"]["contributions"]["price"]
+
+
+def test_differences_stand_in_the_waterfall(visit, server):
+    page = visit.open("trees")
+    before = explained(server, ALL_KINDS.example())["explanation"]
+    enter(visit, "depth", "1.75")
+    now = explained(server, ALL_KINDS.example() | {"depth": 1.75})["explanation"]
+    change = now["contributions"]["depth"] - before["contributions"]["depth"]
+    text = page.text_content("#waterfall")
+    assert f"({'+' if change >= 0 else '−'}{float(f'{abs(change):.6g}'):g})"[:6] in text
+    assert page.locator("#waterfall text", has_text="(").count() > 1
+
+
+def test_recent_rows_are_opened_again_and_nowhere_else(visit, server):
+    page = visit.open("trees")
+    page.wait_for_selector("#recent:not([hidden])", state="attached")
+    page.get_by_label("depth", exact=True).fill("1.75")
+    page.wait_for_function("() => document.querySelectorAll('#recent-rows li').length === 2")
+    page.click("#recent > summary")
+    assert "depth 1.75" in page.locator("#recent-rows button").first.inner_text()
+    page.locator("#recent-rows button").nth(1).click()
+    visit.settle()
+    assert page.get_by_label("depth", exact=True).input_value() == "0.25"
+    assert page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
+    page.reload()
+    page.wait_for_selector("#prediction:not(:empty)")
+    assert page.locator("#recent-rows li").count() == 0
+
+
+@pytest.mark.parametrize("locale", ["de-DE", "en-US"])
+def test_numbers_are_written_as_the_reader_does(browser, server, locale):
+    context = browser.new_context(locale=locale)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/ui")
+    page.wait_for_selector("#prediction:not(:empty)")
+    point = "," if locale == "de-DE" else "."
+    assert page.get_by_label("price", exact=True).input_value() == f"9{point}5"
+    shown = table(page)
+    contributions = explained(server, ALL_KINDS.example())["explanation"]["contributions"]
+    assert {name: float(shown[name][1].replace(point, ".")) for name in contributions} == contributions
+    for text in (f"2{point}25", "2.25"):
+        page.get_by_label("depth", exact=True).fill("0")
+        page.get_by_label("depth", exact=True).fill(text)
+        page.wait_for_selector("html[data-busy=false]")
+        expected = explained(server, ALL_KINDS.example() | {"depth": 2.25})["prediction"]
+        assert json.loads(page.get_attribute("#prediction", "title")) == expected
+    context.close()
+
+
+def test_charts_of_a_classifier_say_where_its_class_changes(visit, server, models):
+    page = visit.open("binary")
+    page.wait_for_selector("#curves figure")
+    visit.settle()
+    label = explained(server, ALL_KINDS.example(), "binary")["label"]
+    for name in ("depth", "price"):
+        curve = server.ask("POST", "/models/binary/curve", {"features": ALL_KINDS.example(), "vary": name}).json
+        text = page.inner_text(f"#curves figure[data-feature={name}] figcaption")
+        changes = any(each != label for each in curve["labels"])
+        assert ("becomes" in text) == changes
+        assert changes or f"stays {label}" in text
+
+
 def test_curves_are_the_servers_and_sorted(visit, server):
     page = visit.open("trees")
     page.wait_for_selector("#curves figure")
@@ -243,6 +327,49 @@ def test_two_features_are_drawn_together(visit):
     page.wait_for_selector("#heat canvas")
     size = page.eval_on_selector("#heat canvas", "c => [c.width, c.height]")
     assert size == [4, 3]
+
+
+def test_grid_that_is_superseded_is_given_up(visit):
+    page = visit.open("trees")
+    page.evaluate(
+        """() => { const send = window.fetch; window.signals = [];
+        window.fetch = (path, options) => { if (path.endsWith("/curve")) signals.push(options.signal); return send(path, options); }; }"""
+    )
+    unanswered = []
+
+    def wait(route):
+        unanswered.append(route)
+
+    page.route("**/curve", wait)
+    page.select_option("#heat-x", "store")
+    page.select_option("#heat-y", "promo")
+    page.click("#heat-form button")
+    page.wait_for_function("() => signals.length === 1")
+    page.unroute("**/curve")
+    page.select_option("#heat-x", "count")
+    page.click("#heat-form button")
+    page.wait_for_selector("#heat canvas")
+    visit.settle()
+    assert page.evaluate("() => signals.map(s => s.aborted)") == [True, False]
+    assert "count" in page.inner_text("#heat")
+    assert page.locator("#problem").is_hidden()
+
+
+def test_cells_of_a_map_are_read_by_arrow_keys(visit, server):
+    page = visit.open("trees")
+    page.select_option("#heat-x", "store")
+    page.select_option("#heat-y", "promo")
+    page.click("#heat-form button")
+    canvas = page.locator("#heat canvas")
+    canvas.focus()
+    for _ in range(4):
+        canvas.press("ArrowLeft")
+        canvas.press("ArrowDown")
+    body = {"features": ALL_KINDS.example() | {"promo": False, "store": "north"}}
+    answer = server.ask("POST", "/models/trees/predict", body).json["prediction"]
+    line = page.inner_text("#heat [role=status]")
+    assert line.startswith("store north, promo false: ")
+    assert float(line.rsplit(" ", 1)[1]) == pytest.approx(answer, rel=1e-5)
 
 
 def test_twenty_classes_have_each_their_explanation(visit, server):

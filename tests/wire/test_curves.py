@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import mlrf
 from bundles import ALL_KINDS, NUMBERS, rows_of, write_bundle, write_tree_bundle
 from contract_validation import validator
 from mlrf.core.manifest import LinkEntry
-from raw_http import Client
-from running import serving
+from raw_http import Client, request
+from running import eventually, serving
 
 EXAMPLE = ALL_KINDS.example()
 KEY = {"id": "integer"}
@@ -27,6 +28,7 @@ def paths(tmp_path_factory):
         "trees": write_tree_bundle(folder / "trees", name="trees", key=KEY),
         "three": write_tree_bundle(folder / "three", name="three", link=LinkEntry("softmax"), **three),
         "large": write_tree_bundle(folder / "large", name="large", schema=NUMBERS, n_trees=60, max_leaves=12),
+        "long": write_tree_bundle(folder / "long", name="long", schema=NUMBERS, n_trees=200, max_leaves=30),
         "huge": write_tree_bundle(folder / "huge", name="huge", schema=NUMBERS, n_trees=400, max_leaves=40),
         "stumps": write_bundle(folder / "stumps", name="stumps"),
     }
@@ -199,3 +201,34 @@ def test_key_of_scope_predict_suffices(paths, tmp_path):
         }
         assert statuses == {"predict": 200, "explain": 403}
         assert guarded.ask("POST", "/curve", body).status == 401
+
+
+def test_grids_whose_clients_have_left_are_not_computed(paths):
+    """A page gives up the grid of a row that has changed."""
+
+    def grid(x: float) -> bytes:
+        return request("POST", "/curve", {"features": dict.fromkeys(NUMBERS.names, x), "vary": ["x0", "x1"]})
+
+    with (
+        serving(paths["long"], options=["--max-wait", "60", "--cache", "0"]) as server,
+        server.client() as first,
+        server.client() as last,
+        contextlib.ExitStack() as opened,
+    ):
+        for client in (first, last):
+            client.socket.settimeout(60)
+            assert client.ask("GET", "/healthz").status == 200
+        before = server.metrics()["mlrf_open_connections"]
+        first.send(grid(0.0))
+        superseded = [opened.enter_context(server.client()) for _ in range(30)]
+        for i, client in enumerate(superseded):
+            client.send(grid(0.01 * (i + 1)))
+        eventually(lambda: server.metrics()["mlrf_open_connections"] >= before + len(superseded))
+        for client in superseded:
+            client.socket.close()
+        eventually(lambda: server.metrics()["mlrf_open_connections"] <= before, what="the connections gone")
+        last.send(grid(0.9))
+        assert len(last.answer().json["predictions"]) == len(first.answer().json["predictions"])
+        computed = server.metrics()["mlrf_requests_total;route=/curve;status=200"]
+        assert computed < 2 + len(superseded) / 2
+        assert server.troubles == []

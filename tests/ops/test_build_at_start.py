@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import lightgbm
 import numpy as np
 import pytest
 
+from mlrf.cli import main
 from mlrf.serving.processes.build_at_start import model_file
 from running import run_to_its_end, serving
 
@@ -49,6 +51,17 @@ def test_a_model_file_is_built_once_and_served(booster, mounted, tmp_path):
         answer = server.ask("POST", "/predict", {"features": ROW}).json["prediction"]
         assert answer == booster.predict([list(ROW.values())], num_iteration=3)[0]
         assert "bundle built" in events(server)
+
+
+def test_what_a_failed_build_advises_is_an_option_of_the_builder(booster, tmp_path):
+    model = tmp_path / "model.pkl"
+    model.write_bytes(pickle.dumps(booster))
+    status, output, _ = run_to_its_end([model], *options(tmp_path))
+    assert status == 3
+    assert "allow it with --allow-pickle (an option of `mlrf build`); build it beforehand" in output
+    assert main(["build", str(model), "--allow-pickle", "-o", str(tmp_path / "sales"), "--name", "sales"]) == 0
+    with serving(tmp_path / "sales") as server:
+        assert server.ask("POST", "/predict", {"features": ROW}).status == 200
 
 
 @pytest.mark.slow

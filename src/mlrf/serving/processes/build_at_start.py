@@ -7,6 +7,7 @@ parity gate. Its bundle is stored under the state directory, named by the digest
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ _LIMIT_S = 900.0
 _MOST_BYTES = 16 << 30
 _DIGITS = 16
 _REMEDY = "build it beforehand, as the Job of `mlrf deploy kserve` does, and serve the bundle"
+_OPTION = re.compile(r"(?<!\S)--[a-z]")
 
 
 def build_models(settings: ServeSettings, log: Log) -> dict[Path, Path]:
@@ -126,4 +128,7 @@ def _build(file: Path, out: Path, name: str) -> None:
             raise
     if child.returncode:
         last = said.strip().splitlines()[-1:] or [f"the builder ended with {child.returncode}"]
-        raise BundleError(f"{file}: no bundle could be built: {last[0].removeprefix('mlrf: ')}; {_REMEDY}")
+        reason = last[0].removeprefix("mlrf: ")
+        # What the builder advises are its own options, of which the server has none.
+        whose = " (an option of `mlrf build`)" if _OPTION.search(reason) else ""
+        raise BundleError(f"{file}: no bundle could be built: {reason}{whose}; {_REMEDY}")

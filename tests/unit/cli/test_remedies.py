@@ -1,0 +1,368 @@
+"""Each error that advises an option or a command: run as advised, the command no longer fails for the same reason."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from onnx import TensorProto, helper
+
+from advice import PACKAGE, advising_options
+from bundles import NUMBERS, write_bundle, write_tree_bundle
+from certificates import make_certificate
+from mlrf.cli import explain, keyed_files, main
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
+
+FOLDERS = ("cli", "core", "builder", "scoring", "features", "deploy", "signing", "engines", "model", "serving")
+World = SimpleNamespace
+Case = Callable[[World], tuple[list[Any], list[Any]]]
+"""Makes the arguments of a command that fails with the message, and the arguments that the message advises."""
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bundle = write_tree_bundle(tmp_path / "sales", name="sales", schema=NUMBERS)
+    rows = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"id": [1, 2], "x0": [0.5, 1.5], "x1": [0.5, 0.5], "x2": [0.5, 0.5]}), rows)
+    (tmp_path / "rows.json").write_text('[{"x0": 1, "x1": 1, "x2": 1}, {"x0": 2, "x1": 1, "x2": 1}]')
+    return World(path=tmp_path, bundle=bundle, rows=rows, json=tmp_path / "rows.json", patch=monkeypatch)
+
+
+def text_model(world: World) -> Path:
+    path = world.path / "model.txt"
+    if not path.exists():
+        table = np.random.default_rng(0).normal(size=(60, 3))
+        settings = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
+        data = lgb.Dataset(table, table.sum(axis=1), feature_name=["x0", "x1", "x2"])
+        lgb.train(settings, data, 3).save_model(path)
+    return path
+
+
+def build(world: World, model: Path, *options: Any) -> list[Any]:
+    return ["build", model, "-o", world.path / "out", "--name", "m", *options]
+
+
+def keyed(world: World) -> Path:
+    return write_bundle(world.path / "keyed", schema=NUMBERS, key={"id": "integer"})
+
+
+def published(world: World) -> Path:
+    assert main(["publish", str(world.bundle), str(world.path / "models")]) == 0
+    return world.path / "models"
+
+
+def other_schema(world: World) -> Path:
+    return write_tree_bundle(world.path / "other", name="sales", schema=Schema((Feature("y0"),)))
+
+
+def graph(
+    world: World, *nodes: onnx.NodeProto, outputs: dict[str, tuple[int, list[Any]]], **inputs: tuple[int, list[Any]]
+) -> Path:
+    """An ONNX file of these nodes."""
+    made = helper.make_graph(
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info(name, *each) for name, each in inputs.items()],
+        [helper.make_tensor_value_info(name, *each) for name, each in outputs.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (world.path / "model.onnx").write_bytes(model.SerializeToString())
+    return world.path / "model.onnx"
+
+
+FLOAT = TensorProto.FLOAT
+
+
+def relu(world: World, width: Any, operator: str = "Relu") -> Path:
+    node = helper.make_node(operator, ["x"], ["y"])
+    return graph(world, node, outputs={"y": (FLOAT, ["n", width])}, x=(FLOAT, ["n", width]))
+
+
+def labels(world: World) -> Path:
+    """Labels and numbers, without a list of labels."""
+    nodes = [helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0), helper.make_node("Softmax", ["x"], ["y"]),
+             helper.make_node("Neg", ["y"], ["z"]), helper.make_node("Neg", ["z"], ["scores"])]  # fmt: skip
+    outputs = {"label": (TensorProto.INT64, ["n"]), "scores": (FLOAT, ["n", 3])}
+    return graph(world, *nodes, outputs=outputs, x=(FLOAT, ["n", 3]))
+
+
+def pickled(world: World) -> Path:
+    (world.path / "m.pkl").write_bytes(pickle.dumps(lgb.Booster(model_file=text_model(world))))
+    return world.path / "m.pkl"
+
+
+def scored(world: World, *more: Any) -> list[Any]:
+    return ["score", world.bundle, world.rows, "--out", world.path / "scores", *more]
+
+
+def exists(world: World, name: str) -> Path:
+    (world.path / name).mkdir(exist_ok=True)
+    (world.path / name / "file").write_text("of another program")
+    return world.path / name
+
+
+def of_another_job(world: World) -> None:
+    assert main([str(each) for each in scored(world)]) == 0
+    (world.path / "rows2.parquet").write_bytes(world.rows.read_bytes())
+
+
+def many_rows(world: World) -> list[Any]:
+    world.patch.setattr(explain, "MOST_ROWS", 1)
+    return ["explain", world.bundle, world.json, "--html", world.path / "page.html"]
+
+
+def big_push(world: World) -> tuple[list[Any], list[Any]]:
+    world.patch.setattr(keyed_files, "MAX_PUSHED_ROWS", 1)
+    where = ["--state-dir", world.path / "state"]
+    return ["features", "push", keyed(world), world.rows, *where], [
+        "features",
+        "load",
+        world.path / "keyed",
+        world.rows,
+        *where,
+    ]
+
+
+def partial(world: World) -> tuple[list[Any], list[Any]]:
+    short = world.path / "short.parquet"
+    pq.write_table(pa.table({"id": [1], "x0": [0.5], "x1": [0.5]}), short)
+    load = ["features", "load", keyed(world), short, "--state-dir", world.path / "state"]
+    return load, [*load, "--partial"]
+
+
+def two_of_a_name(world: World) -> tuple[list[Any], list[Any]]:
+    write_tree_bundle(world.path / "again" / "sales", name="sales", schema=NUMBERS)
+    write_tree_bundle(world.path / "again" / "other", name="other", schema=NUMBERS)
+    serve = ["serve", world.bundle, "--print-config"]
+    return [*serve, world.path / "again" / "sales"], [*serve, world.path / "again" / "other"]
+
+
+def keys(world: World) -> Path:
+    (world.path / "keys").write_text("")
+    return world.path / "keys"
+
+
+def certificate(world: World) -> list[Any]:
+    cert, key = make_certificate(world.path, "first")
+    return serve(world, "--tls-cert", cert, "--tls-key", key)
+
+
+def deploy(world: World, out: Path) -> list[Any]:
+    return ["deploy", "kubernetes", "--name", "sales", "--image", "registry/sales:1", "--out", out]
+
+
+def serve(world: World, *options: Any) -> list[Any]:
+    return ["serve", world.bundle, "--print-config", *options]
+
+
+QUICK: dict[str, Case] = {
+    "--key is missing; name": lambda w: (
+        build(w, text_model(w), "--features", w.rows),
+        build(w, w.path / "none.txt", "--features", w.rows, "--key", "id"),
+    ),
+    "applies to the rows of --features": lambda w: (
+        build(w, text_model(w), "--key", "id:integer", "--partial"),
+        build(w, w.path / "none.txt", "--key", "id:integer", "--partial", "--features", w.rows),
+    ),
+    "give --rows too": lambda w: (
+        ["diff", w.bundle, w.bundle, "--label", "x0"],
+        ["diff", w.bundle, w.bundle, "--label", "x0", "--rows", w.rows],
+    ),
+    "the file must end in .html, and": lambda w: (
+        ["explain", w.bundle, w.json, "--html", w.path / "page.html", "--json"],
+        ["explain", w.bundle, w.json, "--html", w.path / "page.html"],
+    ),
+    "--json and --out contain every class": lambda w: (
+        ["explain", w.bundle, w.json, "--class", "a", "--json"],
+        ["explain", w.bundle, w.json, "--json"],
+    ),
+    "choose one with --row": lambda w: (many_rows(w), [*many_rows(w), "--row", "1"]),
+    "use `mlrf features load` instead": big_push,
+    "give --partial": partial,
+    "it needs --add": lambda w: (
+        ["keys", keys(w), "--scope", "predict"],
+        ["keys", w.path / "keys", "--add", "me", "--scope", "predict"],
+    ),
+    "--unknown-categories is `refuse`": lambda w: (
+        ["predict", w.bundle, w.json, "--unknown-categories", "x"],
+        ["predict", w.bundle, w.json, "--unknown-categories", "missing"],
+    ),
+    "make one with `mlrf build`": lambda w: (["inspect", exists(w, "empty")], ["inspect", w.bundle]),
+    "allow it with --allow-schema-change": lambda w: (
+        ["publish", other_schema(w), published(w)],
+        ["publish", w.path / "other", w.path / "models", "--allow-schema-change"],
+    ),
+    "name one with --to": lambda w: (
+        ["rollback", published(w) / "sales"],
+        ["rollback", w.path / "models" / "sales", "--to", "1"],
+    ),
+    "name another one with --out": lambda w: (
+        deploy(w, exists(w, "taken")),
+        deploy(w, w.path / "free"),
+    ),
+    "contains files that `mlrf score`": lambda w: (
+        [*scored(w)[:-1], exists(w, "taken")],
+        [*scored(w)[:-1], w.path / "free"],
+    ),
+    "is an input inside the output directory": lambda w: (
+        [*scored(w)[:-1], w.path],
+        [*scored(w)[:-1], w.path / "free"],
+    ),
+    "--restart to delete it": lambda w: (
+        [*[of_another_job(w), *scored(w)][1:3], "rows2.parquet", *scored(w)[3:]],
+        [*scored(w)[:2], "rows2.parquet", *scored(w)[3:], "--restart"],
+    ),
+    "is not a job file that": lambda w: (
+        [(w.path / "scores").mkdir() or (w.path / "scores" / "_job.json").write_text("?"), *scored(w)][1:],
+        [*scored(w)[:-1], w.path / "free"],
+    ),
+    "must be given together": lambda w: (serve(w, "--tls-cert", w.json), certificate(w)),
+    "give one with --model-name": lambda w: (
+        ["serve", text_model(w), "--build-at-start", "--print-config"],
+        ["serve", text_model(w), "--build-at-start", "--print-config", "--model-name", "m"],
+    ),
+    "needs --cache above 0": lambda w: (
+        serve(w, "--shared-cache", "redis://h/0", "--cache", "0"),
+        serve(w, "--shared-cache", "redis://h/0", "--cache", "64MiB"),
+    ),
+    "is not signed; use one of them": lambda w: (
+        [
+            "serve",
+            text_model(w),
+            "--print-config",
+            "--model-name",
+            "m",
+            "--build-at-start",
+            "--require-signature",
+            w.json,
+        ],
+        ["serve", text_model(w), "--print-config", "--model-name", "m", "--build-at-start"],
+    ),
+    "it needs --grpc-port": lambda w: (
+        serve(w, "--grpc-host", "127.0.0.1"),
+        serve(w, "--grpc-host", "127.0.0.1", "--grpc-port", "0"),
+    ),
+    "is in use by --port; choose": lambda w: (
+        serve(w, "--port", "7001", "--grpc-port", "7001"),
+        serve(w, "--port", "7001", "--grpc-port", "7002"),
+    ),
+    "build one of them under another --name": two_of_a_name,
+}
+"""By a part of the message, which names one message of the source."""
+
+SLOW: dict[str, Case] = {
+    "replace it with --force": lambda w: (
+        build(w, text_model(w), "-o", w.bundle),
+        build(w, text_model(w), "-o", w.bundle, "--force"),
+    ),
+    "so --force does not replace it": lambda w: (
+        build(w, text_model(w), "-o", exists(w, "taken"), "--force"),
+        build(w, text_model(w), "-o", w.path / "free", "--force"),
+    ),
+    "allow it with --allow-pickle": lambda w: (build(w, pickled(w)), build(w, pickled(w), "--allow-pickle")),
+    "without --features its type must be given": lambda w: (
+        build(w, text_model(w), "--key", "id"),
+        build(w, text_model(w), "--key", "id:integer"),
+    ),
+    "name them: --feature-names": lambda w: (
+        build(w, relu(w, "width")),
+        build(w, relu(w, "width"), "--feature-names", "a,b,c"),
+    ),
+    "list the labels in the order of the numbers": lambda w: (
+        build(w, labels(w)),
+        build(w, labels(w), "--classes", "a,b,c"),
+    ),
+    "are not probabilities, so they determine no class": lambda w: (
+        build(w, relu(w, 3), "--task", "multiclass"),
+        build(w, relu(w, 3), "--task", "raw"),
+    ),
+    "is not served by key; build it with --key": lambda w: (
+        ["features", "stats", w.bundle, "--state-dir", w.path / "state"],
+        build(w, text_model(w), "--key", "id:integer"),
+    ),
+}
+
+ELSEWHERE = {
+    "or leave --explain out": "parity/test_onnx_graphs.py",
+    "name them with --categories, or give rows": "parity/test_catboost.py",
+    "unclear which list belongs": "unit/builder/importers/test_lightgbm_text.py",
+    "the file does not list its values": "parity/test_onnx_graphs.py",
+    "gave no finite answer for any row": "parity/test_onnx_graphs.py",
+    "serve only its numbers with --task raw": "parity/test_onnx_graphs.py",
+    "contains none of the feature's categories": "unit/builder",
+    "publish one with `mlrf publish`": "unit/core/test_repository.py",
+    "(`mlrf inspect` says why)": "ops/test_without_onnx_runtime.py",
+    "or build it with them (classes=": "unit/model",
+    "build it again with --sample": "unit/cli",
+    "run the command again with --restart": "unit/scoring",
+    "move it away, or choose another --out": "unit/scoring",
+    "exists and is not a file of this job": "unit/scoring",
+    "a model of a repository cannot be named": "unit/core/test_repository.py",
+    "drop it, or start the server with --unknown-features": "wire",
+    "the stream holds {} rows or more": "wire",
+    "but the server has no keys": "wire",
+    "`mlrf keys` writes them": "unit/serving/auth",
+    "put the bundle into the image": "ops/test_mounted_models.py",
+    "send the request to {}{}, or start": "wire",
+    "build its bundle with --features and --key": "wire",
+    "the batch contains about {} values": "wire",
+    "the batch contains {} instances": "wire",
+    'send "features", or build the bundle': "wire",
+    "the CSV needs a header": "wire",
+    "cannot be created: {}": "ops/test_build_at_start.py",
+    "publish it to a repository with `mlrf publish`": "ops",
+    "sign the bundle with `mlrf sign`": "unit/cli/test_sign.py",
+}
+"""Messages whose remedies need more than a command; where they are followed."""
+
+
+def printed(capsys, arguments) -> tuple[int, str]:
+    status = main([str(each) for each in arguments])
+    return status, capsys.readouterr().err.replace("\n", " ")
+
+
+def follow(capsys, world, part, case):
+    message = next(text for text in advising_options(*FOLDERS) if part in text)
+    pattern = re.compile(".*".join(map(re.escape, message.split("{}"))), re.DOTALL)
+    failing, advised = case(world)
+    status, printed_text = printed(capsys, failing)
+    assert status in (1, 2, 3)
+    assert pattern.search(printed_text), printed_text
+    status, printed_text = printed(capsys, advised)
+    assert not pattern.search(printed_text)
+    assert status == 0 or "none.txt" in printed_text, printed_text
+
+
+@pytest.mark.parametrize("part", QUICK)
+def test_what_a_message_advises_works(capsys, world, part):
+    follow(capsys, world, part, QUICK[part])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", SLOW)
+def test_what_a_build_advises_works(capsys, world, part):
+    follow(capsys, world, part, SLOW[part])
+
+
+def test_every_message_that_advises_an_option_is_followed():
+    found = advising_options(*FOLDERS)
+    parts = [*QUICK, *SLOW, *ELSEWHERE]
+    assert {part: n for part in parts if (n := sum(part in text for text in found)) != 1} == {}
+    assert {text: path for text, path in found.items() if not any(part in text for part in parts)} == {}
+
+
+def test_messages_followed_elsewhere_name_their_tests():
+    tests = PACKAGE.parents[1] / "tests"
+    assert [path for path in ELSEWHERE.values() if not (tests / path).exists()] == []

@@ -141,7 +141,7 @@ def _found(n_cases: int, shares: int, broken_by: str = "") -> Finding:
         Bar("answers that differ from the document", len(wrong), 0),
         Bar("cases", n_cases_run, n_cases, at_least=True),
         Bar("answered with 200", statuses[200], n_cases / 10, at_least=True),
-        Bar("tensors answered", sum(each.n_inferred for each in parts), n_cases / 20, at_least=True),
+        Bar("tensors answered", sum(each.n_inferred for each in parts), n_cases / 25, at_least=True),
         Bar("refused", n_cases_run - statuses[200], n_cases / 10, at_least=True),
         Bar("unexpected log events", troubles, 0),
     )

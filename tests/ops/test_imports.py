@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from bundles import write_tree_bundle
+from running import eventually, serving
+
 _LIST_MODULES = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -35,6 +38,7 @@ def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
         "opentelemetry",
         "grpc",
         "google",
+        "tomllib",
     }
     assert modules_after(statement) & heavy == set()
 
@@ -69,3 +73,29 @@ def test_nothing_that_serves_trees_imports_onnx_or_onnx_runtime():
     )
     found = modules_after(statement)
     assert "mlrf" in found
+
+
+REPORT_COLLECTOR = """
+import gc, sys, uvloop
+from mlrf.serving.processes.arbiter import SlotArbiter
+from mlrf.serving.processes.worker import UvloopWorker
+
+def reporting(owner, name, who):
+    run = getattr(owner, name)
+    def reported(self):
+        print('{"event": "collector", "level": "info", "of": "%s", "on": "%s", "frozen": %d}'
+              % (who, gc.isenabled(), gc.get_freeze_count()), file=sys.stderr, flush=True)
+        return run(self)
+    setattr(owner, name, reported)
+
+reporting(SlotArbiter, "run", "arbiter")
+reporting(UvloopWorker, "run", "worker")
+"""
+
+
+def test_the_garbage_collector_is_off_for_the_start_alone(tmp_path):
+    with serving(write_tree_bundle(tmp_path / "b"), broken_by=REPORT_COLLECTOR) as server:
+        found = eventually(lambda: [e for e in server.log if e["event"] == "collector"][1:] and server.log)
+    states = {entry["of"]: entry for entry in found if entry["event"] == "collector"}
+    assert {name: entry["on"] for name, entry in states.items()} == {"arbiter": "True", "worker": "True"}
+    assert states["worker"]["frozen"] >= states["arbiter"]["frozen"] > 10_000

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from mlrf.core.category_hash import HASHED_CODE, category_hash, category_text
 from mlrf.core.infinities import REFUSED, Infinities
 
@@ -24,8 +26,7 @@ class Kind(StrEnum):
     CATEGORICAL = "categorical"
 
 
-@dataclass(frozen=True, slots=True)
-class CategoryHashing:
+class CategoryHashing(msgspec.Struct, frozen=True):
     """Which unlisted categories a model accepts that knows categories by their hash alone (CatBoost)."""
 
     known: tuple[int, ...] = ()

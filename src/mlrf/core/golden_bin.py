@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import struct
 from array import array
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mlrf.core.errors import BundleError
 
@@ -24,8 +25,7 @@ MAX_BYTES = 4 << 20
 """Memory for the rows in a server; a model with thousands of features has fewer of them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GoldenRows:
+class GoldenRows(msgspec.Struct, frozen=True, eq=False):
     """`n` rows [n, F] and their margins [n, K], both flat and row-major; a missing value is NaN."""
 
     n: int

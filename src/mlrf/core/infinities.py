@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+
+import msgspec
 
 LARGEST_FLOAT32 = math.nextafter(2.0**128 - 2.0**103, 0.0)
 """The largest float64 that float32 does not round to an infinity."""
@@ -27,8 +28,7 @@ class OnInfinity(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Infinities:
+class Infinities(msgspec.Struct, frozen=True):
     """What a feature does with either infinity."""
 
     positive: OnInfinity = OnInfinity.REFUSED

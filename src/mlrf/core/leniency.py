@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 OnUnknownFeature = Literal["refuse", "ignore"]
 UnknownCategories = Literal["refuse", "missing", "as-library"]
@@ -11,8 +12,7 @@ UnknownCategories = Literal["refuse", "missing", "as-library"]
 categories are hashed, and refuses the category elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leniency:
+class Leniency(msgspec.Struct, frozen=True):
     """The deviations from the schema that a caller or operator accepts; by default none."""
 
     unknown_features: OnUnknownFeature = "refuse"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+import msgspec
 
 LinkKind = Literal[
     "identity",
@@ -32,8 +33,7 @@ ScalarLink = Callable[[float], float]
 VectorLink = Callable[[Sequence[float]], list[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """The function between the raw margin and the prediction.
 
     `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `expm1`, `square`, `signed_square` (m |m|: LightGBM's reg_sqrt),

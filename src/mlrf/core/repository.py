@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -51,8 +50,7 @@ class Pointer(Version, frozen=True, forbid_unknown_fields=True):
         return Version(self.number, self.digest)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDirectory:
+class ModelDirectory(msgspec.Struct, frozen=True):
     """The versions of one model in a repository."""
 
     path: Path

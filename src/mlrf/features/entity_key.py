@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from mlrf.core.errors import InvalidKeyError
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown, shown_name
@@ -42,8 +44,7 @@ class KeyType(StrEnum):
     BOOLEAN = "boolean"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyField:
+class KeyField(msgspec.Struct, frozen=True):
     """One field of a key."""
 
     name: str

@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS, FEATURES
@@ -28,8 +29,7 @@ SEEDED = "seeded"
 """Marker file of an environment that holds the rows of its bundle."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreLocation:
+class StoreLocation(msgspec.Struct, frozen=True):
     """The directories of one bundle's rows and explanations."""
 
     rows: Path

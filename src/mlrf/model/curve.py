@@ -12,8 +12,9 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from mlrf.core.errors import (
     BatchTooLargeError,
@@ -40,8 +41,7 @@ MOST_FEATURES = 2
 _INT64 = float(1 << 63)
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(msgspec.Struct, frozen=True):
     """The points of one feature."""
 
     feature: str
@@ -55,8 +55,7 @@ class Axis:
     """The point of the row itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(msgspec.Struct, frozen=True):
     """What a model answers at each point of one axis, or each pair of points of two; those of the last axis go fastest."""
 
     axes: tuple[Axis, ...]
@@ -93,8 +92,7 @@ class Curve:
         return curve_html(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(msgspec.Struct, frozen=True):
     """The rows of a curve, not scored yet."""
 
     row: Row

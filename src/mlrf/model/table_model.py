@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
@@ -196,7 +197,9 @@ class TableModel:
 
         (values,) = self._read([row], leniency, None, None).tolist()
         names = [features] if isinstance(features, str) else list(features)
-        return score_sweep(self._rows, plan_sweep(self._rows, values, names, replace(leniency, caller="python")))
+        return score_sweep(
+            self._rows, plan_sweep(self._rows, values, names, msgspec.structs.replace(leniency, caller="python"))
+        )
 
     def _margins(self, table: npt.NDArray[np.float64], base_margin: Any) -> npt.NDArray[np.float64]:
         """Return the margins of a table, [n] or [n, K]."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from mlrf.serving.http.router import JSON
 from mlrf.serving.route_paths import MODEL, V2_MODEL, V2_VERSION, fill
@@ -40,8 +41,7 @@ class Tag(StrEnum):
     ADMIN = "Administration"
 
 
-@dataclass(frozen=True, slots=True)
-class RouteSpec:
+class RouteSpec(msgspec.Struct, frozen=True):
     """One method of one route.
 
     `path` is the template, in which `{name}` stands for the name of a model; it is also the `route` label of metrics. `handler`

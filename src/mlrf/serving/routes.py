@@ -8,7 +8,8 @@ docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; oip/grpc/infer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from mlrf.serving import route_paths as paths
 from mlrf.serving.http.router import HTML, PLAIN, TEXT
@@ -168,8 +169,7 @@ ROUTES: tuple[RouteSpec, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcCall:
+class GrpcCall(msgspec.Struct, frozen=True):
     """One gRPC call; `path` is the `route` label of metrics."""
 
     path: str

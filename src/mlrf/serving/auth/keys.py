@@ -14,8 +14,9 @@ import re
 import secrets
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.file_watch import is_passing, signature
@@ -28,8 +29,7 @@ _NO_DIGEST = "0" * 64
 """The digest to compare with if no line has the id, so that refusing a wrong id takes as long as refusing a wrong secret."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One line of the file."""
 
     id: str

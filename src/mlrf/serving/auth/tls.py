@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.file_watch import is_passing, signature
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """A certificate chain, its key, and the authorities of client certificates (None: no client certificate needed)."""
 
     cert: Path

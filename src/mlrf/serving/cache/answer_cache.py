@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
@@ -26,8 +27,7 @@ def _count_nothing(_n: int) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class CacheCounts:
+class CacheCounts(msgspec.Struct, frozen=True):
     """The counters of a worker's cache, and `set_bytes`, the gauge of the memory in use."""
 
     hits: Callable[[int], None] = _count_nothing

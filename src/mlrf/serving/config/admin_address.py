@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 
@@ -15,8 +16,7 @@ _MAX_PATH_BYTES = 100
 _MAX_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class AdminAddress:
+class AdminAddress(msgspec.Struct, frozen=True):
     """The address of the admin listener: a path, or a host and port."""
 
     path: Path | None = None

@@ -10,11 +10,11 @@ import argparse
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.mounted_models import STORAGE_URI, find_mounted
@@ -46,8 +46,7 @@ exit status: 0 stopped, 1 failed, 2 an option is wrong or the port is in use, 3 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True):
     """The settings, the origin of each, and whether they are only to be shown (`--print-config`)."""
 
     settings: ServeSettings
@@ -160,6 +159,8 @@ def _is_service_link(name: str, text: str) -> bool:
 
 
 def _in_file(file: Path) -> Found:
+    import tomllib  # noqa: PLC0415  most servers have no file
+
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -38,8 +37,7 @@ _SHOWN = 20
 _NOT_LOCAL = "a shared store must be awaited"
 
 
-@dataclass(frozen=True, slots=True)
-class AgeLimit:
+class AgeLimit(msgspec.Struct, frozen=True):
     """The maximum age of a stored row and how to treat an older one; None for no maximum."""
 
     max_age_s: float | None = None

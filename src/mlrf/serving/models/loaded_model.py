@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -71,7 +70,7 @@ class LoadedModel:
         predict_handler = PredictHandler(self.model, decoder, *counters, costs, self.rows)
         self._partitions = None
         if cache is not None:
-            counts = replace(
+            counts = msgspec.structs.replace(
                 cache.counts,
                 hits=meter.counter("mlrf_cache_hits_total", bundle.name),
                 misses=meter.counter("mlrf_cache_misses_total", bundle.name),

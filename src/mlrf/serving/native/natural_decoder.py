@@ -8,7 +8,6 @@ more, for the exception of the first decoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -200,7 +199,9 @@ def _up_to(most: int, kind: Any) -> Any:
 def _bare_type(schema: Schema, leniency: Leniency) -> Any:
     """Return the type of a bare row."""
     array = _array([_unnamed_type(feature, leniency) for feature in schema.features])
-    named = named_struct("BareFeatures", schema, replace(leniency, unknown_features="refuse"), absent="optional")
+    named = named_struct(
+        "BareFeatures", schema, msgspec.structs.replace(leniency, unknown_features="refuse"), absent="optional"
+    )
     return array if named is None or reserved_among(schema.names) else named | array
 
 

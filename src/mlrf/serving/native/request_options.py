@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -48,7 +48,7 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
         return leniency
     chosen = value_of(raw, "unknown_categories")
     if chosen in ("missing", "as-library"):
-        return replace(leniency, unknown_categories=chosen)
+        return msgspec.structs.replace(leniency, unknown_categories=chosen)
     if chosen == "refuse":
         return leniency
     raise InvalidRequestError(

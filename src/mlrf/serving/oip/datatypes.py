@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from dataclasses import dataclass
+
+import msgspec
 
 if sys.byteorder != "little":
     raise ImportError("mlrf runs on little-endian processors")
@@ -18,8 +19,7 @@ Buffer = bytes | memoryview
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class Datatype:
+class Datatype(msgspec.Struct, frozen=True):
     """One datatype: its `width` in bytes, and its `code` in `array`, `struct` and memory views. BYTES has neither."""
 
     name: str

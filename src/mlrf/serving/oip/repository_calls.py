@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from mlrf.core.errors import InvalidRequestError, ReloadRefusedError
 from mlrf.core.value_text import clip, shown_name
@@ -15,8 +16,7 @@ _FILE = "file:"
 _CONFIG = "config"
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(msgspec.Struct, frozen=True):
     """Loads and unloads models."""
 
     load: Act
@@ -33,8 +33,7 @@ ALONE = Repository(_refuse, _refuse)
 """The repository of a service without an arbiter: refuses to load and unload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(msgspec.Struct, frozen=True):
     """The parameters of a call: booleans, by name."""
 
     call: str

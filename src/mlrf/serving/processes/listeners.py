@@ -11,13 +11,13 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
+class Listeners(msgspec.Struct, frozen=True):
     """One listening socket per slot, and the lock that prevents a second server on the same address."""
 
     sockets: list[socket.socket]
@@ -36,8 +36,7 @@ class Listeners:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True):
     """A reserved address that no socket listens on yet."""
 
     bound: socket.socket

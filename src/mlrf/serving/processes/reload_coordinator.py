@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
@@ -41,8 +40,7 @@ class Log(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorActions:
+class CoordinatorActions(msgspec.Struct, frozen=True):
     """Actions of a reload: wake all workers, end the worker of a slot, count how a reload ended."""
 
     wake: Callable[[], None]
@@ -50,8 +48,7 @@ class CoordinatorActions:
     count: Callable[[str], None]
 
 
-@dataclass(slots=True)
-class _AttemptInProgress:
+class _AttemptInProgress(msgspec.Struct):
     attempt: Attempt
     requester: tuple[int, LoadCommand] | None
     """The slot and number of the request; None if the pointer on disk changed."""
@@ -59,12 +56,11 @@ class _AttemptInProgress:
     committed: bool = False
     unloads: bool = False
     """Whether this is an unload."""
-    spare: Mapping[str, int] = field(default_factory=dict)
+    spare: Mapping[str, int] = msgspec.field(default_factory=dict)
     """Descriptors to close when this is over: those of the new version, and after the switch those of the old one."""
 
 
-@dataclass(slots=True)
-class ReloadCoordinator:
+class ReloadCoordinator(msgspec.Struct):
     """The state of the reload in progress, if any, and what was served and refused before it."""
 
     pages: ReloadPages
@@ -73,15 +69,15 @@ class ReloadCoordinator:
     allow_schema_change: bool
     hands: CoordinatorActions
     log: Log
-    pinned: dict[str, dict[str, int]] = field(default_factory=dict)
+    pinned: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     """By model, descriptors of the pinned files of the version in service, for workers started later."""
-    refused: dict[str, RefusedVersion] = field(default_factory=dict)
+    refused: dict[str, RefusedVersion] = msgspec.field(default_factory=dict)
     """By model, versions that the start refused, until another is put into service."""
-    plan: Plan = field(default_factory=Plan)
+    plan: Plan = msgspec.field(default_factory=Plan)
     _in_progress: _AttemptInProgress | None = None
     _attempts: int = 0
-    _answered: dict[int, tuple[int, int]] = field(default_factory=dict)
-    _pointers: dict[str, object] = field(default_factory=dict)
+    _answered: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    _pointers: dict[str, object] = msgspec.field(default_factory=dict)
     """By model, the state of the pointer file when it was last read."""
 
     def begin(self, versions: dict[str, Version], unavailable: Mapping[str, Version] = MappingProxyType({})) -> None:

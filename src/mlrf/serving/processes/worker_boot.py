@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
@@ -28,8 +29,7 @@ _FAILURE, _ANSWERED, _LEAVING, _SHUTDOWN = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 
 
-@dataclass(slots=True)
-class WorkerBoot:
+class WorkerBoot(msgspec.Struct):
     """What a worker inherits through the fork."""
 
     settings: ServeSettings
@@ -45,11 +45,11 @@ class WorkerBoot:
     admin: AdminListener | None = None
     grpc: Reservation | None = None
     """Where workers listen for gRPC, if they do."""
-    refused: dict[str, RefusedVersion] = field(default_factory=dict)
+    refused: dict[str, RefusedVersion] = msgspec.field(default_factory=dict)
     """By model, versions that the start of the server refused, without those that were replaced since."""
     arbiter: int = 0
     """The arbiter's process id."""
-    pinned: dict[str, dict[str, int]] = field(default_factory=dict)
+    pinned: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     """By model, the arbiter's descriptors of its pinned files, as they were when this worker was forked."""
 
     def wake_arbiter(self) -> None:

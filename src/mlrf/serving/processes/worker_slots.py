@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 _STEADY_S = 10.0
 """A worker that ran this long resets the back-off of its slot."""
@@ -17,8 +18,7 @@ BOOT_TRIES = 3
 _EXIT_FAILED = 1
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(msgspec.Struct):
     """A worker slot: how often its last workers failed, and when the next may start."""
 
     listener: socket.socket

@@ -7,8 +7,9 @@ A new metric is a line of FAMILIES (and a row in docs/reference/metrics.md). `me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from mlrf.serving.runtime.stages import STAGES
 
@@ -25,8 +26,7 @@ INFERENCE_PARTS = (
 STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(msgspec.Struct, frozen=True):
     """A metric. `labels` names each label and its values; a label without values takes the layout's."""
 
     name: str

@@ -75,6 +75,9 @@ def main(home: Path) -> None:
     model_rows = RowPredictor(model.bundle, model.engine)
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
     bodies = {kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("positional", "named", "batch")}
+    floats = {kind: [all_floats(body) for body in bodies[kind]] for kind in ("positional", "named")}
+    for body in floats["positional"][:1] + floats["named"][:1]:
+        decoder.row(body)  # compiles what other forms need
     rows = [decoder.row(body)[0] for body in bodies["positional"]]
     tables = [model_rows.table([row for row, *_ in decoder.rows(body)]) for body in bodies["batch"]]
     margins = [model.engine.margins(table) for table in tables]
@@ -85,6 +88,8 @@ def main(home: Path) -> None:
     parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "one row, positional, whole": (connection.data_received, requests("/predict", bodies["positional"])),
         "one row, named, whole": (connection.data_received, requests("/predict", bodies["named"])),
+        "one row, positional, floats, whole": (connection.data_received, requests("/predict", floats["positional"])),
+        "one row, named, floats, whole": (connection.data_received, requests("/predict", floats["named"])),
         "one row: decode positional": (decoder.row, bodies["positional"]),
         "one row: decode named": (decoder.row, bodies["named"]),
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
@@ -106,6 +111,15 @@ def requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
     """Return the bytes of a request for each body."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ".encode()
     return [b"%b%d\r\n\r\n%b" % (head, len(body), body) for body in bodies]
+
+
+def all_floats(body: bytes) -> bytes:
+    """Return a body whose integers are written as floats, as `df.astype(float)` makes them."""
+    features = json.loads(body)["features"]
+    if isinstance(features, list):
+        return json.dumps({"features": [float(x) if isinstance(x, int) else x for x in features]}).encode()
+    named = {name: float(x) if type(x) is int else x for name, x in features.items()}
+    return json.dumps({"features": named}).encode()
 
 
 def arrow_streams(home: Path, names: Sequence[str]) -> list[bytes]:

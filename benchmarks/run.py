@@ -26,6 +26,7 @@ import hit_ratio
 import hot_path
 import machine
 import oip
+import python_client
 import scaling
 import steady_rate
 from contenders import BenchmarkError, mlrf_contenders
@@ -48,6 +49,7 @@ MEASURES: dict[str, Measure] = {
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
     "by-key": lambda plan: by_key.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
     "oip": oip.measure,
+    "client": python_client.measure,
     "memory": footprint.measure_memory,
     "cold-start": footprint.measure_cold_start,
 }

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from bundles import write_tree_bundle
 from mlrf.core.feature import Feature
 from mlrf.core.schema import Schema
@@ -22,10 +25,12 @@ def test_the_parts_of_a_request_are_found_and_timed(tmp_path):
     bodies = {"named": named, "positional": positional, "batch": {"instances": [named, positional]}}
     for kind, body in bodies.items():
         (tmp_path / f"{kind}.jsonl").write_text(json.dumps(body) + "\n")
+    rows = pa.table({name: [0.5] * 100 for name in SCHEMA.names})
+    parquet.write_table(rows, tmp_path / "rows.parquet")
     done = subprocess.run(
         [sys.executable, HOT_PATH, tmp_path], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     parts = json.loads(done.stdout)
-    assert len(parts) >= 9
+    assert len(parts) >= 12
     assert all(passes and min(passes) >= 0 for passes in parts.values())

@@ -1,6 +1,6 @@
 """Rows by key: time and memory to load a million, the cost of a look-up, and how many copies the workers hold.
 
-    python benchmarks/feature_store.py load FILE FOLDER | look-up FOLDER | hold FOLDER
+    python benchmarks/feature_store.py load FILE FOLDER | look-up FOLDER | read-and-wait FOLDER
 
 are the separate processes that `measure` starts; each prints one JSON object.
 """
@@ -135,7 +135,7 @@ def look_up(state: Path) -> dict[str, Any]:
     return {"look_up_us": one * 1e4, "of_batch_us": many * 1e4, "transaction_us": still * 1e4}
 
 
-def hold(state: Path) -> None:
+def read_and_wait(state: Path) -> None:
     """Read every row, print a line, and wait until standard input ends."""
     store = LmdbStore(state, FORMAT)
     n = sum(len(batch.keys) for batch in store.in_order(10_000))
@@ -145,7 +145,7 @@ def hold(state: Path) -> None:
 
 def copies(state: Path) -> float:
     """Return how many copies of the rows are in memory, from the proportional set sizes of processes that read all of them."""
-    command = [sys.executable, __file__, "hold", str(state)]
+    command = [sys.executable, __file__, "read-and-wait", str(state)]
     holders = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)
     ]
@@ -211,5 +211,5 @@ if __name__ == "__main__":
             print(json.dumps(load(Path(path), Path(state))))
         case ["look-up", state]:
             print(json.dumps(look_up(Path(state))))
-        case ["hold", state]:
-            hold(Path(state))
+        case ["read-and-wait", state]:
+            read_and_wait(Path(state))

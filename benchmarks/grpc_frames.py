@@ -35,7 +35,7 @@ class FramesClient(asyncio.Protocol):
         self._began: dict[int, float] = {}
         self._next_stream = 1
         self._window = _FIRST_WINDOW
-        self._owed = 0
+        self._n_deferred = 0
         self._buffer = b""
         self._transport: asyncio.Transport
         self.elapsed_s: list[float] = []
@@ -83,8 +83,8 @@ class FramesClient(asyncio.Protocol):
                 return _frame(_PING, _ACK, 0, content)
             case 8 if not stream:
                 self._window += int.from_bytes(content, "big")
-                owed, self._owed = self._owed, 0
-                return b"".join(self._call() for _ in range(owed))
+                n_deferred, self._n_deferred = self._n_deferred, 0
+                return b"".join(self._call() for _ in range(n_deferred))
         return b""
 
     def _call(self) -> bytes:
@@ -92,7 +92,7 @@ class FramesClient(asyncio.Protocol):
         stream = self._next_stream
         body = self._bodies[stream // 2 % len(self._bodies)]
         if self._window < len(body):
-            self._owed += 1
+            self._n_deferred += 1
             return b""
         self._window -= len(body)
         self._next_stream += 2

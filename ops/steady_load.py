@@ -23,7 +23,7 @@ _NO_END = 1 << 40
 
 
 @dataclass
-class Tally:
+class LoadTotals:
     """The results of the requests: when each was due, how long it took, which version answered."""
 
     due_s: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class SteadyLoad:
         connections: int = 32,
     ) -> None:
         """`truth`: the answers of each version to `bodies`, in their order."""
-        self.tally = Tally()
+        self.totals = LoadTotals()
         self._port, self._rate, self._truth, self._connections = port, rate, truth, connections
         self._requests = [request("POST", "/predict", body) for body in bodies]
         self._stopped = threading.Event()
@@ -73,10 +73,10 @@ class SteadyLoad:
                 await asyncio.sleep(_BEAT_S)
             load.stop()
             done, _ = await asyncio.wait({running}, timeout=_ANSWER_LIMIT_S)
-            self.tally.faults.update(load.errors)
+            self.totals.faults.update(load.errors)
             if not done:
                 running.cancel()
-                self.tally.faults["never answered"] += 1
+                self.totals.faults["never answered"] += 1
         finally:
             load.close()
 
@@ -84,10 +84,10 @@ class SteadyLoad:
         if response.status != 200:
             return f"status {response.status}"
         answer = json.loads(response.body)
-        version, tally = answer["version"], self.tally
-        tally.due_s.append(time.monotonic() - elapsed_s)
-        tally.took_s.append(elapsed_s)
-        tally.versions.append(version)
+        version, totals = answer["version"], self.totals
+        totals.due_s.append(time.monotonic() - elapsed_s)
+        totals.took_s.append(elapsed_s)
+        totals.versions.append(version)
         if version not in self._truth or self._truth[version][number % len(self._requests)] != answer["prediction"]:
             return "another version's answer"
         return None

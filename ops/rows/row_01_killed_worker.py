@@ -22,7 +22,7 @@ def measure(planted: bool) -> Finding:
         SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies, connections=_CONNECTIONS) as load,
     ):
         server = stage.server
-        eventually(lambda: len(load.tally.took_s) > 2 * _RATE, 20, "some load")
+        eventually(lambda: len(load.totals.took_s) > 2 * _RATE, 20, "some load")
         first = server.workers()
         if planted:
             os.kill(server.process.pid, signal.SIGSTOP)
@@ -35,13 +35,13 @@ def measure(planted: bool) -> Finding:
         eventually(lambda: server.metrics()[starts] == 3 and server.metrics()["mlrf_workers_ready"] == 2, 20, "two")
         replaced_s = time.monotonic() - killed
         time.sleep(2.0)
-    faults = {what: n for what, n in load.tally.faults.items() if n}
+    faults = {what: n for what, n in load.totals.faults.items() if n}
     lost = sum(n for what, n in faults.items() if what.startswith("lost"))
     others = sum(faults.values()) - lost
     figure = (
         f"{lost} lost of at most {_CONNECTIONS} in flight, {others} other faults, ready again after {replaced_s:.2f} s"
     )
-    figure += f", p99 {load.tally.p99_ms():.1f} ms"
+    figure += f", p99 {load.totals.p99_ms():.1f} ms"
     return Finding(figure, lost <= _CONNECTIONS and not others and replaced_s < _BAR_S)
 
 

@@ -33,12 +33,12 @@ def measure(planted: bool) -> Finding:
                     os.kill(pid, signal.SIGKILL)
         time.sleep(1.0)
         lives = server.process.poll() is None and server.is_ready()
-    lost = sum(n for what, n in load.tally.faults.items() if what.startswith("lost"))
-    others = sum(load.tally.faults.values()) - lost
+    lost = sum(n for what, n in load.totals.faults.items() if what.startswith("lost"))
+    others = sum(load.totals.faults.values()) - lost
     figure = (
         f"{killed} crashes, service {'lives' if lives else 'ended'}, {lost} lost in flight, {others} other faults, "
     )
-    figure += f"p99 {load.tally.p99_ms():.0f} ms"
+    figure += f"p99 {load.totals.p99_ms():.0f} ms"
     return Finding(figure, lives and lost <= _CRASHES * _IN_FLIGHT and not others)
 
 

@@ -23,15 +23,15 @@ def measure(planted: bool) -> Finding:
         SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies, connections=_CONNECTIONS) as load,
     ):
         server = stage.server
-        eventually(lambda: len(load.tally.took_s) > _RATE, 20, "some load")
+        eventually(lambda: len(load.totals.took_s) > _RATE, 20, "some load")
         frozen = server.workers()[0]
         os.kill(frozen, signal.SIGSTOP)
         began = time.monotonic()
         eventually(lambda: frozen not in server.workers() and len(server.workers()) == 2, 30, "a replacement")
         replaced_s = time.monotonic() - began
         time.sleep(2.0)
-    lost = sum(n for what, n in load.tally.faults.items() if what.startswith("lost"))
-    others = sum(load.tally.faults.values()) - lost
+    lost = sum(n for what, n in load.totals.faults.items() if what.startswith("lost"))
+    others = sum(load.totals.faults.values()) - lost
     figure = f"replaced after {replaced_s:.1f} s; {lost} lost of at most {_CONNECTIONS} it held, {others} other faults"
     return Finding(figure, replaced_s < _BAR_S and lost <= _CONNECTIONS and not others)
 

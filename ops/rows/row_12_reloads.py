@@ -54,12 +54,12 @@ def measure(planted: bool) -> Finding:
             # Requests in flight keep an old version alive; its memory is freed within a second or two after the last one.
             time.sleep(3.0)
             after = _sizes(stage)
-    faults = {what: n for what, n in load.tally.faults.items() if n}
+    faults = {what: n for what, n in load.totals.faults.items() if n}
     growth = after[0] / before[0]
     figure = (
-        f"{reloads} reloads, {len(load.tally.took_s)} answers of {len(set(load.tally.versions))} versions, faults {faults}, memory "
+        f"{reloads} reloads, {len(load.totals.took_s)} answers of {len(set(load.totals.versions))} versions, faults {faults}, memory "
         f"{(growth - 1) * 100:+.1f} %, files {before[1]} -> {after[1]}, threads {before[2]} -> {after[2]}, slowest {slowest_s:.2f} s, "
-        f"p99 {load.tally.p99_ms():.1f} ms"
+        f"p99 {load.totals.p99_ms():.1f} ms"
     )
     flat = after[1] <= before[1] and after[2] <= before[2]
     return Finding(figure, not faults and growth < _GROWTH and flat)

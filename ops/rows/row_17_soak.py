@@ -50,9 +50,9 @@ def measure(planted: bool) -> Finding:
             _warm_up(stage)
         times, sizes = _watch(stage, minutes * 60, leak=planted)
     slope = slope_percent_an_hour(times, sizes)
-    faults = {what: n for what, n in load.tally.faults.items() if n}
+    faults = {what: n for what, n in load.totals.faults.items() if n}
     first, last = (statistics.median(part) / 1e6 for part in (sizes[len(sizes) // 5 :][:30], sizes[-30:]))
-    figure = f"{minutes:g} min, {len(load.tally.took_s)} answers, {first:.1f} -> {last:.1f} MB, {slope:+.2f} %/h, faults {faults}"
+    figure = f"{minutes:g} min, {len(load.totals.took_s)} answers, {first:.1f} -> {last:.1f} MB, {slope:+.2f} %/h, faults {faults}"
     return Finding(figure, slope < _BAR_PERCENT and not faults)
 
 

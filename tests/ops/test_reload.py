@@ -246,8 +246,8 @@ def test_invalid_version_is_refused_and_the_old_one_serves(served, tmp_path, how
     assert message in answer.json["error"]
     assert server.metrics()["mlrf_reloads_total;outcome=refused"] > refused
     assert versions_of(server) == {old}
-    reasons = [entry["reason"] for entry in server.log if entry["event"] == "reload refused"]
-    assert any(message in reason for reason in reasons)
+    logged = [entry["reason"] for entry in server.log if entry["event"] == "reload refused"]
+    assert any(message in reason for reason in logged)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ BODY = {"features": ALL_KINDS.example()}
 
 def another(path):
     """A bundle of another model and size at the same place, as `build --force` leaves it."""
-    backup = path.with_name("aside")
+    backup = path.with_name("backup")
     path.rename(backup)
     write_tree_bundle(path, n_trees=3, max_leaves=4)
 

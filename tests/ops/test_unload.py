@@ -188,7 +188,7 @@ def test_workers_start_without_an_unloaded_version_on_disk(repository, bundles, 
         server.booted(2)
         assert ask_admin(admin, "load", body={"version": 1}).status == 200
         assert ask_admin(admin, "unload").status == 200
-        backup = repository.parent / "aside"
+        backup = repository.parent / "backup"
         (repository / "sample").rename(backup)
         kill_one_by_one(server)
         assert index(server) == {"other": ("READY", ""), "sample": ("UNAVAILABLE", "unloaded")}
@@ -245,7 +245,7 @@ def mapped_by(server):
 
 
 def test_bundle_directory_is_reloaded(tmp_path, admin):
-    path, backup = tmp_path / "one", tmp_path / "aside"
+    path, backup = tmp_path / "one", tmp_path / "backup"
     truth = {}
     for seed in (7, 8):
         write_tree_bundle(backup, seed=seed)

@@ -44,7 +44,7 @@ def test_every_generated_row_is_answered_as_lightgbm_does(objective):
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(columns, options, missing)
-    def hold(described, tuned, rule):
+    def check(described, tuned, rule):
         trained = data(**described)
         booster = train(objective, trained, rounds=15, **tuned, **rule)
         model = import_model(booster)
@@ -60,7 +60,7 @@ def test_every_generated_row_is_answered_as_lightgbm_does(objective):
         np.testing.assert_allclose(predictions, predicted, rtol=1e-12, atol=1e-300)
         answered.append(len(rows))
 
-    hold()
+    check()
     assert sum(answered) >= 100_000
 
 

@@ -29,13 +29,13 @@ def test_random_models_equal_their_library(library):
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.sampled_from(of_library), st.integers(0, 2**31 - 1), st.integers(1, 8), st.integers(1, 5))
-    def hold(cell, seed, trees, depth):
+    def check(cell, seed, trees, depth):
         found = measure(grow(cell, seed, trees=trees, depth=depth), most=500)
         assert holds(found), found
 
     # OpenMP's threads wait for each other by spinning: on a busy machine that takes minutes.
     with threadpoolctl.threadpool_limits(1):
-        hold()
+        check()
 
 
 def test_no_damaged_file_crashes_hangs_or_surprises():

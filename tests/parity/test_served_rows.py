@@ -36,7 +36,7 @@ def test_every_served_row_is_answered_as_lightgbm_does(objective):
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(columns, options, missing)
-    def hold(described, tuned, rule):
+    def check(described, tuned, rule):
         described = described | {"levels": (*described["levels"], 33)}
         trained = data(**described)
         booster = train(objective, trained, rounds=15, **tuned, **rule)
@@ -64,7 +64,7 @@ def test_every_served_row_is_answered_as_lightgbm_does(objective):
         np.testing.assert_allclose(served, expected, rtol=1e-12, atol=1e-300)
         answered.append(len(rows))
 
-    hold()
+    check()
     assert sum(answered) >= 100_000
 
 

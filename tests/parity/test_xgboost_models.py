@@ -31,7 +31,7 @@ VARIANTS = {
 }
 
 
-def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
+def assert_parity(model: ImportedModel, rows: np.ndarray | None = None) -> None:
     """Both exports answer golden rows as XGBoost does: margins to the bit, predictions to float32."""
     tried = golden_rows(model.forest, None, lambda _: None).rows.dense() if rows is None else rows
     tried = tried[np.unique(np.linspace(0, len(tried) - 1, 3000).astype(int))]
@@ -54,7 +54,7 @@ def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("objective", ["reg:squarederror", "binary:logistic", "multi:softprob", "reg:tweedie"])
 def test_margins_are_xgboosts_to_the_bit(objective, variant):
-    hold(import_model(train(objective, **VARIANTS[variant])))
+    assert_parity(import_model(train(objective, **VARIANTS[variant])))
 
 
 def test_dropout_is_read_from_old_and_new_xgboost_files(tmp_path):
@@ -77,7 +77,7 @@ def test_dropout_is_read_from_old_and_new_xgboost_files(tmp_path):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_is_answered(objective):
-    hold(import_model(train(objective, rounds=3)))
+    assert_parity(import_model(train(objective, rounds=3)))
 
 
 @pytest.mark.parametrize("objective", ["reg:squarederror", "binary:logistic", "multi:softprob"])
@@ -157,7 +157,7 @@ def test_wrappers_use_best_iteration_and_keep_classes(tmp_path):
     model = import_model(wrapper)
     assert model.forest.n_trees == wrapper.best_iteration + 1 < wrapper.get_booster().num_boosted_rounds()
     assert "best iteration" in model.notes[0]
-    hold(model)
+    assert_parity(model)
     served = mlrf.load(mlrf.build(wrapper, tmp_path / "w", name="w", classes=["no", "yes"]))
     np.testing.assert_allclose(served.predict(rows), wrapper.predict_proba(rows)[:, 1], rtol=1e-6)
     wrapper.save_model(tmp_path / "wrapper.json")
@@ -169,13 +169,13 @@ def test_wrappers_use_best_iteration_and_keep_classes(tmp_path):
     three = xgb.XGBClassifier(n_estimators=3, verbosity=0).fit(rows, np.floor(target * 2.99).astype(int))
     assert import_model(three).classes == (0, 1, 2)
     forest = xgb.XGBRFRegressor(n_estimators=10, verbosity=0).fit(rows, target)
-    hold(import_model(forest))
+    assert_parity(import_model(forest))
 
 
 def test_several_targets_with_a_tree_each():
     rows, target = data(4)
     both = np.stack([target, -target], axis=1)
-    hold(import_model(xgb.XGBRegressor(n_estimators=5, verbosity=0).fit(rows, both)))
+    assert_parity(import_model(xgb.XGBRegressor(n_estimators=5, verbosity=0).fit(rows, both)))
 
 
 def test_thresholds_at_the_ends_of_float32():
@@ -191,7 +191,7 @@ def test_thresholds_at_the_ends_of_float32():
         -1e-46,
         np.nan,
     ]
-    hold(model, np.array([[a, b] for a in values for b in values]))
+    assert_parity(model, np.array([[a, b] for a in values for b in values]))
 
 
 def test_what_is_not_served_is_refused_by_name():

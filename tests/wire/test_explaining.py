@@ -193,7 +193,7 @@ BAD = ["0", "-1", "1.5", "2.0", "null", '"true"', '"3"', "[]", "{}", "[3]", "1e9
 
 
 @pytest.mark.parametrize("literal", BAD)
-@pytest.mark.parametrize("where", ["/predict", "/explain", "batch", "instance", "carefully"])
+@pytest.mark.parametrize("where", ["/predict", "/explain", "batch", "instance", "strict"])
 def test_a_bad_explain_is_refused_by_its_name(server, literal, where):
     features = json.dumps(ROWS[0])
     one = f'{{"features": {features}, "explain": {literal}}}'
@@ -207,7 +207,7 @@ def test_a_bad_explain_is_refused_by_its_name(server, literal, where):
             )
         case "instance":
             answer = server.ask("POST", "/predict/batch", many.encode())
-        case "carefully":
+        case "strict":
             body = one.replace('"explain"', '"unknown_categories": "missing", "explain"').replace('"süd"', '"west"')
             answer = server.ask("POST", "/predict", body.replace("s\\u00fcd", "west").encode())
         case _:

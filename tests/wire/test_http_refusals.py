@@ -109,7 +109,9 @@ def test_refused_expect_continue_is_answered_at_once(server, first, headers, sta
         client.send(get(b"Host: a", b"Expect: 100-continue", length, *headers, first=first))
         answer = client.answer()
         assert (answer.status, answer.headers["connection"]) == (status, "close")
-        assert client.is_closed(), "the body may or may not follow: what comes next cannot be told from a request"
+        assert client.is_closed(), (
+            "the body may or may not follow: what comes next cannot be distinguished from a request"
+        )
 
 
 @pytest.mark.parametrize(

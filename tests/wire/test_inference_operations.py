@@ -123,7 +123,7 @@ def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
         for health in LIVE:
             assert server.ask("GET", health).status == 200
         assert peer.code("ServerLive") == grpc.StatusCode.OK
-        # Over HTTP it is told when its turn would come.
+        # Over HTTP it is refused when its turn would come.
         response = RestWire(server, binary=True).infer(parsed, headers=["X-Request-Timeout-Ms: 30"])
         assert (response.status, response.code) == (504, "DEADLINE_EXCEEDED")
     # Begun were the rows that kept the thread busy, and those of who waits long enough.

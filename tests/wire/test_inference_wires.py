@@ -171,7 +171,7 @@ def bases(explanation, model):
 
 
 def test_of_many_at_once_each_gets_its_own_answer(server, ways):
-    """The same rows at the same time are worked out once, and told under each one's id, outputs and form."""
+    """The same rows at the same time are computed once, and answered under each one's id, outputs and form."""
     few = [some_rows("FP64", 3), some_rows("FP32", 3)]
     many = [(rows * 100)[:MOST_ROWS] for rows in few]
     expected = [flat(native(server, rows)["predictions"]) for rows in few]

@@ -96,7 +96,7 @@ def _numbers(daily: Daily) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np
 
 
 def _promotion_shares(daily: Daily) -> dict[str, Table]:
-    """Return the share of the past days' shelf value that was discounted; missing if nothing was sold."""
+    """Return the share of the past days' sales at full price that was discounted; missing if nothing was sold."""
     shares = {}
     for length in (7, 28):
         given = _window(daily.retail_discount, length).sum(axis=2)

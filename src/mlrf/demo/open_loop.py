@@ -4,7 +4,7 @@ Latency is counted from the moment a request was DUE, not from when a connection
 stalls for a second adds that second to every request that was due meanwhile, as its callers would experience it.
 A driver that waits for answers before it sends the next request (a closed loop) hides exactly that.
 
-    pacemaker thread ──► requests due ──► idle connections ──► tally of answers, latencies and errors
+    pacemaker thread ──► requests due ──► idle connections ──► counts of answers, latencies and errors
 
 Nothing is retried: a request whose connection breaks is an error.
 """

@@ -210,14 +210,14 @@ def test_two_publishers_at_once_get_two_numbers(versions, tmp_path):
     model_directory, _ = publish(versions / "one", tmp_path)
     shutil.copytree(versions / "two", model_directory.path / "2")
     listed = model_directory.numbers()
-    (model_directory.path / "2").rename(model_directory.path / "aside")
+    (model_directory.path / "2").rename(model_directory.path / "backup")
 
     armed = [True]  # a hook cannot be taken away again
 
     def other(event, _arguments):
         if event == "ctypes.dlopen" and armed:
             armed.clear()
-            (model_directory.path / "aside").rename(model_directory.path / "2")
+            (model_directory.path / "backup").rename(model_directory.path / "2")
 
     sys.addaudithook(other)
     _, version = publish(versions / "two", tmp_path)

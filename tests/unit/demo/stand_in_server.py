@@ -46,7 +46,7 @@ def predict(body: bytes) -> dict:
     return answer
 
 
-class Answering(asyncio.Protocol):
+class StandInProtocol(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport, self.body, self.url = transport, b"", b""
         self.parser = httptools.HttpRequestParser(self)
@@ -66,7 +66,7 @@ class Answering(asyncio.Protocol):
 
 
 async def serve() -> None:
-    listener = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", int(sys.argv[2]))
+    listener = await asyncio.get_running_loop().create_server(StandInProtocol, "127.0.0.1", int(sys.argv[2]))
     await listener.serve_forever()
 
 

@@ -23,7 +23,7 @@ BODIES = [b'{"features": [%d]}' % number for number in range(7)]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"prediction": 1.5}'
 
 
-class Answering(asyncio.Protocol):
+class StandInProtocol(asyncio.Protocol):
     """Answers each whole request with what `answer(server, number, body)` returns; None closes the connection."""
 
     def __init__(self, server: Server) -> None:
@@ -60,7 +60,7 @@ class Server:
 
     def meet(self, client: Callable[[int], Awaitable[Any]]) -> Any:
         async def both():
-            listener = await asyncio.get_running_loop().create_server(lambda: Answering(self), "127.0.0.1", 0)
+            listener = await asyncio.get_running_loop().create_server(lambda: StandInProtocol(self), "127.0.0.1", 0)
             async with listener:
                 return await client(listener.sockets[0].getsockname()[1])
 
@@ -119,7 +119,7 @@ def test_an_idle_connection_that_breaks_is_an_error_too():
     server = Server(lambda _: GOOD)
     closing: list[asyncio.Transport] = []
 
-    class Leaving(Answering):
+    class Leaving(StandInProtocol):
         def connection_made(self, transport):
             super().connection_made(transport)
             closing.append(transport)
@@ -171,7 +171,7 @@ def test_vanished_server_gives_errors_within_the_limit():
 
     async def client(_: int) -> LoadReport:
         loop = asyncio.get_running_loop()
-        listener = await loop.create_server(lambda: Answering(server), "127.0.0.1", 0)
+        listener = await loop.create_server(lambda: StandInProtocol(server), "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
 
         def vanish() -> None:

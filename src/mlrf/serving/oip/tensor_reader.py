@@ -88,7 +88,7 @@ class TensorReader:
             try:
                 keys.append(ByKey(self._key.encode({name: column[row] for name, column in columns.items()})))
             except InvalidRequestError as error:
-                raise _placed(error, row) from error
+                raise _at_row(error, row) from error
         return keys
 
     def _whole(self, tensor: InputTensor) -> Table:
@@ -217,7 +217,7 @@ class TensorReader:
                 value = self._schema.number(column, None if math.isnan(x) else x, self._leniency, by_code=True)
             except InvalidRequestError as error:
                 name = self._schema.names[column] if tensor is None else tensor.name
-                raise _placed(error, row, name) from error
+                raise _at_row(error, row, name) from error
             table[position] = value
         return table
 
@@ -252,7 +252,7 @@ def checked(tensor: InputTensor, count: int) -> Datatype:
     return datatype
 
 
-def _placed(error: InvalidRequestError, row: int, name: str | None = None) -> InvalidRequestError:
+def _at_row(error: InvalidRequestError, row: int, name: str | None = None) -> InvalidRequestError:
     where = f"row {row}" if name is None else f"input {shown_name(name)}, row {row}"
     details: dict[str, Any] = {"index": row} | ({} if name is None else {"input": name})
     return type(error)(f"{where}: {error}", **(details | error.details))

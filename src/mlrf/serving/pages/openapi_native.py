@@ -199,7 +199,7 @@ def _by_name(bundle: Bundle) -> dict[str, Any]:
 
 
 def _base_margin(bundle: Bundle) -> dict[str, Any]:
-    """Describe where the margins of a row start, for models that can be told so."""
+    """Describe where the margins of a row start, for models that accept it."""
     if bundle.manifest.library not in TAKE_BASE_MARGINS:
         return {}
     return {"base_margin": _value(bundle) | {"description": "The margin that the sum of the trees starts at"}}

@@ -24,7 +24,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 BOOT_WORDS = 4
 """Words in a slot's row in addition to the metrics: why its last worker could not start, whether a worker was ever ready,
-whether the last one exited in order, and, in the first slot's row only, whether the server was told to stop."""
+whether the last one exited in order, and, in the first slot's row only, whether the server has been stopped."""
 _FAILURE, _ANSWERED, _LEAVING, _SHUTDOWN = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 

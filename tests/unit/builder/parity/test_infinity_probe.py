@@ -1,4 +1,4 @@
-"""What a library does with infinities: told apart from its answers, and never assumed."""
+"""What a library does with infinities: read from its answers, and never assumed."""
 
 from __future__ import annotations
 

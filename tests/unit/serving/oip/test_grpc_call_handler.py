@@ -71,9 +71,9 @@ def answered(handler, *contexts):
         runtime = RequestRuntime(meter, lambda: None, 0.5)
         messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0, lambda _peer, _n: None)
         unsent = UnsentAnswers(1.0, lambda _peers: None)
-        answering = CallHandler(runtime, refusals, None, messages, unsent, 1.0, layout(grpc=True))
-        answering.answer_by({PATH: simple(handler)})
-        answer = answering.unary(PATH)
+        handler_under_test = CallHandler(runtime, refusals, None, messages, unsent, 1.0, layout(grpc=True))
+        handler_under_test.answer_by({PATH: simple(handler)})
+        answer = handler_under_test.unary(PATH)
         await asyncio.gather(*(answer(None, each) for each in contexts), return_exceptions=True)
         runtime.work.stop()
         return meter

@@ -1,4 +1,4 @@
-"""Files that `mlrf predict --out` writes: the format follows the file extension, and writing is atomic."""
+"""Writes the files of `mlrf predict --out`, atomically and in the format of the file extension."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlrf.core.feature import Category
 Answer = float | list[float]
 Labels = Sequence[Category | None]
 _TWO = 2
-"""Number of classes that a single prediction distinguishes."""
+"""Number of classes for which a prediction is one probability."""
 
 
 def check_ending(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands in one table, behind typer."""
+"""The table of commands, and how typer runs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report that `mlrf build` prints: the recognised model, the conversion, the proof, speed on this machine, size."""
+"""Prints the report of `mlrf build`: the recognised model, the conversion, the proof, speed on this machine, size."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _by_code(bundle: Bundle) -> list[str]:
 
 
 def _reserved(bundle: Bundle) -> list[str]:
-    """Return a warning about features whose names are reserved words, for rows without `features` around them are refused."""
+    """Return a warning about features whose names are reserved words: bare rows with them are refused."""
     names = [harmless(name) for name in reserved_among(bundle.schema.names)]
     if not names:
         return []

@@ -1,4 +1,4 @@
-"""The help of the argument that names a bundle."""
+"""The help text of the argument that names a bundle."""
 
 from __future__ import annotations
 

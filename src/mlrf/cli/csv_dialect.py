@@ -1,4 +1,4 @@
-"""How the cells of a CSV file are separated: the way in which its header names the most features."""
+"""Detects how the cells of a CSV file are separated: by the separator with which its header names the most features."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mlrf.core.errors import InvalidRequestError
 
 
 class Dialect(NamedTuple):
-    """What separates cells, and whether blanks after it belong to none."""
+    """The separator of cells, and whether blanks after it are ignored."""
 
     delimiter: str = ","
     skips_blanks: bool = False
 
 
 _DIALECTS = (Dialect(), Dialect(",", True), Dialect(";"), Dialect(";", True), Dialect("\t"), Dialect("|"))
-"""In the order in which they are preferred."""
+"""Dialects in order of preference."""
 
 
 def find_dialect(text: str, features: Sequence[str]) -> Dialect:
-    """Return the dialect in which the first line of `text` names the most features; commas when none names more."""
+    """Return the dialect in which the first line of `text` names the most features; commas in case of a tie."""
     header = text.partition("\n")[0]
     return max(_DIALECTS, key=lambda dialect: _n_named(header, dialect, features))
 

@@ -1,4 +1,4 @@
-"""`mlrf deploy`: files that put a server into operation, with the user's names in them."""
+"""`mlrf deploy`: writes files for deploying a server, with the user's names filled in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlrf.deploy.alert_rules import alert_groups
 from mlrf.deploy.templates import write_files
 
 deploy = typer.Typer(
-    name="deploy", help="Write the files that put a server into operation.", no_args_is_help=True, rich_markup_mode=None
+    name="deploy", help="Write files for deploying a server.", no_args_is_help=True, rich_markup_mode=None
 )
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/@-]*")
@@ -28,7 +28,9 @@ _FILE = re.compile(r"[\w.-]+")
 _URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
-    typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write to; empty, or not there."),
+    typer.Option(
+        "--out", "-o", parser=some_path, metavar="<path>", help="Directory to write to; it must be empty or not exist."
+    ),
 ]
 
 _Name = Annotated[str, typer.Option("--name", help="Name of the service: lower-case letters, digits and -.")]
@@ -131,7 +133,8 @@ def systemd(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
     exec_path: Annotated[
-        Path | None, typer.Option("--exec", metavar="<path>", help="The mlrf to run (default: this one).")
+        Path | None,
+        typer.Option("--exec", metavar="<path>", help="Path of the mlrf command to run (default: this one)."),
     ] = None,
 ) -> None:
     """Write a service and a socket unit for systemd, and the server's settings.
@@ -149,7 +152,7 @@ def systemd(
 
 
 def _checked(option: str, value: str, pattern: re.Pattern[str]) -> str:
-    """Return a value that stands in manifests as it is; ConfigError for any other."""
+    """Return a value if it may be written into manifests unchanged; ConfigError for any other."""
     if pattern.fullmatch(value) is None:
         allowed = "at most 42 lower-case letters, digits and -" if pattern is _LABEL else "of that kind"
         raise ConfigError(f"{option}: {value!r} is not {allowed}; give another one", option=option)

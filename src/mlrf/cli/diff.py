@@ -83,7 +83,7 @@ def diff(
 
 
 def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
-    """Return a sentence for each figure of a comparison that is above the limit; also where nothing could be compared."""
+    """Return a sentence for each figure of a comparison that is above the limit, or one if nothing could be compared."""
     if found is None or not found.get("compared"):
         return ["no row could be compared; give rows with --rows"]
     failed = []

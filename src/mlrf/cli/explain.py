@@ -32,7 +32,7 @@ from mlrf.serving.native.explanation_writer import ExplanationWriter
 _SHOWN = 10
 _ENDINGS = (".jsonl", ".json", ".ndjson")
 _SLICE_ROWS = 1000
-"""Rows explained at once: a file may hold millions, and each row has a contribution per feature."""
+"""Rows explained at once: a file may have millions, and each row has a contribution for each feature."""
 
 
 def explain(
@@ -48,7 +48,9 @@ def explain(
     row: Annotated[int | None, typer.Option(min=0, help="The row to explain, from 0 (the first; --json: all).")] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of largest contributions to show; the rest is one sum (10; --json: all)."),
+        typer.Option(
+            min=1, help="Number of largest contributions to show; the rest is one sum (default: 10; --json: all)."
+        ),
     ] = None,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")

@@ -1,6 +1,6 @@
-"""One self-contained HTML file of explained rows: no script, no address, and a policy that allows none.
+"""Writes explained rows as one self-contained HTML file, without scripts or addresses, and with a policy that forbids them.
 
-Every text from a bundle or a file of rows is escaped by `element`, so that a name holding `</script>` or `</style>` stays text.
+Every text from a bundle or a file of rows is escaped by `element`, so that a name with `</script>` or `</style>` remains text.
 """
 
 from __future__ import annotations

@@ -38,6 +38,6 @@ def image(
     shutil.copytree(source.path, copy, copy_function=shutil.copyfile)
     copy.chmod(_DIRECTORY_MODE)
     for file in copy.iterdir():
-        # The container's user reads it, and is not the user who built it.
+        # The container runs as another user than the one who built the image, and must be able to read the files.
         file.chmod(_FILE_MODE)
     typer.echo(f"{out}: an image of {source.name} {source.short_version}; build it with `podman build {out}`")

@@ -78,7 +78,7 @@ def inspect(
 
 
 def _may_leave_unit_interval(manifest: Manifest) -> bool:
-    """Return whether the probabilities are sums that nothing bounds: those of an ONNX forest whose leaves hold shares."""
+    """Return whether probabilities are unbounded sums: those of an ONNX forest whose leaves hold shares."""
     is_onnx_forest = manifest.graph is None and manifest.library == "onnxruntime"
     return is_onnx_forest and manifest.classes is not None and manifest.link.kind == "identity"
 

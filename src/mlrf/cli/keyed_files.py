@@ -1,4 +1,4 @@
-"""Parsing of files of rows for `mlrf features push`, and of keys given as arguments."""
+"""Reads the files of rows of `mlrf features push`, and keys given as arguments."""
 
 from __future__ import annotations
 

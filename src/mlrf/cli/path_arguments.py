@@ -1,4 +1,4 @@
-"""Path arguments: empty paths (from unset shell variables) and addresses (`s3://…`) are refused."""
+"""Parses path arguments; refuses empty paths (from unset shell variables) and addresses (`s3://…`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input files of the offline commands: JSON and CSV become instances by name, Parquet a table."""
+"""Reads the input files of the offline commands: JSON and CSV as instances by name, Parquet as a table."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
 
 def read_cell(feature: Feature, text: str) -> Any:
     """Return a CSV cell as a value of a feature; text that is not one is returned unchanged."""
-    # CSV has no types: the schema gives the type of a text. Text that does not fit is left for the schema to refuse.
+    # CSV has no types: the feature decides how a text is read. A text that does not fit is left for the schema to refuse.
     if feature.categories is not None:
         # A category may itself be an empty text or "NA".
         for category in feature.categories:
@@ -163,7 +163,7 @@ def read_cell(feature: Feature, text: str) -> Any:
 
 def _number(text: str) -> float | str:
     """Return a text as a number, or unchanged if it is not one."""
-    # float() also accepts 1_000 and digits of other scripts, which are not meant as numbers.
+    # float() also accepts 1_000 and digits of other scripts, which are not numbers in a CSV file.
     if "_" in text or not text.isascii():
         return text
     try:

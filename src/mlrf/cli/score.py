@@ -45,8 +45,8 @@ def score(
 ) -> None:
     """Score Parquet files into a directory of Parquet parts, one for each row group, in the order of the input.
 
-    Columns are found by name. A job that was killed goes on when the same command is given again, and its output is the same
-    bytes; a changed model, input or option is refused without --restart. Nothing is written over a file of others.
+    Columns are matched by name. After a kill, the same command continues the job, with the same bytes as output; a changed
+    model, input or option is refused without --restart. Files that the job did not write are never overwritten.
 
     \b
     Examples:

@@ -1,6 +1,6 @@
-"""Shell completion of `mlrf serve`, from the declarations of its options: `mlrf.cli.serve` parses its arguments itself.
+"""Shell completion of `mlrf serve`, made from the declarations of its options, because argparse parses its arguments.
 
-The shell offers file names where nothing is offered here: after BUNDLE and after options with a path or a number.
+Where it offers nothing (for BUNDLE, and after options with a path or a number), the shell offers file names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typer.main import get_command
 
 
 class ServeCommand(TyperCommand):
-    """The command of typer's table that stands for `mlrf serve`; it has options only while a shell completes a line."""
+    """The entry of `mlrf serve` in typer's table; it has options only while a shell completes a line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters of the command, with all options of `mlrf serve` for a completion."""
@@ -24,7 +24,7 @@ class ServeCommand(TyperCommand):
 
 
 def _options() -> list[Any]:
-    """Return the options as typer makes them of a function with one parameter for each."""
+    """Return the options as typer creates them for a function with a parameter for each."""
 
     def declared() -> None: ...
 

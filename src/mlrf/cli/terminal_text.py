@@ -1,7 +1,7 @@
-"""Escaping of text from outside for terminals: control characters are never printed.
+"""Makes untrusted text safe for terminals: control characters are never printed.
 
-Names and categories come from model files and requests, and may hold line breaks, escape sequences and characters that
-turn the direction of writing.
+Names and categories come from model files and requests, and may contain line breaks, escape sequences and characters that
+change the direction of writing.
 """
 
 from __future__ import annotations

@@ -68,13 +68,13 @@ def verify(
     link = found.link.vector()
     margin_limit, limit = found.manifest.margin_limit, _PREDICTION_LIMITS[found.manifest.precision]
     if found.manifest.graph is not None:
-        limit = margin_limit  # its margins are its predictions
+        limit = margin_limit  # the margins of a graph are its predictions
     # A float32 softmax is inaccurate for small probabilities.
     typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
     rows = track(range(len(golden.rows)), "replaying golden rows", console=progress_console(), transient=True)
     equal = 0
     for index in rows:
-        # Row by row, as most requests; the whole table as a batch is compared below.
+        # Row by row, like most requests; the rows as one batch are compared below.
         margin = np.array(model.engine.margin(golden.rows[index].tolist()))
         expected = golden.margins[index]
         equal += bool(np.array_equal(margin, expected))

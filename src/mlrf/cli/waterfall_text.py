@@ -13,7 +13,7 @@ _AXIS = "│"
 _MAX_HALF_WIDTH = 24
 _MIN_HALF_WIDTH = 6
 _OTHER_COLUMNS = 64
-"""Columns of a line for names, values and numbers; bars get the rest."""
+"""Columns of a line for names, values and numbers; bars use the remaining columns."""
 
 
 def waterfall(row: RowContributions, top: int, width: int) -> Table:

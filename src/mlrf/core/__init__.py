@@ -1,1 +1,1 @@
-"""The lowest layer: errors, schema, forest, link, bundle. Imports no I/O library and no layer above it."""
+"""The lowest layer: errors, schema, forest, link, bundle. It imports no I/O library and no layer above it."""

@@ -40,9 +40,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def rename(source: Path, target: Path, flag: int) -> None:
-    """Rename in one step with RENAME_NOREPLACE or RENAME_EXCHANGE; OSError with an `UNSUPPORTED` number where that cannot be.
+    """Rename in one step with RENAME_NOREPLACE or RENAME_EXCHANGE; OSError with an `UNSUPPORTED` number if that is impossible.
 
-    Where a file system does not know RENAME_NOREPLACE, the target is looked at before the renaming.
+    On a file system without RENAME_NOREPLACE, the existence of the target is checked before renaming.
     """
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is not None:

@@ -1,10 +1,10 @@
 """The bundle on disk: an immutable directory, the whole contract between training and serving.
 
-1. `manifest.json` lists every other file with its size and digest; the sha256 of the manifest is the bundle's version.
-   Two bundles of one version have the same content.
-   The signature, `model.sig`, is not listed: a bundle is signed without becoming another version (`mlrf.signing`).
-2. Reading checks all of it. A file that is missing, altered, not listed, or a link makes the bundle invalid. Links are followed
-   where the caller allows it; the digests hold all the same.
+1. `manifest.json` lists every other file with its size and digest; the sha256 of the manifest is the bundle's version. Two
+   bundles of one version have the same content. The signature, `model.sig`, is not listed: a bundle is signed without becoming
+   another version (`mlrf.signing`).
+2. Reading checks everything. A file that is missing, altered, not listed, or a link makes the bundle invalid. If the caller
+   allows links, they are followed, and the digests are checked nevertheless.
 3. Nothing in a bundle is ever unpickled.
 
 `builder.bundle` writes bundles.
@@ -49,7 +49,7 @@ _SHORT_VERSION_DIGITS = 12
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle that was read and all of whose digests were right.
+    """A bundle that was read, and whose digests were all correct.
 
     `version` is the sha256 of the manifest in hex; responses carry its first 12 digits.
     """
@@ -60,7 +60,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     schema: Schema
     link: Link
     pinned: dict[str, int] = {}
-    """File descriptors by file name: these open files are read instead of those on disk."""
+    """File descriptors by file name; these open files are read instead of the files on disk."""
     served_name: str | None = None  # the name that callers use, where it is not the manifest's
     follows_links: bool = False  # whether its files may be links
 
@@ -75,7 +75,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         return self.version[:_SHORT_VERSION_DIGITS]
 
     def file(self, name: str) -> Path:
-        """Return the path of a listed file; BundleError when the bundle has none of this name."""
+        """Return the path of a listed file; BundleError if the bundle has no file of this name."""
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {name}; build it again", file=name)
         if name in self.pinned:
@@ -159,7 +159,7 @@ def _described(root: Path, raw: bytes, manifest: Manifest, raw_schema: bytes) ->
 def _decode_manifest(root: Path, raw: bytes) -> Manifest:
     document = decode_json(root, MANIFEST, raw)
     found = document.get("format") if isinstance(document, dict) else None
-    # 1.0 and true are 1 to Python.
+    # In Python, 1.0 and True equal 1.
     if type(found) is not int or found not in _FORMATS_READ:
         raise BundleError(
             f"{root}: this version of mlrf reads bundle formats {_listed_formats()}, the manifest says {found!r}; "

@@ -1,4 +1,4 @@
-"""The files of a bundle's directory: regular files of the sizes and digests that the manifest lists, and no other."""
+"""Checks the files of a bundle's directory: regular files with the sizes and digests in the manifest, and no others."""
 
 from __future__ import annotations
 

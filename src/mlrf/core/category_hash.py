@@ -6,7 +6,7 @@ Later versions of CityHash differ from this one.
 from __future__ import annotations
 
 HASHED_CODE = 4294967296.0
-"""Code of the category of hash 0 where its name is in no list: HASHED_CODE + h stands for the category of hash h."""
+"""HASHED_CODE + h is the code of an unlisted category with the hash h."""
 
 _K0, _K1, _K2, _K3 = 0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F, 0xC949D7C7509E6557
 _MULTIPLIER = 0x9DDFEA08EB382D69
@@ -20,10 +20,7 @@ def category_hash(text: str) -> int:
 
 
 def category_text(category: object) -> str | None:
-    """Return the text that CatBoost hashes for a category, booleans as 0 and 1.
-
-    None for a value that is not a category to it.
-    """
+    """Return the text that CatBoost hashes for a category, with booleans as 0 and 1; None for a value that is no category."""
     if isinstance(category, str):
         return category
     if isinstance(category, int) or (isinstance(category, float) and category.is_integer()):

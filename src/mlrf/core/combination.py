@@ -1,7 +1,7 @@
-"""Combinations of models: from the forest's outputs, which are those of all members, to the margins of the whole.
+"""Combinations of models: computes the margins of the whole from the forest's outputs, which are those of all members.
 
-The operations are those of scikit-learn's meta-estimators, in their order. Like the links they use `math` and plain floats, so
-that a batch gives the same numbers as its single rows.
+The operations and their order are those of scikit-learn's meta-estimators. Like links they use `math` and plain floats, so that
+a batch gives the same numbers as its single rows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from mlrf.core.link import Link, LinkKind, VectorLink, plain_sum
 from mlrf.core.manifest import CalibratorEntry, CombinationEntry, MemberEntry
 
 _ROUNDING = 1e-5
-"""A normalised probability that exceeds 1 by no more than this is 1, as in scikit-learn."""
+"""A normalised probability that exceeds 1 by at most this is set to 1, as in scikit-learn."""
 
 Numbers = Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
 class LinearMap:
-    """The margins as sums of the forest's outputs, where a combination is one: matrix [K, M] and offsets [K]."""
+    """The margins of a linear combination as sums of the forest's outputs: matrix [K, M] and offsets [K]."""
 
     matrix: list[list[float]]
     offsets: list[float]
@@ -37,7 +37,7 @@ class Combination:
         self._members = [_Member(member) for member in entry.members]
         self._combine = _COMBINE[entry.kind]
         self.n_outputs = sum(member.outputs for member in entry.members)
-        """M"""
+        """Number of the forest's outputs, M."""
 
     def answers(self, outputs: Numbers) -> list[list[float]]:
         """Return each member's answer to a row, given the forest's outputs [M]."""
@@ -48,7 +48,7 @@ class Combination:
         return found
 
     def member_margins(self, outputs: Numbers) -> list[float]:
-        """Return the margins of all members, [M], as their libraries have them: divided and scaled."""
+        """Return the margins of all members, [M], as their libraries return them: divided and scaled."""
         margins: list[float] = []
         for member in self._members:
             start = len(margins)
@@ -61,7 +61,7 @@ class Combination:
         return combined[1:] if self.entry.second_class_only else combined
 
     def linear(self) -> LinearMap | None:
-        """Return the combination as a matrix, which Shapley values go through unchanged; None where it is not linear."""
+        """Return the combination as a matrix, by which Shapley values are combined too; None if it is not linear."""
         if self.entry.kind == "weighted_median" or not all(member.is_linear for member in self._members):
             return None
         offsets = self.margins([0.0] * self.n_outputs)
@@ -71,7 +71,7 @@ class Combination:
 
 
 class _Member:
-    """A member: its margins, and its answer to a row."""
+    """Computes the margins of a member, and its answer to a row."""
 
     def __init__(self, entry: MemberEntry) -> None:
         self.n_outputs = entry.outputs
@@ -114,7 +114,7 @@ def _on_float32_line(x: float, xs: Sequence[float], ys: Sequence[float]) -> floa
 
 
 def _on_line(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Return y at x of the line through points, in the operations of NumPy's `interp`."""
+    """Return y at x on the line through points, with the operations of NumPy's `interp`."""
     right = min(max(bisect_right(xs, x), 1), len(xs) - 1)
     low, high = xs[right - 1], xs[right]
     if x == high:
@@ -146,7 +146,7 @@ def _weighted_mean(entry: CombinationEntry, answers: list[list[float]]) -> list[
 
 
 def _weighted_median(entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
-    """Return the smallest answer at which half of the weight is reached."""
+    """Return the weighted median: the smallest answer at which half of the weight is reached."""
     ordered = sorted(zip((answer[0] for answer in answers), entry.weights, strict=True))
     reached, total = [], 0.0
     for _, weight in ordered:

@@ -1,4 +1,4 @@
-"""A feature of a model: the values that it accepts, the codes of its categories, and the value that a float64 stands for."""
+"""Features of a model: the values that they accept, the codes of their categories, and the value of a float64 in a row."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mlrf.core.infinities import REFUSED, Infinities
 
 Category = str | int | float | bool
 Value = float | int | bool | str | None
-"""What an instance may hold for a feature; None is missing."""
+"""The value of a feature in an instance; None is missing."""
 
 
 class Kind(StrEnum):
-    """What values a feature takes."""
+    """The kind of values that a feature accepts."""
 
     NUMERIC = "numeric"
     INTEGER = "integer"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class CategoryHashing(msgspec.Struct, frozen=True):
-    """Which unlisted categories a model accepts that knows categories by their hash alone (CatBoost)."""
+    """Which unlisted categories are accepted by a model that knows categories only by their hash (CatBoost)."""
 
     known: tuple[int, ...] = ()
     """Hashes that the model knows and that no listed category has, ascending."""
@@ -50,12 +50,12 @@ class Feature:
     nullable: bool = True
     example: Value = None
     hashing: CategoryHashing | None = None
-    """For a categorical feature with a list; None where only listed categories are known."""
+    """For a categorical feature with a list: which unlisted categories are accepted; None if none are."""
     optional: bool = False
-    """Whether an instance by name may leave it out: then it has the value `default`."""
+    """Whether an instance by name may leave it out; its value is then `default`."""
     default: Value = None
     infinities: Infinities = REFUSED
-    """Of a numeric or integer feature; infinity is not an integer, so an integer feature takes none."""
+    """How a numeric feature treats infinities. An integer feature always refuses them, as infinity is not an integer."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -71,7 +71,7 @@ class Feature:
 
 
 def category_codes(feature: Feature) -> Mapping[tuple[bool, Category], float] | None:
-    """Return the code of each listed category, by `category_key`; None where the feature has no list."""
+    """Return the code of each listed category, by `category_key`; None if the feature has no list."""
     if feature.categories is None:
         return None
     return {category_key(c): float(code) for code, c in enumerate(feature.categories)}
@@ -90,7 +90,7 @@ def codes_by_hash(feature: Feature) -> Mapping[int, float]:
 
 
 def has_ambiguous_codes(feature: Feature) -> bool:
-    """Return whether a number could be a category or its code: some category is a number, and not its own code."""
+    """Return whether a number could be a category or a code, because some category is a number other than its own code."""
     return any(
         isinstance(category, int | float) and not isinstance(category, bool) and category != code
         for code, category in enumerate(feature.categories or ())
@@ -98,13 +98,13 @@ def has_ambiguous_codes(feature: Feature) -> bool:
 
 
 def category_key(value: Category) -> tuple[bool, Category]:
-    """Return what a category is looked up by: equal exactly where JSON values are."""
-    # True == 1 to Python, but not to JSON; 12 == 12.0 to both.
+    """Return the key to look a category up by; keys are equal if and only if the JSON values are."""
+    # In Python True == 1, but in JSON they differ; 12 and 12.0 are equal in both.
     return (isinstance(value, bool), value)
 
 
 def canonical_value(feature: Feature, x: float) -> Value:
-    """Return the value that a float64 of a row stands for; ValueError for a code that is not in the list."""
+    """Return the value that a float64 of a row represents; ValueError for a code that is not in the list."""
     if math.isnan(x):
         return None
     match feature.kind:
@@ -121,7 +121,7 @@ def _category(feature: Feature, code: int) -> Category:
     if feature.categories is None:
         return code
     if feature.hashing is not None and code >= HASHED_CODE:
-        # The bundle does not keep the name, and the hash does not give it back.
+        # The bundle does not contain the name, and a hash cannot be inverted.
         return f"(hash {code - int(HASHED_CODE)})"
     if not 0 <= code < len(feature.categories):
         raise ValueError(f"feature {feature.name!r} has no category with code {code}")
@@ -140,6 +140,6 @@ def example_value(feature: Feature) -> Value:
         case Kind.CATEGORICAL:
             if feature.categories is None:
                 return 0
-            # A list may be empty: then only a missing value is known.
+            # If the list is empty, only a missing value is accepted.
             return feature.categories[0] if feature.categories else None
     return 0.0

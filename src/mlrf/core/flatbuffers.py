@@ -1,4 +1,4 @@
-"""Tables of a FlatBuffers buffer, read field by field; every offset is checked against the buffer.
+"""Reads tables of a FlatBuffers buffer field by field; every offset is checked against the buffer.
 
 The wire format is FlatBuffers' own (internals, "FlatBuffer binary format"): a table begins with the distance back to its
 vtable, which holds the offset of each field, 0 where a field has its default; strings, vectors and tables lie behind
@@ -15,11 +15,11 @@ _NUMBERS = {"<" + code: struct.Struct("<" + code) for code in "bBhHiIqQfd?"}
 
 
 class DamagedBufferError(Exception):
-    """A buffer that points outside itself, or holds a text that is not UTF-8."""
+    """A buffer has an offset outside itself, or a text that is not UTF-8."""
 
 
 class Table:
-    """One table of a buffer; the error of `damaged` when what it points at lies outside."""
+    """One table of a buffer; its methods raise the error of `damaged` if an offset lies outside the buffer."""
 
     __slots__ = ("_at", "_buffer", "_n_fields", "_vtable")
 

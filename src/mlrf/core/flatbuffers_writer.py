@@ -1,4 +1,4 @@
-"""Writes FlatBuffers tables front to back: each table behind its vtable, and behind it what it points at."""
+"""Writes FlatBuffers tables from front to back: first the vtable, then the table, then what it refers to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 Child = Callable[["FlatBufferWriter"], int]
 """Writes something at the end of the buffer, and returns its position."""
 Field = tuple[str, int | float] | Child | None
-"""A scalar with its type as in `struct`, what a reference leads to, or None for a field that is left out."""
+"""A scalar with its type as in `struct`, a writer of what a reference refers to, or None for an absent field."""
 _SIZES = {"B": 1, "h": 2, "i": 4, "q": 8}
 
 
@@ -28,7 +28,7 @@ class FlatBufferWriter:
         return bytes(writer._buffer)
 
     def table(self, fields: Sequence[Field]) -> int:
-        """Write a table, and what it points at; return its position."""
+        """Write a table and what it refers to; return its position."""
         offsets, size = [], 4
         for field in fields:
             width = 0 if field is None else _SIZES[field[0]] if isinstance(field, tuple) else 4

@@ -1,6 +1,6 @@
-"""Links in float32, as XGBoost computes them: every operation rounded, exponentials as the C library's `expf`.
+"""Links in float32, as XGBoost computes them: every operation is rounded, exponentials are those of the C library's `expf`.
 
-Only combinations need them: there the next step (an isotonic calibration) may magnify the difference to float64.
+Only combinations need them, because their next step (an isotonic calibration) may magnify the difference from float64.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def float32(x: float) -> float:
 
 
 def float32_link(link: Link) -> VectorLink:
-    """Return the link in float32; the float64 function where XGBoost has no such link for probabilities."""
+    """Return the link in float32, or the float64 function for a link that XGBoost does not use for probabilities."""
     if link.kind == "sigmoid":
         return lambda margins: [_sigmoid(m) for m in margins]
     return _softmax if link.kind == "softmax" else link.vector()
 
 
 def float32_line(x: float, low: tuple[float, float], high: tuple[float, float]) -> float:
-    """Return y at x of the line through two points (x, y), in the operations of SciPy's `interp1d` on float32 arrays."""
+    """Return y at x on the line through two points (x, y), with the operations of SciPy's `interp1d` on float32 arrays."""
     slope = float32(float32(high[1] - low[1]) / float32(high[0] - low[0]))
     return float32(float32(slope * float32(x - low[0])) + low[1])
 
@@ -47,7 +47,7 @@ def float32_mean(numbers: Sequence[float]) -> float:
 
 
 def _c_library_exp() -> Callable[[float], float]:
-    """Return the C library's `expf`: one result in 500 is not the float32 nearest to the exact one."""
+    """Return the C library's `expf`, as one result in 500 is not the float32 nearest to the exact value."""
     try:
         expf = ctypes.CDLL("libm.so.6").expf
     except (OSError, AttributeError):

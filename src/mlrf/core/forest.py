@@ -1,19 +1,19 @@
-"""The tree IR: one flat form of every tree ensemble, whatever library trained it.
+"""The tree IR (intermediate representation): one flat form of every tree ensemble, whatever library trained it.
 
-Importers write it, exporters read it; a server never sees it (it maps the bundle's own files instead), so this is the
-only module of `core` that may use NumPy. The IR's decision rules are exact:
+Importers write it and exporters read it; a server never does (it maps the bundle's files instead), so this module and
+`table_columns` are the only ones of `core` that may use NumPy. The IR's decision rules are exact:
 
 - a numeric node sends x left when `x <= threshold`;
 - NaN at a numeric node follows `missing`: NONE reads it as 0.0, NAN and ZERO send it to the default side;
 - ZERO sends every x with |x| <= ZERO_BAND to the default side as well;
-- a categorical node truncates x toward zero and sends it left when the code is in the node's set; what is at or below
+- a categorical node truncates x toward zero and sends it left when the code is in the node's set; a number at or below
   `no_code_up_to` is in no set; NaN goes to the default side.
 
-Where `inputs` is "float32" every x is rounded to float32 first, and thresholds are float32 numbers. Libraries whose rule
-differs (`x < t`, a float64 threshold with a float32 x, values near zero read as zero) have their thresholds moved by the
-importer, `floor32` and `below32` do it, so that these rules give the same branch for every float64. A leaf with K values is
-K trees in a row that share all but values and output. Where a forest has `tables`, their columns are tested as features behind
-its own (`table_columns`).
+If `inputs` is "float32", every x is first rounded to float32, and thresholds are float32 numbers. For libraries with other
+rules (`x < t`, a float64 threshold and a float32 x, values near zero read as zero) the importer moves the thresholds with
+`floor32` and `below32`, so that these rules choose the same branch for every float64. A leaf with K values becomes K
+consecutive trees that differ only in values and output. If a forest has `tables` (`table_columns`), nodes test their columns as
+features after its own.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ U8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 
 ZERO_BAND = float(np.float32(1e-35))
-"""LightGBM's kZeroThreshold: what lies this close to zero is zero to a node whose missing rule is ZERO."""
+"""LightGBM's kZeroThreshold: a node with the missing rule ZERO treats numbers this close to zero as zero."""
 
 TRUNCATED = -1.0
-"""`no_code_up_to` of a library that truncates toward zero first: -0.5 is code 0."""
+"""`no_code_up_to` of a library that truncates toward zero first, so that -0.5 is the code 0."""
 NOT_NEGATIVE = -5e-324
 """`no_code_up_to` of a library in which no number below 0 is a category."""
 
@@ -50,7 +50,7 @@ Precision = Literal["float64", "float32"]
 
 
 class Missing(IntEnum):
-    """What a numeric node does with NaN (and ZERO: with values near zero)."""
+    """How a numeric node treats NaN, and, with ZERO, values near zero."""
 
     NONE = 0
     ZERO = 1
@@ -146,11 +146,11 @@ class Forest:
     def expected_margin(self) -> list[float]:
         """Return the mean raw margin over the training rows, [K]: each leaf weighted by its share of its tree's cover.
 
-        Summed from the covers as path-dependent TreeSHAP does (Lundberg et al. 2020), so contributions plus this base give
-        the margin. A node of zero cover splits evenly.
+        Computed from the covers as in path-dependent TreeSHAP (Lundberg et al. 2020), so that contributions plus this base are
+        the margin. A node with a cover of zero splits evenly.
         """
         mean = self.value.copy()
-        # Children have larger numbers than their parents: one backward pass sees every child before its parent.
+        # Children have larger numbers than their parents, so one backward pass visits every child before its parent.
         for node in range(self.n_nodes - 1, -1, -1):
             if self.feature[node] != LEAF:
                 low, high = int(self.left[node]), int(self.right[node])
@@ -159,7 +159,7 @@ class Forest:
                 mean[node] = share * mean[low] + (1.0 - share) * mean[high]
         roots = mean[self.tree_offsets[:-1]]
         if np.all(self.feature == LEAF):
-            # A single leaf has no contributions that could absorb float32 rounding: the base is the margin itself.
+            # A single leaf has no contributions that could absorb float32 rounding, so the base is the margin itself.
             return self._sums(roots, np.float32 if self.rounding == "float32" else np.float64)
         return self._sums(roots, np.float64)
 
@@ -240,14 +240,14 @@ class Forest:
 
 
 def floor32(thresholds: F64) -> F64:
-    """Return the greatest float32 at or below each threshold: `x <= t` and x at most that are one for every float32 x."""
+    """Return the greatest float32 at or below each threshold t, which every float32 x is at most if and only if `x <= t`."""
     with np.errstate(over="ignore"):
         nearest = np.asarray(thresholds, np.float64).astype(np.float32)
     return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float64)
 
 
 def below32(thresholds: F64) -> F64:
-    """Return the greatest float32 below each threshold: `x < t` and x at most that are one for every float32 x but -inf."""
+    """Return the greatest float32 below each threshold t, which every float32 x but -inf is at most if and only if `x < t`."""
     floor = floor32(thresholds)
     lower = np.nextafter(floor.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
     return np.where(floor == thresholds, lower, floor)

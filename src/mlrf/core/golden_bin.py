@@ -1,9 +1,9 @@
 """`golden.bin`: golden rows as plain numbers, which a server replays before it puts a bundle into service.
 
-They are some of the rows of `golden.parquet`, with the training library's margins; a server cannot read Parquet.
+They are some of the rows of `golden.parquet`, with the training library's margins, because a server cannot read Parquet.
 Little-endian: magic, format, rows m, features F, outputs K (u32 each), then the rows, then [m, K] margins as float64. A row is
-stored as its difference from the row before it (the first: from zeros):
-a count c (u32); c columns (u32 each), none where c is F; c values (float64).
+stored as its difference from the row before it (the first as its difference from zeros):
+a count c (u32); c columns (u32 each), omitted if c is F; c values (float64).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAGIC, _FORMAT = b"MLRFGOLD", 2
 _DOUBLE_BYTES, _COLUMN_BYTES = 8, 4
 MAX_ROWS = 256
 MAX_BYTES = 4 << 20
-"""Memory for the rows in a server; a model with thousands of features has fewer of them."""
+"""Most memory for the rows in a server; a model with thousands of features has fewer rows."""
 
 
 class GoldenRows(msgspec.Struct, frozen=True, eq=False):
@@ -46,7 +46,7 @@ def encode_golden_rows(rows: bytes, margins: bytes, n: int) -> bytes:
     for index in range(n):
         row = array("Q", rows[index * _DOUBLE_BYTES * n_features : (index + 1) * _DOUBLE_BYTES * n_features])
         changed = array("I", (column for column, (old, new) in enumerate(zip(before, row, strict=True)) if old != new))
-        # Columns are half of a value's size: from two thirds on they cost more than the values that do not change.
+        # A column takes half as much as a value: if two thirds of the values change, storing all values takes less.
         if 3 * len(changed) >= 2 * n_features:
             parts += [_COUNT.pack(n_features), row.tobytes()]
         else:
@@ -57,7 +57,7 @@ def encode_golden_rows(rows: bytes, margins: bytes, n: int) -> bytes:
 
 
 def read_golden_rows(path: Path, n_features: int, n_outputs: int) -> GoldenRows:
-    """Read the rows of a model of this shape; BundleError when the file holds none."""
+    """Return the rows in the file for a model of this shape; BundleError if the file is damaged or does not match."""
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -20,7 +20,7 @@ _FLOAT32 = " float32"
 
 
 class OnInfinity(StrEnum):
-    """What happens to an infinity."""
+    """How an infinity is treated."""
 
     REFUSED = "refused"
     NUMBER = "number"
@@ -29,15 +29,15 @@ class OnInfinity(StrEnum):
 
 
 class Infinities(msgspec.Struct, frozen=True):
-    """What a feature does with either infinity."""
+    """How a feature treats each of the two infinities."""
 
     positive: OnInfinity = OnInfinity.REFUSED
     negative: OnInfinity = OnInfinity.REFUSED
     from_float32: bool = False
-    """Whether a number counts as infinite that float32 rounds to an infinity."""
+    """Whether a number that float32 rounds to an infinity counts as infinite."""
 
     def of(self, number: float) -> OnInfinity:
-        """Return what happens to a number: `NUMBER` for a finite one, `REFUSED` for NaN."""
+        """Return how a number is treated: `NUMBER` for a finite one, `REFUSED` for NaN."""
         if -self._largest <= number <= self._largest:
             return OnInfinity.NUMBER
         if math.isnan(number):
@@ -46,7 +46,7 @@ class Infinities(msgspec.Struct, frozen=True):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The least and the greatest number that an engine is given as it is."""
+        """The least and the greatest number that are passed to an engine unchanged."""
         return (
             -math.inf if self.negative is OnInfinity.NUMBER else -self._largest,
             math.inf if self.positive is OnInfinity.NUMBER else self._largest,
@@ -54,7 +54,7 @@ class Infinities(msgspec.Struct, frozen=True):
 
     @property
     def precision(self) -> str:
-        """The type whose range finite numbers must be in."""
+        """The type in whose range finite numbers must be."""
         return "float32" if self.from_float32 else "float64"
 
     @property
@@ -67,7 +67,7 @@ REFUSED = Infinities()
 
 
 def describe_infinities(infinities: Infinities) -> str:
-    """Return a rule as documents hold it: "number", "number/refused" (+inf/-inf), "refused float32"; short, for wide models."""
+    """Return a rule in its short form for documents: "number", "number/refused" (+inf/-inf), "refused float32"."""
     signs = dict.fromkeys((infinities.positive.value, infinities.negative.value))
     return "/".join(signs) + (_FLOAT32 if infinities.from_float32 else "")
 
@@ -76,7 +76,7 @@ def describe_infinities(infinities: Infinities) -> str:
 def read_infinities(described: str | None) -> Infinities:
     """Return the rule that a document describes, `REFUSED` for None; ValueError when it is not a rule.
 
-    All features of a rule share one object, so that those who check rows see at once that the rule is the same.
+    Features with the same rule share one object, so that checks of rows can compare rules by identity.
     """
     if described is None:
         return REFUSED

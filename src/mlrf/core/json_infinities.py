@@ -18,12 +18,12 @@ _LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def decode(text: bytes | msgspec.Raw) -> Any:
-    """Return a document whose numbers beyond float64 are infinities; errors as of `msgspec.json.decode`."""
+    """Return the decoded document with numbers beyond float64 as infinities; errors as for `msgspec.json.decode`."""
     return decode_with(msgspec.json.decode, text)
 
 
 def decode_documents(raw: bytes) -> list[Any]:
-    """Return the items of a JSON array, or the documents of JSON lines; errors as of `decode`, or UnicodeDecodeError."""
+    """Return the items of a JSON array, or the documents of JSON lines; errors as for `decode`, or UnicodeDecodeError."""
     if raw.lstrip()[:1] == b"[":
         return list(decode_with(_decode_array, raw, list[Any]))
     try:
@@ -33,7 +33,7 @@ def decode_documents(raw: bytes) -> list[Any]:
 
 
 def decode_with(fast: Callable[[Any], Any], text: bytes | msgspec.Raw, kind: Any = Any) -> Any:
-    """Return what a decoder of msgspec for a type returns, or the document with infinities where a number is out of range."""
+    """Return the result of `fast`, msgspec's decoder for `kind`, or, if a number is out of range, the same with infinities."""
     try:
         return fast(text)
     except msgspec.ValidationError as error:
@@ -50,7 +50,7 @@ def decode_with(fast: Callable[[Any], Any], text: bytes | msgspec.Raw, kind: Any
 
 
 def encoded_infinities(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the members of a flat object for `msgspec.json.encode`, which alone writes null for an infinity."""
+    """Return the members of a flat object for `msgspec.json.encode`, which by itself writes null for an infinity."""
     if not any(isinstance(value, float) and math.isinf(value) for value in values.values()):
         return values
     return {

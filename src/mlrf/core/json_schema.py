@@ -1,6 +1,7 @@
-"""A schema written as JSON Schema (2020-12) of one named instance, and read back.
+"""Writes a schema as the JSON Schema (2020-12) of one instance by name, and reads it back.
 
-`x-mlrf-…` members hold what JSON Schema cannot express: the kind, and the order of the columns (objects have none).
+`x-mlrf-…` members hold what JSON Schema cannot express: the kind of a feature, and the order of the columns (objects have
+none).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def from_json_schema(document: Any) -> Schema:
         if sorted(order) != sorted(properties):
             raise ValueError("x-mlrf-order and properties name different features")
         schema = Schema(tuple(_feature(name, properties[name]) for name in order))
-        # A worker predicts the example before it is ready: an invalid example would keep it from becoming ready.
+        # A worker predicts the example before it is ready; with an invalid example it would never become ready.
         schema.row(schema.example())
         schema.check_defaults()
     except (LookupError, TypeError, ValueError, InvalidRequestError) as error:

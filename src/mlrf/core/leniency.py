@@ -8,8 +8,8 @@ import msgspec
 
 OnUnknownFeature = Literal["refuse", "ignore"]
 UnknownCategories = Literal["refuse", "missing", "as-library"]
-"""What to do with a category that the model does not know. "as-library" predicts what the training library predicts where
-categories are hashed, and refuses the category elsewhere."""
+"""What to do with a category that the model does not know. "as-library" predicts what the training library predicts if
+categories are hashed, and refuses the category otherwise."""
 
 
 class Leniency(msgspec.Struct, frozen=True):
@@ -18,10 +18,11 @@ class Leniency(msgspec.Struct, frozen=True):
     unknown_features: OnUnknownFeature = "refuse"
     unknown_categories: UnknownCategories = "refuse"
     caller: Literal["http", "python", "command line"] = "http"
-    """Whose remedies error messages give: each caller sends a missing value, or asks for leniency, in its own way."""
+    """Decides which remedies error messages give: each kind of caller sends a missing value, or sets options, in its own
+    way."""
     natural: bool = False
     """Whether values and bodies may have other forms than the canonical one: 0 and 1 for booleans, names of categories in
-    arrays, rows without `features` around them."""
+    arrays, bare rows."""
 
 
 STRICT = Leniency()

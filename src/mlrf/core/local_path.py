@@ -9,6 +9,6 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def scheme_of(path: str | os.PathLike[str]) -> str | None:
-    """Return the scheme of an address (`s3` of `s3://bucket/model`, also where a path lost a slash), None of a path."""
+    """Return the scheme of an address (`s3` of `s3://bucket/model`, or of `s3:/bucket/model` as a path); None for a path."""
     found = _SCHEME.match(os.fspath(path))
     return None if found is None else found[1]

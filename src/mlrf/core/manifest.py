@@ -20,38 +20,38 @@ LEAVES = "leaves.bin"
 SIGNATURE = "model.sig"
 """The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
-"""Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have a meaning of their own."""
+"""Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have another meaning."""
 NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
 _MARGIN_LIMIT = 1e-6
 _GRAPH_LIMIT = 1e-4
 
 Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
 Covers = Literal["training", "sample", "none"]
-"""Where the covers come from that explanations are computed with: the training rows, sample rows, or nowhere."""
+"""The rows from which the covers of explanations come: training rows, sample rows, or none (no explanations)."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the bundle, as the manifest lists it."""
+    """A file of the bundle in the manifest."""
 
     sha256: str
     size_bytes: int
 
 
 class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The link, as the manifest spells it."""
+    """The link in the manifest."""
 
     kind: str
     scale: float = 1.0
 
 
 class CalibratorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A function of one number to a probability: a logistic curve, or a line through points."""
+    """A function from one number to a probability: a logistic curve, or a line through points."""
 
     slope: float = 0.0
     """The curve is 1 / (1 + exp(slope x + intercept))."""
     intercept: float = 0.0
     x: list[float] = []
-    """Points of the line, ascending; empty for a curve. Beyond the first and last, y stays as there."""
+    """x of the points of the line, ascending; empty for a curve. Beyond the first and the last point, y is constant."""
     y: list[float] = []
 
 
@@ -59,7 +59,7 @@ class MemberEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A member of a combination: how its share of the forest's outputs becomes its answer."""
 
     outputs: int
-    """Number of the forest's outputs that are the member's, after those of the members before it."""
+    """Number of the forest's outputs that belong to the member; they follow those of the members before it."""
     link: LinkEntry
     divisor: float = 1.0
     """The sum of the trees is divided by this and multiplied by `scale`, and `offsets` are added, before the link."""
@@ -69,16 +69,16 @@ class MemberEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: Literal["float64", "float32"] = "float64"
     """Precision of the link and of isotonic calibrators."""
     both_classes: bool = False
-    """Whether the answer is one probability p and counts as the two of (1 - p, p)."""
+    """Whether the member's answer is one probability p, which is combined as the two (1 - p, p)."""
     calibrators: list[CalibratorEntry] = []
-    """One for the second class, or one a class; none if the answer is not calibrated."""
+    """One for the second class, or one for each class; empty if the answer is not calibrated."""
 
 
 class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the answers of several models become the margins of one."""
 
     kind: Literal["mean", "weighted_mean", "weighted_median", "linear", "each"]
-    """`linear`: a weighted sum and an intercept a margin; `each`: the answers one after the other."""
+    """`linear`: each margin is a weighted sum of answers and an intercept; `each`: the margins are the answers in order."""
     members: list[MemberEntry]
     weights: list[float] = []
     """[members] of a weighted mean or median."""
@@ -89,7 +89,7 @@ class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: Literal["float64", "float32"] = "float64"
     """Precision of a mean."""
     second_class_only: bool = False
-    """Whether the combined answer is two probabilities and the margin is the second."""
+    """Whether the combined answer is two probabilities, of which the second is the margin."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +102,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GraphEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which output of a graph of operators is the prediction. The graph is the user's ONNX file, run unaltered.
+    """The output of a graph of operators that is the prediction. The graph is the user's ONNX file, run unaltered.
 
     The margins of such a bundle are the numbers of that output, and its link is the identity.
     """
@@ -166,7 +166,7 @@ class RowsEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
+    """The fields of `manifest.json`. It has no time stamp, so that the same inputs give the same version."""
 
     format: int
     name: str
@@ -179,8 +179,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     class_at_half: Literal[0, 1] = 1
     """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
     predict_returns: Literal["value", "label"] = "value"
-    """What `predict` of the object that was built returns, and so what the routes of other platforms answer: `value` is the
-    native prediction, `label` a class. Only a classifier whose labels are known says `label`."""
+    """What `predict` of the object that was built returns, which the routes of other platforms answer: `value` is the native
+    prediction, `label` a class. It is `label` only for classifiers with known labels."""
     n_features: int
     n_outputs: int
     base: list[float]
@@ -212,8 +212,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def margin_limit(self) -> float:
         """Largest difference allowed between a margin and its golden margin, as a share of max(|margin|, mean |margin|).
 
-        A forest's sums are the same on every machine except for the order in which ONNX Runtime adds. A float32 graph differs
-        between processors by the rounding of thousands of products.
+        A forest's sums are the same on every machine, except for the order in which ONNX Runtime adds. The results of a float32
+        graph differ between processors by the rounding of thousands of products.
         """
         return _GRAPH_LIMIT if self.graph is not None and self.precision == "float32" else _MARGIN_LIMIT
 

@@ -1,6 +1,6 @@
-"""Names of bundles: a directory, or a model of a repository as REPOSITORY/NAME or REPOSITORY/NAME@VERSION.
+"""Opens bundles by name: a directory, or a model of a repository as REPOSITORY/NAME or REPOSITORY/NAME@VERSION.
 
-Every command, and the Python API, opens a bundle by such a name.
+All commands and the Python API accept such names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def version_directory(path: Path) -> Path:
-    """Return the directory of a version that is named REPOSITORY/NAME@VERSION, and any other path as it is."""
+    """Return the directory of a version named REPOSITORY/NAME@VERSION; any other path is returned unchanged."""
     named = None if path.exists() else _named_version(path)
     return path if named is None else named[0].path / str(named[1].number)
 

@@ -1,4 +1,4 @@
-"""Children that end with their parent, even one that was killed: Linux sends them a signal of their choice."""
+"""Ends a child process when its parent ends, even if the parent was killed, by a signal that Linux sends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Have this process sent a signal when its parent, the process `parent`, ends; at once if it has ended already.
+    """Arrange that this process gets a signal when its parent, the process `parent`, ends; at once if it has ended already.
 
-    The signal is kept over exec and lost over fork. Linux sends it when the parent's thread ends that forked: call fork there
-    in the main thread.
+    The setting survives exec, but not fork. Linux sends the signal when the thread of the parent that forked ends, so fork in
+    the main thread.
     """
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

@@ -112,9 +112,9 @@ def check_contract(old: Bundle, new: Bundle) -> None:
 
 
 def _current(model_directory: ModelDirectory) -> tuple[Pointer | None, Bundle | None]:
-    """Return the pointer, and the bundle whose contract a new version must keep; None for what is not there or damaged.
+    """Return the pointer, and the bundle whose contract a new version must keep; None for each that is missing or damaged.
 
-    That bundle is the current version, or the newest one that can be read where the current one is damaged.
+    That bundle is the current version, or, if it is damaged, the newest version that can be read.
     """
     if not os.path.lexists(model_directory.path / POINTER):
         return None, None
@@ -129,7 +129,7 @@ def _current(model_directory: ModelDirectory) -> tuple[Pointer | None, Bundle | 
 
 
 def _undamaged_version(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
-    """Return the newest undamaged version that is this bundle; None where there is none."""
+    """Return the newest undamaged version that equals this bundle; None if there is none."""
     for number in reversed(model_directory.numbers()):
         with contextlib.suppress(BundleError):
             version = model_directory.version(number)
@@ -185,7 +185,7 @@ def _point(model_directory: ModelDirectory, version: Version, before: Pointer | 
     if before is None:
         _write_pointer(model_directory, Pointer(version.number, version.digest))
     elif before.version == version:
-        # Replace the pointer by an equal one: servers that refused the version try it again.
+        # Replace the pointer by an equal one, so that servers that refused the version try it again.
         _write_pointer(model_directory, before)
     else:
         _write_pointer(

@@ -1,4 +1,4 @@
-"""Names that a list holds twice, found in one pass: a caller's list may hold hundreds of thousands."""
+"""Finds a name that a list contains twice, in one pass, because a caller's list may have hundreds of thousands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """Return the first name that stands in a list for the second time, None where every name stands there once."""
+    """Return the first name that occurs in a list for the second time; None if all names differ."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,6 +1,6 @@
-"""Words that are members of requests, now or later: an object that holds one is a request, never a bare row.
+"""Words that are members of requests, or are reserved for later: an object with one of them is a request, never a bare row.
 
-A feature may have such a name. Its rows are then sent as `{"features": {…}}`, which says what they are.
+A feature may have such a name, but its rows must then be sent as `{"features": {…}}`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ RESERVED_NAMES = frozenset(
         "unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "vary",
         "leaves", "base_margin", "init_score",
         "instances", "inputs", "columns", "index", "data", "dataframe_split", "dataframe_records",
-        # Kept for later.
+        # Reserved for later.
         "defaults", "options", "parameters", "params", "rows", "signature_name",
     )
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The schema of a model: it turns an instance into a row of float64, and a row back into an instance.
+"""The schema of a model: converts an instance to a row of float64, and a row back to an instance.
 
-A row holds one float64 for each feature, in schema order. NaN is missing, booleans are 0 and 1, and a category is its code:
-its index in the feature's list, or the integer itself where the feature has no list. Where categories are hashed, a category
-that is in no list has its hash as code. This module defines what values mean; the fast parser in `serving` must agree with it
+A row holds one float64 for each feature, in schema order. NaN is missing, booleans are 0 and 1, and a category is its code: its
+index in the feature's list, or, if the feature has no list, the integer itself. If categories are hashed, the code of an
+unlisted category follows from its hash. This module defines what values mean; the fast parser in `serving` must agree with it
 to the bit.
 """
 
@@ -115,17 +115,17 @@ class Schema:
         return [self.number(i, value, leniency, by_code=True) for i, value in enumerate(values)]
 
     def check_defaults(self) -> None:
-        """Raise InvalidRequestError for a default that its feature does not take."""
+        """Raise InvalidRequestError for a default that is not a valid value of its feature."""
         for index, feature in enumerate(self.features):
             if feature.optional:
                 self.number(index, feature.default)
 
     def defaults_for(self, instance: Mapping[str, Any]) -> dict[str, Value]:
-        """Return the defaults that stand in place of the features that a named instance leaves out, by name."""
+        """Return by name the defaults of the features that a named instance leaves out."""
         return {f.name: f.default for f in self.features if f.optional and f.name not in instance}
 
     def instance(self, row: Sequence[float]) -> dict[str, Value]:
-        """Return the canonical instance of a row: every feature named, in schema order, missing as None.
+        """Return the canonical instance of a row: all features by name, in schema order, missing as None.
 
         ValueError when a categorical code is not in the feature's list.
         """
@@ -173,7 +173,7 @@ class Schema:
         raise self._unknown_category(feature, value, leniency, by_code=by_code and not isinstance(value, str))
 
     def hashed_code(self, index: int, value: Category, leniency: Leniency) -> float | None:
-        """Return the code of a category that is in no list, by its hash; None where the model does not know it."""
+        """Return the code of an unlisted category, from its hash; None if the model does not know it."""
         feature = self.features[index]
         text = category_text(value)
         if text is None or feature.hashing is None:

@@ -1,10 +1,10 @@
-"""Columns that are looked up before the trees are evaluated: CatBoost's CTR features in the tree IR.
+"""Columns that are looked up in tables before the trees are evaluated: CatBoost's CTR features in the tree IR.
 
-1. A table's key is a hash of 64 bits over its parts, in their order: categories by the hash of their text, whether a number is
-   above a border, whether a category has a certain hash.
-2. A table gives each of its columns a value by key, and another one where the key is not in it.
-3. A code from 0 on stands for the category whose hash is listed; HASHED_CODE + h stands for the category of hash h, whichever
-   it is; NaN and every other code stand for an unknown category: its key is in no table.
+1. The key of a table is a 64-bit hash of its parts in order: of the hash of a category's text, of whether a number is above a
+   border, of whether a category has a certain hash.
+2. A table has a value of each of its columns for each key, and values for keys that it does not contain.
+3. A code from 0 on is a category whose hash is listed; HASHED_CODE + h is any category with the hash h; NaN and all other codes
+   are unknown categories, whose keys are in no table.
 
 A forest's columns are its features, then the columns of its tables in order.
 """
@@ -30,7 +30,7 @@ MULTIPLIER = np.uint64(0x4906BA494954CB65)
 
 
 class PartKind(IntEnum):
-    """Kinds of the parts of a table's key."""
+    """The kinds of parts of a table's key."""
 
     CATEGORY = 0
     ABOVE = 1
@@ -46,20 +46,20 @@ class KeyPart:
     border: float = 0.0
     """Border of an ABOVE part: a float32 number, as is the value compared with it."""
     nan_is_above: bool = False
-    """Of ABOVE."""
+    """Whether NaN counts as above the border of an ABOVE part."""
     hash: int = 0
     """Hash of an EQUALS part: 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupTable:
-    """m keys and the values of c columns."""
+    """A table of m keys with the values of c columns."""
 
     parts: tuple[KeyPart, ...]
     keys: U64
-    """[m] distinct"""
+    """[m] The distinct keys."""
     values: F32
-    """[m + 1, c] the last row for a key that is not in the table."""
+    """[m + 1, c] The values of each key; the last row is for keys that are not in the table."""
 
     @property
     def n_columns(self) -> int:
@@ -73,10 +73,10 @@ class LookupTable:
 
     @property
     def owners(self) -> tuple[int, ...]:
-        """The features that a contribution of the table counts for, ascending.
+        """The features to which a contribution of the table is attributed, ascending.
 
-        CatBoost gives it to the categories of a combination, in equal parts; its conditions on numbers and on exact categories
-        have no part in it.
+        Like CatBoost: the categories of a combination, in equal parts, but not its conditions on numbers and on exact
+        categories.
         """
         categories = {part.feature for part in self.parts if part.kind is PartKind.CATEGORY}
         return tuple(sorted(categories)) or self.features
@@ -84,7 +84,7 @@ class LookupTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableColumns:
-    """The tables of a forest, and the hashes of the categories that their keys are made of."""
+    """The tables of a forest, and the hashes of the categories from which their keys are computed."""
 
     hashes: dict[int, npt.NDArray[np.uint32]]
     """The hash of each code from 0 on, by feature."""
@@ -101,7 +101,7 @@ class TableColumns:
         return sum(len(table.keys) for table in self.tables)
 
     def groups(self) -> list[tuple[int, ...]]:
-        """Return the distinct sets of two and more features that own a table, in the order of the tables."""
+        """Return the distinct sets of two or more features that own a table, in the order of the tables."""
         return list(dict.fromkeys(table.owners for table in self.tables if len(table.owners) > 1))
 
     def owners(self, n_features: int) -> I64:
@@ -112,9 +112,9 @@ class TableColumns:
 
 
 def find_entries(table: LookupTable, hashes: Mapping[int, npt.NDArray[np.uint32]], columns: Mapping[int, F64]) -> I64:
-    """Return the index [n] of the entry that each row looks up; the number of entries where there is none.
+    """Return [n]: the index of the entry that each row looks up, or the number of entries if there is none.
 
-    `columns` [n] by feature are those of the table's features, `hashes` the hash of each code of the categorical ones.
+    `columns`: by feature of the table, its values [n]; `hashes`: by categorical feature, the hash of each code.
     """
     count = len(next(iter(columns.values())))
     key = np.zeros(count, np.uint64)
@@ -142,7 +142,7 @@ def find_entries(table: LookupTable, hashes: Mapping[int, npt.NDArray[np.uint32]
 
 
 def category_hashes(hashes: npt.NDArray[np.uint32], codes: F64) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
-    """Return the hash [n] that each code stands for, and whether it stands for one [n]."""
+    """Return [n] the hash of each code, and [n] whether the code has one."""
     found = np.zeros(len(codes), np.uint32)
     with np.errstate(invalid="ignore"):
         listed = (codes > -1.0) & (codes < len(hashes))

@@ -1,4 +1,4 @@
-"""Text of values from outside, as error messages and their details show it: typed, quoted and of bounded length."""
+"""Formats untrusted values for error messages and their details: with their type, quoted, and of bounded length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def json_type(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value from outside as an error message shows it, cut to a bounded length: "the number 3"."""
+    """Return an untrusted value as text for an error message, cut to a bounded length: "the number 3"."""
     match value:
         case None | bool():
             return json_type(value)
@@ -43,17 +43,17 @@ def shown(value: Any) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a name from outside in quotes, cut to a bounded length."""
+    """Return an untrusted name in quotes, cut to a bounded length."""
     return '"' + clip(name) + '"'
 
 
 def clip(text: str) -> str:
-    """Return a text from outside, cut to the length that errors show."""
+    """Return an untrusted text, cut to the length that errors show."""
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
 def detail_value(value: Any) -> float | int | bool | str | None:
-    """Return a value from outside as the JSON scalar in an error's `details`; arrays and objects by their type alone."""
+    """Return an untrusted value as a JSON scalar for an error's `details`; of arrays and objects only the type."""
     match value:
         case None | bool():
             return value
@@ -69,16 +69,16 @@ def detail_value(value: Any) -> float | int | bool | str | None:
 
 
 def plural(noun: str, count: int) -> str:
-    """Return a noun in the number that a count takes."""
+    """Return a noun in the singular or plural, according to a count."""
     return noun if count == 1 else noun + "s"
 
 
 def listed(items: Sequence[str]) -> str:
-    """Return the first items, joined by commas, and how many more there are."""
+    """Return the first items, joined by commas, and the number of the others."""
     first = ", ".join(items[:_SHOWN_ITEMS])
     return first if len(items) <= _SHOWN_ITEMS else f"{first} and {len(items) - _SHOWN_ITEMS} more"
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, with each nonprintable character (controls, turns of direction) replaced by a blank."""
+    """Return a text on one line, with each nonprintable character (control, direction of writing) replaced by a blank."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,1 +1,1 @@
-"""Engines turn rows into raw margins: one interface, one module for each engine, and the selection of one."""
+"""Engines compute raw margins of rows: one interface, a module for each engine, and the selection of one."""

@@ -1,4 +1,4 @@
-"""The engine of a combination of models: one forest holds the trees of all members, and a few operations a row combine them."""
+"""The engine of a combination of models: one forest has the trees of all members, and a few operations combine their sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlrf.engines.tree_kernel import TreeEngine
 
 
 class CombinedEngine:
-    """Margins of a combination. It has no Shapley values: the members' answers pass through functions that are not linear."""
+    """Computes margins of a combination, without Shapley values: the members' answers pass through non-linear functions."""
 
     name: ClassVar[str] = TreeEngine.name
 
@@ -34,12 +34,12 @@ class CombinedEngine:
         return combined
 
     def cuts(self, feature: int) -> array[float]:
-        """Return the cut points of a feature: those of the members' trees, as their answers are all that is combined."""
+        """Return the cut points of a feature: those of the members' trees, because only the members' answers are combined."""
         return self._trees.cuts(feature)
 
 
 class LinearCombinedEngine(CombinedEngine):
-    """Margins and Shapley values of a combination that is a weighted sum: so are its Shapley values, by linearity."""
+    """Computes margins and Shapley values of a weighted sum; by linearity its Shapley values are the same weighted sum."""
 
     def __init__(self, trees: TreeEngine, combination: Combination, linear: LinearMap) -> None:
         super().__init__(trees, combination)

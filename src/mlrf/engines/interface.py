@@ -14,7 +14,7 @@ Rows = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
 
 class Engine(Protocol):
-    """Computes raw margins. `margin` is for one thread at a time, `margins` for any; a worker has one engine per bundle."""
+    """Computes raw margins. One thread at a time may call `margin`, any thread `margins`; a worker has one engine a bundle."""
 
     name: ClassVar[str]
 
@@ -47,11 +47,11 @@ class Explainer(Protocol):
         ...
 
     def contributions(self, row: Row) -> array[float]:
-        """Return the contributions of one row, F x K row-major; for one thread at a time, as `margin`."""
+        """Return the contributions of one row, F x K row-major; only one thread at a time may call it, as for `margin`."""
         ...
 
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
-        """Return the contributions of n rows, n x F x K row-major; from any thread, the GIL released."""
+        """Return the contributions of n rows, n x F x K row-major; any thread may call it, and it releases the GIL."""
         ...
 
 
@@ -85,7 +85,7 @@ class Interruptible(Protocol):
     """An engine whose computation may never end and can be interrupted from another thread."""
 
     def interrupt(self) -> None:
-        """Abort the computation under way and every later one."""
+        """Abort the current computation and every later one."""
         ...
 
     def resume(self) -> None:

@@ -1,10 +1,10 @@
 """The engine for graphs of operators: the user's own ONNX file, run unaltered by ONNX Runtime.
 
-The engine interface has float64 rows; the graph has named inputs of any type. Integers and booleans are cast, and codes become
-their categories where the graph takes strings. The graph's outputs are the margins.
+The engine interface has float64 rows; the graph has named inputs of any type. Integers and booleans are cast, and codes are
+replaced by their categories if the graph expects strings. The graph's outputs are the margins.
 
-Rows are always run one by one. ONNX Runtime uses other kernels for one row than for several, and the last bit may differ
-(ADR 11); this way a row gives the same margins alone and in a batch.
+Rows are always run one by one. ONNX Runtime uses other kernels for one row than for several, and the last bit may differ (ADR
+11); this way a row gives the same margins alone and in a batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OTHERS: dict[str, Any] = {
     for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 } | {_STRING: object}
 NO_STRING = ""
-"""The string that stands for a missing value in a column of strings."""
+"""The string for a missing value in a column of strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class GraphInput:
 
 
 class GraphEngine(InterruptibleRuns):
-    """Runs an ONNX file row by row. `margin` and `margins` are for any thread.
+    """Runs an ONNX file row by row. Any thread may call `margin` and `margins`.
 
-    The margins are NaN for a row that the graph refuses, or whose code or integer does not exist.
+    The margins are NaN for a row that the graph refuses, or that has an unknown code or a number that is not an integer.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -66,7 +66,7 @@ class GraphEngine(InterruptibleRuns):
     ) -> None:
         """Load the model; BundleError when ONNX Runtime refuses it or it does not fit.
 
-        `shape` is (F, K); `categories` by column where codes stand for them.
+        `shape` is (F, K); `categories`: by column, the categories of its codes.
         """
         super().__init__()
         self._session = start_session(model)
@@ -82,12 +82,12 @@ class GraphEngine(InterruptibleRuns):
     def margin(self, row: Row) -> list[float]:
         """Return the K numbers of one row."""
         try:
-            # A number beyond float32 becomes an infinity; NumPy need not warn of it.
+            # A number beyond float32 becomes an infinity, of which NumPy should not warn.
             with np.errstate(over="ignore"):
                 feed = {name: make(row) for name, make in self._input_makers}
             (found,) = self._session.run(self._outputs, feed, self.run_options)
             numbers = read_answer(found, self._answer)
-        except Exception:  # noqa: BLE001  ONNX Runtime has no error class of its own to catch
+        except Exception:  # noqa: BLE001  ONNX Runtime has no error class
             numbers = []
         return numbers if len(numbers) == self.n_outputs else [math.nan] * self.n_outputs
 
@@ -124,7 +124,7 @@ def read_answer(found: Any, answer: GraphEntry) -> list[float]:
 
 
 def _input_maker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Callable[[Row], npt.NDArray[Any]]:
-    """Return a function that makes an input from a row; it raises ValueError or another error of conversion."""
+    """Return a function from a row to an input of the graph; it raises ValueError or another error of conversion."""
     first, last = each.first, each.first + each.width
     dtype = _FLOATS.get(each.kind) or _OTHERS[each.kind]
     if each.kind in _FLOATS and not any(column in categories for column in range(first, last)):

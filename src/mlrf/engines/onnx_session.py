@@ -1,7 +1,7 @@
 """An ONNX Runtime session configured for a worker process.
 
-One thread, because a worker is a process and a row takes microseconds. Imported after the fork only: ONNX Runtime and NumPy
-start threads, and threads do not survive a fork.
+It has one thread, because a worker is a process and a row takes microseconds. It may only be imported after the fork: ONNX
+Runtime and NumPy start threads, and threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SILENT = 4
 
 
 def start_session(model: Path) -> ort.InferenceSession:
-    """Load a model; BundleError when ONNX Runtime refuses it."""
+    """Return a session with the model; BundleError if ONNX Runtime refuses it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -43,7 +43,7 @@ class InterruptibleRuns:
         self.run_options.log_severity_level = _SILENT
 
     def interrupt(self) -> None:
-        """Abort the run under way and all later ones with an error of ONNX Runtime."""
+        """Abort the current run and all later ones with an error of ONNX Runtime."""
         self.run_options.terminate = True
 
     def resume(self) -> None:
@@ -52,7 +52,7 @@ class InterruptibleRuns:
 
 
 def _release_memory() -> None:
-    """Return memory that loading freed to the system; the C library would keep it (measured: 24 of 77 MB per worker)."""
+    """Return memory that was freed after loading to the system (measured: 24 of 77 MB per worker)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
     if trim is not None:
         trim(0)

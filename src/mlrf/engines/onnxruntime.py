@@ -61,7 +61,7 @@ class OnnxRuntimeEngine(InterruptibleRuns):
         try:
             self._pack(self._row_buffer, 0, *row)
         except struct.error:
-            # Only rows that have missing values pay for them.
+            # Missing values are converted only in rows that have some, so that other rows take no longer.
             self._pack(self._row_buffer, 0, *[np.nan if x is None else x for x in row])
         try:
             self._session.run_with_iobinding(self._binding, self.run_options)

@@ -1,4 +1,7 @@
-"""As-of times: when a row was true. RFC 3339 outside, microseconds since 1970 in UTC inside; a naive time means UTC."""
+"""Reads and formats as-of times, the times when rows were valid: RFC 3339 in text, microseconds since 1970 in UTC in memory.
+
+A time without an offset is in UTC.
+"""
 
 from __future__ import annotations
 

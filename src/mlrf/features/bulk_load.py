@@ -1,4 +1,4 @@
-"""A bulk load: all rows of the embedded store replaced at once, while it is read and even while it is written.
+"""Bulk load: replaces all rows of the embedded store at once, while it is read and even while rows are pushed.
 
 Rows go into the table that is not current, one batch per transaction, so that only one batch is in memory; the last
 transaction makes the table current. Rows pushed meanwhile are written to the current table and to a pending table, and the last
@@ -156,7 +156,7 @@ def _add(transaction: lmdb.Transaction[bytes], store: LmdbStore, target: int, ba
     table = store.tables[target]
     superseded = 0
     for key, record in batch:
-        # Appending fills pages whole, and refuses a key that is there.
+        # Appending fills pages completely, and refuses an existing key.
         if transaction.put(key, record, overwrite=False, append=True, db=table):
             continue
         superseded += 1
@@ -166,7 +166,7 @@ def _add(transaction: lmdb.Transaction[bytes], store: LmdbStore, target: int, ba
 
 
 def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
-    """Return whether a row has a later as-of time than another with its key; RowsError if it cannot be determined."""
+    """Return whether a row has a later as-of time than `stands`, a row with the same key; RowsError if that is unknown."""
     mine, other = as_of_us_of(record), as_of_us_of(stands)
     if mine == other:
         named = rows.key.decode(key)

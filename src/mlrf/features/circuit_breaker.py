@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 _FAILURES = 3
-"""Consecutive failures that open the breaker: a single late response may be our own fault."""
+"""Consecutive failures that open the breaker; a single late response may be caused by this process."""
 PROBE_EVERY_S = 0.25
 
 

@@ -186,8 +186,8 @@ def _encode_string(value: Any) -> bytes:
 
 def _encode_integer(value: Any) -> bytes:
     if type(value) is not int:
-        # JSON knows one type of number: 54.0 is 54.
-        # Beyond 2**53 one float stands for several integers, so the original value is unknown.
+        # JSON has one type of number, so 54.0 is 54. Beyond 2**53 several integers have the same float, so the value is
+        # unknown.
         if type(value) is not float or not value.is_integer() or abs(value) > _MAX_EXACT:
             raise TypeError
         value = int(value)
@@ -196,7 +196,7 @@ def _encode_integer(value: Any) -> bytes:
 
 def _encode_date(value: Any) -> bytes:
     if type(value) is str:
-        # fromisoformat also takes weeks and days without dashes.
+        # fromisoformat also accepts weeks, and dates without dashes.
         if len(value) != _ISO_DATE_CHARS or value[4] != "-" or value[7] != "-":
             raise ValueError
         value = dt.date.fromisoformat(value)

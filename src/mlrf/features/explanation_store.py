@@ -1,7 +1,7 @@
 """The store of a bundle's precomputed explanations: a read-only LMDB environment made from one `explanations.parquet`.
 
-Each is kept with the digest of the row it explains, and all of them with the digest of the model's file: an explanation is
-served only for exactly that row and that model.
+Each explanation is stored with the digest of its row, and all of them with the digest of the model's file, so that an
+explanation is only served for exactly that row and that model.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class EmbeddedExplanations:
         return numbers if all(map(math.isfinite, numbers)) else None
 
     def clear(self) -> None:
-        """Remove what a killed writer has left."""
+        """Remove the contributions of a writer that was killed."""
         self._environment.write(lambda t: t.drop(self._table, delete=False))
 
     def append(self, batch: Iterable[tuple[Key, bytes, bytes]]) -> None:

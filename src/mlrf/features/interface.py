@@ -1,7 +1,7 @@
 """The interface of feature stores, and the rows that they return. Names, JSON and status codes are handled elsewhere.
 
 An embedded store is read synchronously (`read`, a few microseconds); a shared store is awaited (`fetch`). Both read several
-keys from ONE state of the store. Keys are what `EntityKey.encode` returns, rows what `RowFormat.pack` does.
+keys from ONE state of the store. Keys are encoded by `EntityKey.encode`, rows by `RowFormat.pack`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class FeatureStore(Protocol):
     is_local: ClassVar[bool]
 
     async def fetch(self, keys: Sequence[Key]) -> list[StoredRow | None]:
-        """Return the row of each key, None where there is none, all from one state of the store."""
+        """Return the row of each key, or None if it has no row, all from one state of the store."""
         ...
 
     async def push(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
@@ -90,7 +90,7 @@ class LocalStore(FeatureStore, Protocol):
     """A store on this machine, read without waiting."""
 
     def read(self, key: Key) -> StoredRow | None:
-        """Return the row of a key; None where there is none."""
+        """Return the row of a key; None if it has no row."""
         ...
 
     def read_many(self, keys: Sequence[Key]) -> list[StoredRow | None]:
@@ -106,7 +106,7 @@ class LocalStore(FeatureStore, Protocol):
         ...
 
     def upsert(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Write rows as `push` does, synced to disk; from any thread."""
+        """Write rows as `push` does, synced to disk; any thread may call it."""
         ...
 
 

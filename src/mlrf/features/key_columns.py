@@ -1,4 +1,4 @@
-"""Encoding of key columns for whole tables: the same bytes as `EntityKey.encode` gives for one row."""
+"""Encodes the key columns of whole tables to the same bytes as `EntityKey.encode` does for one row."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""An LMDB environment of this process: opened once and shared, with a lock with a time limit for writes and another for reads.
+"""An LMDB environment that a process opens once and shares, with a time limit for writes and a lock that protects reads.
 
-LMDB forbids opening the same files twice in one process, and inheriting them through a fork: workers open them, the arbiter
-never does. The map takes 1 TiB of address space, not of disk. Where address space is limited the map is as large as allowed and
-grows when full; processes with a smaller map then follow (MapResizedError). Growing moves the map, so reads and growth exclude
-each other.
+LMDB forbids opening the same files twice in one process, and inheriting them through a fork, so workers open them and the
+arbiter never does. The map takes 1 TiB of address space, not of disk. If address space is limited, the map is as large as
+allowed and grows when it is full; processes with a smaller map then follow (MapResizedError). Growing moves the map, so reads
+and growth exclude each other.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Environment:
         self.check_readers()
 
     def begin(self) -> lmdb.Transaction[bytes]:
-        """Return a read transaction; the caller holds `reading` and aborts it."""
+        """Return a read transaction; the caller must have acquired `reading`, and aborts the transaction."""
         try:
             return self._env.begin()
         except lmdb.MapResizedError:
@@ -95,7 +95,7 @@ class Environment:
         raise lmdb.MapFullError("the map is full")
 
     def check_readers(self) -> None:
-        """Free the slots of readers that were killed: the store would keep their old state forever."""
+        """Free the slots of readers that were killed, for which the store would keep an old state forever."""
         if self.is_writable:
             with suppress(lmdb.Error):
                 self._env.reader_check()
@@ -114,7 +114,7 @@ class Environment:
                 self._env.close()
 
     def _cause(self, error: Exception) -> Exception:
-        """Return the cause of a failed write: LMDB reports an I/O error when the last page fits only in part."""
+        """Return the cause of a failed write: for a full disk, LMDB reports an I/O error if a part of the last page fits."""
         free = os.statvfs(self.path)
         if _errno(error) == errno.EIO and free.f_bavail * free.f_frsize < _FULL_BYTES:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -130,7 +130,7 @@ class Environment:
 
     @contextmanager
     def _sole_writer(self) -> Iterator[None]:
-        """Hold a lock of our own during a write: LMDB's lock has no time limit, and a stopped process may hold it forever."""
+        """Hold an additional lock during a write, because LMDB's lock has no time limit and a stopped process may hold it."""
         descriptor = os.open(self.path / "writing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + self.write_limit_s
         try:

@@ -53,7 +53,7 @@ class LmdbStore:
         """
         self.format = rows
         self.environment = open_environment(path, map_bytes, durable=durable)
-        # A store that is dropped without `release`, as by a replaced generation of models, closes its files too.
+        # A store that is dropped without `release`, with a replaced generation of models, closes its files too.
         self._give_back = weakref.finalize(self, self.environment.close)
         self._give_back.atexit = False
         try:
@@ -66,7 +66,7 @@ class LmdbStore:
             raise
 
     def read(self, key: Key) -> StoredRow | None:
-        """Return the row of a key; None where there is none."""
+        """Return the row of a key; None if it has no row."""
         environment = self.environment
         try:
             with environment.reading:
@@ -112,7 +112,7 @@ class LmdbStore:
             raise unavailable("read", error) from error
 
     def upsert(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Insert or replace rows in one transaction, on disk when this returns; from any thread.
+        """Insert or replace rows in one transaction, synced to disk when this returns; any thread may call it.
 
         A row with an earlier as-of time than the stored row is skipped. FeaturesUnavailableError when nothing was written.
         """
@@ -125,7 +125,7 @@ class LmdbStore:
             written = put_rows(transaction, self.tables[current], given)
             if transaction.get(LOADING_KEY, db=meta) is not None:
                 if self._is_loaded():
-                    # A load under way is older than this push: these rows are added to it before it becomes current.
+                    # A running load began before this push: these rows are added to it before it becomes current.
                     put_rows(transaction, self.pending, given)
                 else:
                     # A load was killed: remove its rows and the pending pushes, which would stay until the next load.
@@ -232,7 +232,7 @@ class LmdbStore:
         return False
 
     def _look(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
-        """Return the state that a transaction sees; it is read again only after a commit."""
+        """Return the state of the environment in a transaction; it is read again only after a commit."""
         commit = transaction.id()
         seen = self._seen
         if seen.commit != commit:

@@ -1,4 +1,4 @@
-"""Bulk load of the shared store: rows are streamed in key order and become current in one step."""
+"""Bulk load of the shared store: streams rows in key order and makes them current in one step."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def load_shared(
         try:
             singles = iter(merged)
             async with _renewed(store, token):
-                # Sorting the whole file before the first batch may take longer than a load may be silent.
+                # Sorting the whole file before the first batch may take longer than a load may be idle.
                 while some := await asyncio.to_thread(lambda: list(islice(singles, _ROWS_A_COMMAND))):
                     await store.add(token, some)
             await store.finish_load(token, source, merged.n_rows)
         except BaseException:
             is_over = True
-            with suppress(FeaturesUnavailableError):  # after a silence the store abandons the load by itself
+            with suppress(FeaturesUnavailableError):  # the store abandons an idle load by itself
                 await store.abandon_load(token)
             raise
     return Loaded(merged.n_rows, merged.superseded, 0)

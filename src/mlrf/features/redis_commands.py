@@ -1,4 +1,4 @@
-"""Commands to a Redis or Valkey server, each with exclusive use of a connection and a time limit.
+"""Sends commands to a Redis or Valkey server, each with exclusive use of a connection and a time limit.
 
 A connection whose command did not finish (late, cancelled, broken) is closed: its response may still arrive and would be taken
 for that of the next command. Nothing is retried.

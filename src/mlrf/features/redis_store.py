@@ -102,7 +102,7 @@ class RedisStore:
     def __init__(
         self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S, trips: RoundTrips | None = None
     ) -> None:
-        """Make the store, on connections of its own unless some are given; it does not connect yet.
+        """Create the store without connecting, with its own connections unless some are given.
 
         ConfigError when redis is not installed or the address is invalid.
         """
@@ -117,7 +117,7 @@ class RedisStore:
         self._asking: set[asyncio.Task[None]] = set()
 
     async def fetch(self, keys: Sequence[Key]) -> list[StoredRow | None]:
-        """Return the row of each key, None where there is none, all from one state of the store."""
+        """Return the row of each key, or None if it has no row, all from one state of the store."""
         if not keys:
             return []
         if self._trips.breaker.is_open:
@@ -157,7 +157,7 @@ class RedisStore:
         )
 
     async def connect(self, limit_s: float) -> None:
-        """Open a connection before the first request needs it; a failure shows when a request needs one."""
+        """Open a connection before the first request needs it; if that fails, the request fails."""
         await self._trips.connect(limit_s)
 
     async def close(self) -> None:

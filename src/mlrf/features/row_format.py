@@ -1,4 +1,4 @@
-"""The byte format of rows: the value that every store keeps under a key, read back in a microsecond.
+"""The byte format of rows: the value that every store has for a key, which is read in a microsecond.
 
     8 bytes   1 byte format, 1 byte flags, 6 bytes of the digest of schema and key
     8 bytes   as-of time in microseconds since 1970, little-endian; the smallest number where it is unknown
@@ -6,7 +6,7 @@
     F/8 bytes only if a flag is set: one bit per feature that is absent from the row, which is not the same as missing
 
 The values have the layout of the tree engine's input, so that a row is predicted from the bytes themselves. `unpack` refuses
-bytes that `pack` could not have made from valid values, whatever wrote them, so that readers of a store see valid rows only.
+bytes that `pack` does not write for valid values, so that readers of a store get valid rows only, whatever wrote them.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class RowFormat:
         try:
             fields = self.key.decode(key)
         except ValueError:
-            # Probes use bytes that are not a key.
+            # Probes look up bytes that are not a key.
             fields = {}
         return InvalidStoredRowError(
             f"what is stored under the key {clip(msgspec.json.encode(fields).decode())} is not a valid row: {reason}; "

@@ -1,4 +1,4 @@
-"""Rows as JSON: `{"key": {field: value}, "features": {name: value}, "as_of": time}`, and back."""
+"""Converts rows from and to JSON: `{"key": {field: value}, "features": {name: value}, "as_of": time}`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CONTRACT = 'a row is {"key": {field: value, …}, "features": {name: value, …
 def read_document(document: Any, rows: RowFormat, *, partial: bool = False) -> tuple[Key, Record]:
     """Return the key and the bytes of one row.
 
-    A key field that is also a feature need not be repeated. An absent feature is refused, unless the row may be `partial`:
-    then requests must send it as an override. InvalidRequestError names field, value and remedy.
+    A key field that is also a feature need not be repeated. An absent feature is refused, unless the row may be `partial`;
+    requests must then send it as an override. InvalidRequestError names field, value and remedy.
     """
     if not isinstance(document, Mapping):
         raise InvalidRequestError(f"a row must be an object, not {json_type(document)}: {_CONTRACT}", expected="object")
@@ -45,7 +45,7 @@ def show_document(key: Key, row: StoredRow, rows: RowFormat) -> dict[str, Any]:
 
 
 def features_of(row: StoredRow, rows: RowFormat) -> dict[str, Any]:
-    """Return the features that a row holds, by name, with None for missing values; absent features are left out."""
+    """Return the features of a row by name, with None for missing values and without absent features."""
     features = rows.schema.instance(list(row.values))
     for index in row.absent:
         del features[rows.schema.names[index]]

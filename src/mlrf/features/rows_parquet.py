@@ -1,4 +1,4 @@
-"""A Parquet file of rows, read a batch at a time into the bytes that stores keep. Needs pyarrow and NumPy; no server does.
+"""Reads a Parquet file of rows in batches, as the bytes that stores keep. It needs pyarrow and NumPy, which a server does not.
 
 Columns are matched by name; extra columns are ignored. Values are checked against the schema as in a request: an invalid value
 is refused with its row, column and value. Columns of numbers are checked as a whole, others once per distinct

@@ -1,8 +1,8 @@
-"""Import of a bundle's rows and explanations into the stores under the state directory, before it is first served.
+"""Imports a bundle's rows and explanations into the stores under the state directory, before the bundle is first served.
 
-Reading Parquet needs pyarrow, which costs a server 0.2 s and 60 MB and starts threads. A short child process does it
-(`python -m mlrf.features.seed_store`), and only if something is not yet imported. If several servers start at once, one
-imports the rows and the others wait.
+Reading Parquet needs pyarrow, which takes 0.2 s and 60 MB and starts threads. A short-lived child process does it (`python -m
+mlrf.features.seed_store`), and only if something is not imported yet. If several servers start at once, one imports the rows
+and the others wait.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BAD_BUNDLE = 3
 
 
 def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
-    """Import the rows and explanations of a bundle, unless that was done; return whether there was anything to do.
+    """Import the rows and explanations of a bundle unless that was done before; return whether anything was imported.
 
     `shared`: the rows are in a shared store, and only the explanations are imported. ConfigError when the state
     directory cannot be used or pyarrow is missing; BundleError when the bundle's files cannot be read.
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         if rows is not None:
             _take(bundle, rows, store_location(Path(state_dir), bundle, rows), shared=shared == "1")
     except MlrfError as error:
-        # One line: the parent process reads the last line, and the last line of a library's message may say nothing.
+        # On one line, because the parent process reads only the last line, and that of a library's message may be useless.
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return _BAD_BUNDLE if isinstance(error, BundleError) else 1
     return 0
@@ -98,7 +98,7 @@ def _take(bundle: Bundle, rows: RowFormat, location: StoreLocation, *, shared: b
     except OSError as error:
         raise ConfigError(f"--state-dir: {folder} cannot be written: {error.strerror}", option="--state-dir") from error
     try:
-        # The parent kills a process that waits here too long.
+        # The parent kills this process if it waits too long here.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if not shared and not location.has_rows(bundle):
             _take_rows(bundle, rows, location)

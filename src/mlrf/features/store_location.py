@@ -3,9 +3,9 @@
     STATE_DIR/features/MODEL/ROWS/rows/               the live rows: an LMDB environment
     STATE_DIR/features/MODEL/ROWS/explanations-FILE/  contributions by key, of one explanations.parquet
 
-ROWS identifies schema, key and the bundle's own rows. A bundle with another schema or other rows therefore gets a store of its
-own, next to that of the bundle it replaces, which is used again after a rollback; a model that was retrained on the same rows
-keeps its store, with all rows pushed since.
+ROWS identifies schema, key and the bundle's rows. A bundle with another schema or other rows therefore gets another store, and
+that of the bundle it replaces is used again after a rollback. A model that was retrained with the same rows keeps its store,
+with all rows pushed since.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def wrong_in_address(url: str) -> str | None:
 
 
 def default_state_dir() -> Path:
-    """Return the default state directory: the service manager's, else the user's, else /var/lib/mlrf for one without a home."""
+    """Return the default state directory: the service manager's, the user's, or, without a home, /var/lib/mlrf."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     try:
         return Path(home).expanduser() / "mlrf"
-    except RuntimeError:  # a container's user who is in no password file
+    except RuntimeError:  # a container's user who is not in the password file
         return Path("/var/lib/mlrf")

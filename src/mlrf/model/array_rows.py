@@ -1,7 +1,7 @@
-"""NumPy arrays as rows: numbers and codes in schema order, under the schema's rules for a row by position.
+"""Reads NumPy arrays as rows: numbers and codes in schema order, by the schema's rules for a row by position.
 
-The array is checked as a whole, at a small share of the cost of predicting. Only if the check fails are rows checked value by
-value, so that the error is the same as for any other input.
+The array is checked as a whole, in a small fraction of the time of predicting. Only if that check fails are values checked one
+by one, so that the error is the same as for any other input.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Ta
 
 
 def _in_range(schema: Schema, table: Table) -> bool:
-    """Return whether no number is outside its column's range; integers, codes and booleans may be found outside wrongly."""
+    """Return whether all numbers are in their columns' ranges; may be false in error for integers, codes and booleans."""
     kinds = {id(feature.infinities): feature.infinities for feature in schema.features if feature.kind is Kind.NUMERIC}
     ranges = {each.range for each in kinds.values()}
     least: Any

@@ -1,8 +1,8 @@
-"""Exact response curves: what a model answers for a row while one or two of its features take every value.
+"""Exact response curves: a model's answers for a row while one or two of its features take every value.
 
-1. Trees compare values with thresholds, so the margin is constant between neighbouring cut points. One value is scored of each
-   interval, and nothing is sampled.
-2. Each category of a list, false, true, and missing are points of their own.
+1. Trees compare values with thresholds, so the margin is constant between neighbouring cut points. One value of each interval
+   is scored; nothing is sampled.
+2. Each listed category, false, true, and missing are separate points.
 3. All points of a curve, or all pairs of points of two features, are scored in one call of the engine.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 100_000
 """Most points of a curve or a grid."""
 MOST_VALUES = 1 << 22
-"""Most values scored for one: points times features, 32 MiB."""
+"""Most values scored for a curve: points times features, 32 MiB."""
 MOST_FEATURES = 2
 _INT64 = float(1 << 63)
 
@@ -47,22 +47,22 @@ class Axis(msgspec.Struct, frozen=True):
     feature: str
     kind: Kind
     cuts: list[float] | None
-    """Where the model's answer may change, ascending: point i stands for every x with cuts[i - 1] < x <= cuts[i], the last of
-    them for every x above the last cut. None where each point is one value: categories of a list, and booleans."""
+    """Where the model's answer may change, ascending: point i represents all x with cuts[i - 1] < x <= cuts[i], the last point
+    all x above the last cut. None if each point is a single value (listed categories, booleans)."""
     values: list[Value]
-    """[points] the value that was scored of each, as an instance spells it; the last is None where it may be missing."""
+    """[points] The value that was scored for each point, as in an instance; if the feature may be missing, the last is None."""
     at: int
-    """The point of the row itself."""
+    """Index of the row's own point."""
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """What a model answers at each point of one axis, or each pair of points of two; those of the last axis go fastest."""
+    """A model's answers at each point of one axis, or each pair of points of two axes, of which the last varies fastest."""
 
     axes: tuple[Axis, ...]
     margins: list[Any]
-    """[n] raw margins; lists of K of a model of several outputs."""
+    """[n] Raw margins; lists of K for a model with several outputs."""
     predictions: list[Prediction]
-    """[n] as `Model.predict_row` returns them."""
+    """[n] Predictions, as `RowPredictor.predict_row` returns them."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,7 +93,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """The rows of a curve, not scored yet."""
+    """The rows of a curve, before they are scored."""
 
     row: Row
     axes: tuple[Axis, ...]
@@ -118,7 +118,7 @@ class Sweep(msgspec.Struct, frozen=True):
 
 
 def plan_sweep(model: RowPredictor, row: Row, names: Sequence[str], leniency: Leniency = STRICT) -> Sweep:
-    """Return the sweep of a row over the features of these names, one or two.
+    """Return the sweep of a row over one or two features, given by name.
 
     NoThresholdsError for a model that is not a tree ensemble or whose engine does not know its thresholds, UnknownFeatureError,
     InvalidRequestError for another number of names, BatchTooLargeError for more points than MOST_POINTS or values than
@@ -146,7 +146,7 @@ def plan_sweep(model: RowPredictor, row: Row, names: Sequence[str], leniency: Le
 
 
 def score_sweep(model: RowPredictor, sweep: Sweep) -> Curve:
-    """Return the curve of a sweep; NonFiniteResultError names the point whose prediction is not finite. From any thread."""
+    """Return the curve of a sweep; NonFiniteResultError names a point without a finite prediction. Any thread may call it."""
     margins = model.engine.margins(sweep.table())
     try:
         predictions = model.predictions(margins)
@@ -215,12 +215,12 @@ def _axis(engine: PiecewiseConstant, feature: Feature, index: int, x: float) -> 
 
 
 def _value(feature: Feature, x: float) -> Value:
-    # An integer of more digits is not an integer that JSON readers take.
+    # JSON readers do not accept integers with more digits.
     return x if feature.kind is not Kind.NUMERIC and abs(x) >= _INT64 else canonical_value(feature, x)
 
 
 def _one_of_each(cuts: list[float], x: float, *, is_whole: bool) -> array[float]:
-    """Return a number of each interval: its upper end, and the next number above the last cut."""
+    """Return one number in each interval: its upper end, and for the last interval the next number above the last cut."""
     if not cuts:
         return array("d", [0.0 if math.isnan(x) else x])
     above = math.nextafter(cuts[-1], math.inf)

@@ -1,4 +1,4 @@
-"""A model described for a person: one line for `repr`, and tables for a notebook."""
+"""Describes a model for a reader: on one line for `repr`, and as tables for a notebook."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLASSES_SHOWN = 10
 
 
 def describe(bundle: Bundle, engine: Engine) -> str:
-    """Return a model on one line: name, version, what it predicts, size, engine."""
+    """Return a description of a model on one line: name, version, what it predicts, size, engine."""
     manifest = bundle.manifest
     count = len(bundle.schema.features)
     return (

@@ -1,9 +1,9 @@
-"""A model as a fitted scikit-learn estimator, for what takes one: pipelines, inspection, calibration, metrics.
+"""A model as a fitted scikit-learn estimator, for pipelines, inspection, calibration and metrics.
 
 1. `predict` returns what `predict` of the source library's scikit-learn class returns: labels of a classifier, numbers of a
    regressor. `Model.predict` returns what the library's booster does.
-2. A bundle cannot be trained. `fit` raises, and a clone is the estimator itself, as of scikit-learn's FrozenEstimator.
-3. What scikit-learn expects as ValueError is one; its text is that of the mlrf error, which is its cause.
+2. A bundle cannot be trained: `fit` raises, and a clone is the estimator itself, as with scikit-learn's FrozenEstimator.
+3. Errors that scikit-learn expects to be a ValueError are one, with the text of the mlrf error, which is their cause.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LINKS_AT_ZERO = ("sigmoid", "softmax", "sigmoid_each")
 
 
 class BundleEstimator(BaseEstimator):  # type: ignore[misc]
-    """What classifiers and regressors of a bundle share: features, tags, and no training."""
+    """The common part of the classifiers and regressors of bundles: features, tags, and a `fit` that raises."""
 
     def __init__(self, model: TableModel) -> None:
         self.model = model
@@ -83,7 +83,7 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
     def classes_(self) -> npt.NDArray[Any]:
         """The class labels, in the order of the columns of `predict_proba`."""
         kinds = {type(label) for label in self.classes}
-        # NumPy would make text of labels of several types.
+        # NumPy would convert labels of several types to text.
         return np.array(self.classes, dtype=None if len(kinds) == 1 else object)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
@@ -105,15 +105,15 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
 
     @available_if(_classes_follow_from_margins)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """Return the raw margins: [n] for two classes (the second above 0), else [n, K]; errors as of `predict`.
+        """Return the raw margins: [n] for two classes (above 0: the second), otherwise [n, K]; errors as for `predict`.
 
-        Models whose trees vote or average probabilities (forests) have none.
+        Not available for models whose trees vote or average probabilities (forests).
         """
         return _numbers(self.model.margin, X)
 
 
 def as_estimator(model: TableModel, classes: Sequence[Category] | None) -> BundleClassifier | BundleRegressor:
-    """Return a model as an estimator; ConfigError when its labels are unknown, or `classes` do not fit it."""
+    """Return a model as an estimator; ConfigError if its labels are unknown, or `classes` do not match it."""
     if model.classes is None:
         if classes is not None:
             raise ConfigError(

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 ADDITIVITY_LIMIT = 1e-9
-"""How far base and contributions may miss a margin, as a share of max(1, |base|, sum of |contributions|)."""
+"""Largest allowed difference of base plus contributions from a margin, as a share of max(1, |base|, sum of |contributions|)."""
 _FEATURES_SHOWN = 10
 
 
 def additivity_gap(
     margins: npt.NDArray[np.float64], contributions: npt.NDArray[np.float64], base: Sequence[float]
 ) -> float:
-    """Return the largest miss of base plus contributions [n, F, K] from finite margins [n, K], as `ADDITIVITY_LIMIT` counts."""
+    """Return the largest difference of base plus contributions [n, F, K] from finite margins [n, K]; see `ADDITIVITY_LIMIT`."""
     start = np.asarray(base, dtype=np.float64)
     size = np.maximum(np.maximum(1.0, np.abs(start)), np.sum(np.abs(contributions), axis=1))
     missed = np.abs(start + np.sum(contributions, axis=1) - margins) / size
@@ -51,7 +51,7 @@ class Explanation:
     """[n, F] the rows explained: categories as codes, missing as NaN."""
     feature_names: list[str]
     schema: Schema | None = None
-    """What the numbers of `data` stand for; None where only the numbers are known."""
+    """The schema that gives the meaning of the numbers in `data`; None if it is unknown."""
     classes: list[Category] | None = None
     """The classes in the order of a multiclass model's K outputs; None for other models."""
 
@@ -64,7 +64,7 @@ class Explanation:
         return replace(self, values=self.values[kept], base=base, data=self.data[kept])
 
     def display_data(self) -> npt.NDArray[Any]:
-        """Return the rows explained as an array of objects [n, F]: category names, True and False, None for missing."""
+        """Return the explained rows as an array of objects [n, F]: category names, True and False, None for missing."""
         shown = np.empty(self.data.shape, dtype=object)
         for index, row in enumerate(self.data.tolist()):
             shown[index] = list(self._instance(row).values())
@@ -73,7 +73,8 @@ class Explanation:
     def to_shap(self) -> shap.Explanation:
         """Return this explanation as a `shap.Explanation`, for shap's plots; ConfigError when shap is not installed.
 
-        Its `data` are the numbers that plots colour by, its `display_data` the category names and booleans that they print.
+        Its `data` are the numbers by which plots choose colours, its `display_data` the category names and booleans that they
+        print.
         """
         try:
             import shap  # noqa: PLC0415
@@ -114,7 +115,7 @@ class Explanation:
         return draw_waterfall(self.row_contributions(row, chosen), top, self._title(row, chosen), ax)
 
     def row_contributions(self, row: int, output: int = 0) -> RowContributions:
-        """Return the contributions to one output of one row, as drawings take them."""
+        """Return the contributions to one output of one row, in the form for drawings."""
         values = self.values[row] if self.values.ndim == 2 else self.values[row, :, output]  # noqa: PLR2004
         base = float(self._bases_of(row)[output])
         return RowContributions(

@@ -1,4 +1,4 @@
-"""`Model`: a bundle in Python; what it is made of is not part of the API."""
+"""`Model`: a bundle in Python. Its parts are not part of the API."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Model(TableModel):
         return describe_html(self.bundle, self.engine)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy or pickle holds no trees: it opens the same version of the bundle again, where it is to be used.
+        # A copy or pickle contains no trees: it opens the same version of the bundle again when it is loaded.
         return _reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
 
     def as_estimator(self, classes: Sequence[Category] | None = None) -> BundleClassifier | BundleRegressor:
         """Return this model as a fitted scikit-learn estimator, whose `predict` returns a classifier's labels.
 
-        `classes` are the labels in the order of the model's outputs, where the bundle does not know them. ConfigError when they
-        are needed or do not fit, or when scikit-learn is not installed.
+        `classes` are the labels in the order of the model's outputs, if the bundle does not have them. ConfigError if they are
+        needed or do not match, or if scikit-learn is not installed.
         """
         try:
             from mlrf.model.estimator import as_estimator  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Opening a model by the path of its bundle: `load`."""
+"""`mlrf.load`: opens a model by the path of its bundle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlrf.model.model import Model
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
-    """Return the model of a bundle: check its digests and start an engine; BundleError when the bundle is damaged.
+    """Return the model of a bundle, after checking its digests; BundleError if the bundle is damaged.
 
     `path` is a bundle's directory, or a model of a repository: `REPOSITORY/NAME`, `REPOSITORY/NAME@VERSION`.
     """

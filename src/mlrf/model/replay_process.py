@@ -1,8 +1,8 @@
-"""Replay of golden rows in a child process, for a parent that must not import an engine and must survive a crash of a model.
+"""Replays golden rows in a child process, for a parent that must not import an engine and must survive a model that crashes.
 
-ONNX Runtime and NumPy start threads, and threads do not survive a fork; so a process that forks workers has a child replay the
-golden rows. If a model crashes its child or exceeds the time limit, only that model is refused: another child continues
-with the models after it.
+ONNX Runtime and NumPy start threads, and threads do not survive a fork, so a process that forks workers replays golden rows in
+a child. If a model crashes the child or exceeds the time limit, only that model is refused, and another child continues with
+the models after it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _GRACE_S = 2.0
 
 
 def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Replay the golden rows of bundles and return, by model name, why those that failed did.
+    """Replay the golden rows of bundles and return, by model name, the reasons of failures.
 
-    Call it where no other thread runs: it forks.
+    It forks, so no other thread may be running.
     """
     failures: dict[str, str] = {}
     waiting = list(bundles)
@@ -41,7 +41,7 @@ def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s
 
 
 def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -> tuple[list[str], str]:
-    """Return the result of each bundle that a child finished (empty: no fault), and why the child stopped early."""
+    """Return the reason for each bundle that a child finished (empty: it passed), and why the child stopped early."""
     reading, writing = os.pipe()
     parent = os.getpid()
     child = os.fork()

@@ -1,6 +1,6 @@
-"""`RowPredictor`: the predictions, labels and explanations of rows that are read already, for servers and commands.
+"""`RowPredictor`: predictions, labels and explanations of decoded rows, for servers and commands.
 
-Rows in, plain floats out, without NumPy. It is not part of the Python API: `Model` is.
+It returns plain floats and does not use NumPy. It is not part of the Python API; `Model` is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RowPredictor:
         self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
         self._many = bundle.link.vector()
         explains = bundle.manifest.graph is None and bundle.manifest.covers != "none"
-        # Once: asking whether an object implements a protocol takes some 3 us.
+        # Once, because checking whether an object implements a protocol takes some 3 µs.
         self._explainer = engine if explains and isinstance(engine, Explainer) else None
         self._leaves: Leaves | None = None
 
@@ -104,7 +104,7 @@ class RowPredictor:
         return margins_from(self.bundle, self.engine, rows, base_margins)
 
     def explainer(self) -> Explainer:
-        """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""
+        """Return the engine as an Explainer; NotExplainableError if it cannot explain, or if covers are missing."""
         if self._explainer is not None:
             return self._explainer
         if self.bundle.manifest.graph is not None:

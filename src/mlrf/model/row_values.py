@@ -1,4 +1,4 @@
-"""Conversion of Python values to the types of the schema: numbers, booleans, strings and None."""
+"""Converts Python values to the types of the schema: numbers, booleans, strings and None."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mlrf.core.schema import Schema
 def number_of(schema: Schema, index: int, value: Any, leniency: Leniency, *, by_code: bool = False) -> float:
     """Return the float64 of one feature's value; errors as of `Schema.number`.
 
-    Beyond what JSON has: NaN, NaT, pandas' NA and a Decimal that is not a number are missing, NumPy's scalars and Decimals
-    count as numbers, and 0 and 1 are a boolean's values, as in a column of numbers.
+    In addition to JSON values: NaN, NaT, pandas' NA and a Decimal that is not a number are missing, NumPy's scalars and
+    Decimals are numbers, and 0 and 1 are values of a boolean, as in a column of numbers.
     """
     plain = _plain(value)
     if schema.features[index].kind is Kind.BOOLEAN and type(plain) in (int, float) and plain in (0, 1):

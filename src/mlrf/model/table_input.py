@@ -1,4 +1,4 @@
-"""Rows of many kinds as float64: NumPy, pandas, Polars, Arrow, whatever exports Arrow's C stream, and lists of instances.
+"""Reads rows as float64 from NumPy, pandas, Polars, Arrow, objects that export Arrow's C stream, and lists of instances.
 
 1. A value means the same in every kind of table; an invalid value raises the same error as in a server.
 2. Columns are matched by name, with categories by value; rows without names are in schema order, with categories by code.
@@ -76,7 +76,7 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
 
 
 def _column(schema: Schema, index: int, column: Any, leniency: Leniency) -> Any:
-    """Return a column [n]; InvalidFeatureError also where its library cannot convert it, whatever that raises."""
+    """Return a column [n]; InvalidFeatureError also if its library cannot convert it, whatever error it raises."""
     feature = schema.features[index]
     try:
         numbers = _whole_column(feature, _numeric_values(column))
@@ -112,7 +112,7 @@ def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | 
     """Return a column converted as a whole; None when it must be converted value by value."""
     if values is None or feature.categories is not None:
         return None
-    # A column of booleans is 0 and 1 to a number, as LightGBM takes it; 0 and 1 are a boolean's values.
+    # For a numeric feature, booleans are 0 and 1, as in LightGBM; for a boolean feature, 0 and 1 are valid values.
     takers = (*_NUMBERS, Kind.BOOLEAN) if values.dtype.kind == "b" else tuple(Kind)
     if feature.kind not in takers:
         return None

@@ -1,4 +1,4 @@
-"""Conversion of any kind of table to the three that columns are read from: pandas, Polars and Arrow."""
+"""Converts any kind of table to one of pandas, Polars or Arrow, from which columns are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions of tables: arrays, data frames and lists of rows in, arrays out, with the bits of a server's answers."""
+"""Predicts tables (arrays, data frames and lists of rows) and returns arrays, with the same bits as a server's answers."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class TableModel:
         return np.frombuffer(leaves.flat(table.data), dtype=np.float64).astype(np.int32).reshape(-1, leaves.n_trees)
 
     def curve(self, row: Any, features: str | Sequence[str], leniency: Leniency = STRICT) -> Curve:
-        """Return what the model answers for a row while one feature, or each pair of values of two, takes every value.
+        """Return the model's answers for a row while one feature takes every value, or two features every pair of values.
 
         `row` is one instance, by name or in schema order. Exact: one point for each interval between thresholds, each category
         and missing. NoThresholdsError for a graph of operators, BatchTooLargeError for a grid of too many points.

@@ -1,4 +1,4 @@
-"""Contributions of one row as bars: the largest of them, with their values as text, and the sum of the others."""
+"""Selects the bars of a drawing: the largest contributions of one row, with their values as text, and the sum of the others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class RowContributions:
     values: Mapping[str, Value]
     """Values of the row by name, in schema order."""
     prediction: float | None = None
-    """What the link makes of the margin; None if it is not to be shown."""
+    """The prediction, if it is to be shown; otherwise None."""
     link: str = "identity"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A contribution to show: of one feature, or the sum of the features that have no bar of their own."""
+    """A contribution to show: of one feature, or of all features without a bar together."""
 
     name: str
     value: str

@@ -1,4 +1,4 @@
-"""Elements of SVG and HTML as text, with every attribute and text escaped."""
+"""Builds elements of SVG and HTML as text, in which attributes and texts are escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlrf.core.value_text import printable
 
 
 class Markup(str):
-    """Text that is markup already; any other text is escaped where it enters an element."""
+    """Text that is markup already; any other text is escaped when it is put into an element."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""A waterfall chart on matplotlib axes: the same bars as of the SVG."""
+"""Draws a waterfall chart on matplotlib axes, with the same bars as the SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INCHES_WIDE, _INCHES_A_LINE = 8.0, 0.36
 
 
 def draw_waterfall(row: RowContributions, top: int, title: str, axes: Axes | None = None) -> Axes:
-    """Draw the `top` largest contributions and the sum of the others; a new figure's axes unless some are given.
+    """Draw the `top` largest contributions and the sum of the others, and return the axes, by default of a new figure.
 
     ConfigError when matplotlib is not installed.
     """

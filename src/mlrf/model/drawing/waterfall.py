@@ -45,7 +45,7 @@ def waterfall_svg(row: RowContributions, top: int = 10, title: str = "contributi
 
 def _scale(values: list[float]) -> Callable[[float], float]:
     """Return the function from a margin to its horizontal position in pixels."""
-    # Halves cannot overflow where the difference of two numbers could.
+    # Halves, because the difference of two numbers could overflow.
     low, high = min(values) / 2, max(values) / 2
     span = (high - low) or 1.0
     width = _WIDTH - _LABELS - _NUMBERS
@@ -53,7 +53,7 @@ def _scale(values: list[float]) -> Callable[[float], float]:
 
 
 def _sum_line(name: str, value: float, at: float, line: int) -> Markup:
-    """Return the base or the margin: a mark at its position."""
+    """Return the line of the base or the margin, with a mark at its position."""
     top = float(_LINE * line + 4)
     mark = element("line", x1=at, x2=at, y1=top, y2=top + _BAR, stroke="currentColor", stroke_width="3")
     return element("g", mark, *_labels(name, f"{value:.6g}", line), font_weight="bold")
@@ -72,7 +72,7 @@ def _bar(bar: Bar, line: int, start: float, end: float) -> Markup:
         fill=RAISES if raises else LOWERS,
         class_="raises" if raises else "lowers",
     )
-    # A thin line leads to the bar from the one above, where that ended.
+    # A thin line connects the bar with the end of the bar above.
     link = element(
         "line", x1=start, x2=start, y1=top - (_LINE - _BAR), y2=top, stroke="currentColor", stroke_opacity="0.4"
     )

@@ -371,3 +371,15 @@ def test_platforms_and_inference_protocol_share_the_row_limit(several):
         assert predictions_of(answer.body) == [each for part in parts for each in part]
     refused = post(several, "/models/sample/invocations", {"instances": [[0]] * 10_001})
     assert "raise --max-infer-rows" in refused.json["error"]
+
+
+def test_v1_takes_json_that_curl_declares_as_a_form(several):
+    form = ["Content-Type: application/x-www-form-urlencoded"]
+    body = {"instances": [EXAMPLE]}
+    for action in ("predict", "explain"):
+        path = f"/v1/models/sample:{action}"
+        assert several.ask("POST", path, body, headers=form).json == several.ask("POST", path, body).json
+    assert several.ask("POST", "/v1/models/sample:predict", b"a=1&b=2", headers=form).status == 400
+    assert several.ask("POST", "/v1/models/sample:predict", body, headers=["Content-Type: text/plain"]).status == 415
+    gzipped = [*form, "Content-Encoding: gzip"]
+    assert several.ask("POST", "/v1/models/sample:predict", body, headers=gzipped).status == 415

@@ -28,6 +28,7 @@ class Body(StrEnum):
     JSON = "JSON, plain or gzip"
     TENSORS = "JSON, followed by binary tensors"
     BATCH = "JSON or an Arrow stream, plain or gzip"
+    FORM_JSON = "JSON, plain or gzip, also declared as a form"
     ROWS = "JSON, CSV or JSON lines, plain or gzip"
 
 

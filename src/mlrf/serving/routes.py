@@ -123,11 +123,11 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec(
         "POST", paths.V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
-        lambda g, name: g.of(name).platforms.v1_predict, scope=PREDICT, body=Body.JSON, predicts=True,
+        lambda g, name: g.of(name).platforms.v1_predict, scope=PREDICT, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
         "POST", paths.V1_EXPLAIN, "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
-        lambda g, name: g.of(name).platforms.v1_explain, scope=EXPLAIN, body=Body.JSON, predicts=True,
+        lambda g, name: g.of(name).platforms.v1_explain, scope=EXPLAIN, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
         "POST", paths.INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,

@@ -9,6 +9,7 @@ from mlrf.core.errors import ModelNotFoundError
 from mlrf.serving.arrow.handler import fit as arrow_fit
 from mlrf.serving.http.router import Fit, Route
 from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
+from mlrf.serving.platforms.declared_form import fit as form_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
 from mlrf.serving.route_paths import MODEL, V2_REPOSITORY_MODEL, fill, split_path
 from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
@@ -89,7 +90,12 @@ def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | No
     return None
 
 
-_FITS: dict[Body, Fit] = {Body.BATCH: arrow_fit, Body.TENSORS: rest_fit, Body.ROWS: platform_fit}
+_FITS: dict[Body, Fit] = {
+    Body.BATCH: arrow_fit,
+    Body.TENSORS: rest_fit,
+    Body.ROWS: platform_fit,
+    Body.FORM_JSON: form_fit,
+}
 
 
 def _add(

@@ -51,9 +51,9 @@ test-readme: $(VENV)/.ready  ## the lines of README and tutorial, the README's i
 test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready  ## clients of Triton and KServe, and generated ones, against this server
 	$(BIN)/python -m pytest -m clients
 
-test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), its views and its errors
+test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), its views and its errors; SMOKE=1 for a few
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m "browser$(if $(SMOKE), and smoke)" tests/browser
 
 screenshots: $(VENV)/.ready  ## the pictures of the page in docs/images (apt install chromium)
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt

@@ -31,6 +31,7 @@ def explained(server, row, model="trees"):
     return server.ask("POST", f"/models/{model}/explain", {"features": row}).json
 
 
+@pytest.mark.smoke
 def test_numbers_on_the_page_are_the_servers(visit, server):
     page = visit.open()
     answer = explained(server, ALL_KINDS.example())
@@ -47,6 +48,7 @@ def test_numbers_on_the_page_are_the_servers(visit, server):
     assert answer["version"] in page.inner_text("#version")
 
 
+@pytest.mark.smoke
 def test_change_of_a_value_is_compared_with_the_row_before(visit, server):
     page = visit.open("trees")
     before = explained(server, ALL_KINDS.example())
@@ -384,6 +386,7 @@ def test_twenty_classes_have_each_their_explanation(visit, server):
     assert {name: float(shown[name][1]) for name in row} == answer["explanation"]["contributions"][CLASSES[13]]
 
 
+@pytest.mark.smoke
 def test_names_with_markup_are_text(visit, server):
     page = visit.open("hostile")
     assert page.title() == "Ask a model"

@@ -25,6 +25,7 @@ def answers(server, row):
     return [server.ask("POST", f"/models/{name}/explain", {"features": row}).json for name in MODELS]
 
 
+@pytest.mark.smoke
 def test_both_answers_are_the_servers(visit, server):
     page = opened(visit)
     assert page.eval_on_selector_all("#other option", "all => all.map(o => o.value)") == ["next", "graph"], (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
@@ -37,6 +38,7 @@ def added(main, keys) -> str:
     return output.getvalue().strip().splitlines()[-1].split()[-1]
 
 
+@pytest.mark.smoke
 def test_key_is_asked_for_and_stays_out_of_the_address(visit, guarded):
     server, key = guarded
     visit.expected.append("401")
@@ -64,6 +66,7 @@ def test_key_is_asked_for_and_stays_out_of_the_address(visit, guarded):
     assert stored == '[{},{},""]'
 
 
+@pytest.mark.smoke
 def test_server_that_is_gone_is_said_and_tried_again(visit, tmp_path):
     path = write_tree_bundle(tmp_path / "b", name="b")
     visit.expected += ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "ERR_SOCKET"]
@@ -78,6 +81,7 @@ def test_server_that_is_gone_is_said_and_tried_again(visit, tmp_path):
         page.wait_for_selector("#problem", state="hidden")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("status", [503, 422])
 def test_refusals_are_said_in_the_servers_words(visit, status):
     visit.expected.append(str(status))
@@ -110,8 +114,15 @@ def test_keyboard_alone_reaches_everything(visit):
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.textContent") == "Skip to the answer"
     expected = {"model", "key", "find", "copy-link", "top", "save-svg", "save-png", "begin-here", "goal", "target", "heat-x", "heat-y"}  # fmt: skip
+    reached, names = tabbed(page)
+    assert expected <= reached, expected - reached
+    assert all(style != "none" for _, style, tag in names if tag in ("BUTTON", "INPUT", "SELECT"))
+
+
+def tabbed(page) -> tuple[set[str], list]:
+    """The ids that Tab leads to, and for each element its id, outline and tag."""
     reached, names = set(), []
-    for _ in range(120):
+    for _ in range(150):
         page.keyboard.press("Tab")
         found = page.evaluate(
             "() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle, document.activeElement.tagName]"
@@ -120,27 +131,93 @@ def test_keyboard_alone_reaches_everything(visit):
         names.append(found)
         if found[2] == "BODY":
             break
-    assert expected <= reached, expected - reached
+    return reached, names
+
+
+VIEWS = {
+    "Compare": {"other", "actual"},
+    "Many rows": {"many-file", "many-feature", "many-order", "many-next"},
+    "Live": set(),
+}
+
+
+def show(visit, view: str) -> None:
+    """Open a view with everything that it shows."""
+    page = visit.page
+    page.get_by_role("button", name=view, exact=True).press("Enter")
+    if view == "Compare":
+        page.wait_for_selector("#compare-curves figure")
+    if view == "Many rows":
+        rng = np.random.default_rng(1)
+        rows = [ALL_KINDS.example() | {"depth": float(rng.normal()), "price": float(rng.normal())} for _ in range(120)]
+        content = {"name": "rows.json", "mimeType": "text/plain", "buffer": json.dumps(rows).encode()}
+        page.set_input_files("#many-file", content)
+        page.wait_for_selector("#many-results:not([hidden])")
+    if view == "Live":
+        page.wait_for_selector("#live-routes tr")
+    visit.settle()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_keyboard_alone_reaches_every_view(visit, view):
+    page = visit.open("trees")
+    show(visit, view)
+    reached, names = tabbed(page)
+    assert VIEWS[view] <= reached, VIEWS[view] - reached
+    assert page.evaluate("() => document.querySelector('#views [aria-current]').textContent") == view
     assert all(style != "none" for _, style, tag in names if tag in ("BUTTON", "INPUT", "SELECT"))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_violation_of_accessibility_in_a_view(visit, scheme, view):
+    visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page = visit.open("trees")
+    show(visit, view)
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_view_is_wider_than_the_window(visit, width, view):
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    page = visit.open("trees")
+    show(visit, view)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_print_has_answers_and_no_controls(visit):
+    page = visit.open("trees")
+    visit.settle()
+    page.emulate_media(media="print")
+    assert page.locator("#waterfall svg").is_visible()
+    assert page.locator("#curves figure").first.is_visible()
+    for selector in ("#ask", "#views", "#key-form", "#heat-form", "#save-svg"):
+        assert page.locator(selector).is_hidden()
+
+
+def violations(page) -> list:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
+    )
+    page.context.new_cdp_session(page).send("Page.setBypassCSP", {"enabled": True})
+    result = axe.Axe().run(page)
+    assert len(result.response["passes"]) > 15, "axe looked at the page"
+    return [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in result.response["violations"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("model", ["trees", "classes"])
 def test_no_violation_of_accessibility(visit, scheme, model):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="no axe: pip install axe-playwright-python"
-    )
     visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page = visit.open(model)
     page.click("#numbers > summary")
+    page.click("#changeable > summary")
     page.click("#heat-form button")
     page.wait_for_selector("#heat canvas")
     visit.settle()
-    found = page.context.new_cdp_session(page)
-    found.send("Page.setBypassCSP", {"enabled": True})
-    result = axe.Axe().run(page)
-    assert len(result.response["passes"]) > 15, "axe looked at the page"
-    assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in result.response["violations"]] == []
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("width", [360, 768, 1400])

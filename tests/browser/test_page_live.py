@@ -25,6 +25,7 @@ def live(visit):
     return page
 
 
+@pytest.mark.smoke
 def test_figures_are_the_metrics(visit, server):
     for _ in range(40):
         server.ask("POST", "/models/trees/predict", {"features": ALL_KINDS.example()})

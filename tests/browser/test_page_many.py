@@ -53,7 +53,7 @@ def table(page) -> dict[int, str]:
 @pytest.mark.parametrize(
     "write",
     [
-        json.dumps,
+        pytest.param(json.dumps, marks=pytest.mark.smoke),
         lambda rows: json.dumps({"instances": [{"features": row} for row in rows]}),
         lambda rows: json.dumps({"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}),
         lambda rows: "\n".join(map(json.dumps, rows)),

@@ -39,7 +39,7 @@ test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or cli
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
 test-all: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready  ## every test, those of time and memory by themselves at the end
-	$(BIN)/python -m pytest $(PARALLEL) -m "not timing"
+	ALL_EXAMPLES=1 $(BIN)/python -m pytest $(PARALLEL) -m "not timing"
 	$(MAKE) test-timing
 
 test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after another; they need a quiet machine

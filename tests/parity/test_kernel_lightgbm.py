@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from lightgbm_text import read_model_text
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.engines.tree_kernel import TreeEngine
@@ -72,7 +73,7 @@ def train(rng: np.random.Generator, params: dict[str, Any], n_rounds: int, n_row
     return lightgbm.train(fixed | params, data, n_rounds)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     objective=st.sampled_from(

@@ -23,6 +23,7 @@ from sklearn import ensemble, linear_model, model_selection, multioutput, pipeli
 
 import mlrf
 from bundles import rows_of
+from examples import examples
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
@@ -417,7 +418,7 @@ def test_damaged_skops_files_are_refused_in_a_sentence(tmp_path):
 
 
 @settings(
-    max_examples=int(os.environ.get("MLRF_MODELS", "80")),
+    max_examples=int(os.environ.get("MLRF_MODELS", examples(80))),
     deadline=None,
     derandomize="MLRF_MODELS" not in os.environ,
     suppress_health_check=list(HealthCheck),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from bundles import ALL_KINDS
+from examples import examples
 from mlrf.core.errors import (
     BundleError,
     FeatureCountError,
@@ -167,7 +168,7 @@ def test_canonical_instance_has_schema_order_and_json_types():
         ALL_KINDS.instance([*ROW[:3], 3.0, *ROW[4:]])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), schemas())
 def test_a_row_and_its_canonical_instance_are_the_same(data, schema):
     instance = data.draw(instances(schema))
@@ -188,7 +189,7 @@ def test_json_schema_round_trips_the_schema(schema):
     assert from_json_schema(document) == schema
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data(), schemas())
 def test_json_schema_and_schema_agree(data, schema):
     instance = data.draw(instances(schema))

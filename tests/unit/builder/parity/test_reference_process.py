@@ -12,14 +12,22 @@ from mlrf.builder.parity.reference_process import import_without
 UNUSED = ("pandas", "sklearn")
 
 
-@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
-def test_library_is_imported_without_optional_packages(library):
+@pytest.mark.parametrize(
+    ("library", "unused"),
+    [
+        ("lightgbm", UNUSED),
+        ("xgboost", UNUSED),
+        ("sklearn", ["pandas", "pytest"]),
+        ("combination", ["pandas", "pytest"]),
+    ],
+)
+def test_library_is_imported_without_optional_packages(library, unused):
     script = f"""
 import sys
 from mlrf.builder.parity.reference_process import import_without
-answers = import_without("mlrf.builder.importers.{library}.reference", {UNUSED})
+answers = import_without("mlrf.builder.importers.{library}.reference", {unused})
 assert callable(answers.answer)
-assert not {set(UNUSED)} & set(sys.modules), "hidden while the library was imported"
+assert not {set(unused)} & set(sys.modules), "hidden while the library was imported"
 import pandas
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300)

@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from examples import examples
 from mlrf.core.errors import (
     BatchTooLargeError,
     EmptyBatchError,
@@ -191,7 +192,7 @@ def test_a_strict_server_takes_canonical_bodies_alone(body):
     assert isinstance(refused([body], leniency=Leniency(), many=True), RequestError)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(cases())
 def test_lenient_server_reads_strict_input_the_same(case):
     (schema, leniency, most, key), texts, more = case
@@ -236,7 +237,7 @@ def natural_cases(draw):
     return schema, Leniency(natural=True), named, forms
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(natural_cases())
 def test_every_natural_form_means_one_canonical_body(case):
     schema, leniency, named, forms = case
@@ -256,7 +257,7 @@ def test_every_natural_form_means_one_canonical_body(case):
             assert given_ == strict, form
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.data())
 def test_bare_array_equals_the_canonical_array(data):
     schema = data.draw(schemas())

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
+from examples import examples
 from mlrf.core.errors import InvalidFeatureError, UnknownCategoryError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
@@ -16,7 +17,7 @@ from mlrf.serving.native.strict_parser import StrictParser
 from request_bodies import MAX_INSTANCES, bits, cases, complete_decoder, outcome, schemas
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(cases())
 def test_one_instance_is_read_the_same_both_ways(case):
     read, (text, *_), _ = case
@@ -24,7 +25,7 @@ def test_one_instance_is_read_the_same_both_ways(case):
     assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [StrictParser(*read).row(body)])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(cases())
 def test_a_batch_is_read_the_same_both_ways(case):
     read, texts, more = case

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from examples import examples
 from mlrf.core.errors import RequestError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
@@ -51,7 +52,7 @@ def strict(rows):
     return reader
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(pushes())
 def test_a_push_is_read_the_same_both_ways(push):
     rows, body = push

@@ -82,6 +82,7 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         library="scikit-learn",
         source=pack_source(estimator, [member.model.source for member in members]),
         answers="mlrf.builder.importers.combination.reference",
+        unused_packages=("pandas", "pytest"),
         settings={
             "members": [
                 {

@@ -58,4 +58,5 @@ def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel
         source=skops_file,
         class_at_half=1 if kind.family == "boosting" else 0,
         answers="mlrf.builder.importers.sklearn.reference",
+        unused_packages=("pandas", "pytest"),
     )

@@ -96,7 +96,7 @@ $(VENV)-conformance/%/.ready: requirements/conformance-%.txt
 	$(VENV)-conformance/$*/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-conformance: $(VENV)/.ready $(VENV)-clients/.ready $(addprefix $(VENV)-conformance/,mlflow/.ready sagemaker/.ready mlserver/.ready)  ## rewrite docs/reference/conformance.md: clients of other servers and platforms, unmodified, against this server
+conformance: $(VENV)/.ready $(VENV)-clients/.ready $(addprefix $(VENV)-conformance/,mlflow/.ready sagemaker/.ready mlserver/.ready vertex/.ready)  ## rewrite docs/reference/conformance.md: clients of other servers and platforms, unmodified, against this server
 	VENV=$(VENV) PYTHONPATH=tests $(BIN)/python tests/conformance/run.py
 
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto

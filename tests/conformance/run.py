@@ -29,6 +29,7 @@ SCRIPTS = {
     "mlflow_client.py": f"{VENV}-conformance/mlflow",
     "sagemaker_client.py": f"{VENV}-conformance/sagemaker",
     "mlserver_codecs.py": f"{VENV}-conformance/mlserver",
+    "vertex_sdk.py": f"{VENV}-conformance/vertex",
     "frames.py": VENV,
 }
 """By script: the environment that it runs in."""
@@ -54,6 +55,8 @@ def main() -> int:
         serving(sample, labels, options=["--grpc-port", "0"]) as server,
         serving(sample, options=["--platform", "mlflow"]) as mlflow,
         serving(sample, options=["--platform", "sagemaker"]) as sagemaker,
+        # The path that the SDK's local endpoint takes by default.
+        serving(sample, options=["--platform", "vertex", "--predict-route", "/predict"]) as vertex,
     ):
         rows = [[i / 7 - 1, i, 2.5 - i / 3] for i in range(9)]
         body = {"instances": [{"features": row} for row in rows]}
@@ -64,6 +67,7 @@ def main() -> int:
             "grpc_address": address_of(server),
             "mlflow_address": f"127.0.0.1:{mlflow.port}",
             "sagemaker_address": f"127.0.0.1:{sagemaker.port}",
+            "vertex_address": f"localhost:{vertex.port}",
             "version": __version__,
             "rows": rows,
             "numbers": [[float(value) for value in row] for row in rows],
@@ -88,7 +92,8 @@ def main() -> int:
 _GENERATED = """
 Clients that openapi-python-client and OpenAPI Generator make of `/openapi.json` are run by `make test-clients`
 (`tests/wire/test_generated_clients.py`). perf_analyzer's wheel needs a newer C library than the tests have; the rule of its counters
-(`queue.count` includes cache hits) has a test instead.
+(`queue.count` includes cache hits) has a test instead. The local endpoint of the Vertex AI SDK starts its container with Docker; here the server was started without, and the
+endpoint makes its requests to it.
 """
 
 

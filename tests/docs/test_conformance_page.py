@@ -26,6 +26,7 @@ def test_every_kind_of_client_is_there():
         "mlflow",
         "sagemaker",
         "mlserver",
+        "google-cloud-aiplatform",
         "httpx",
         "requests",
         "duckdb",

@@ -292,6 +292,22 @@ def test_vertex_takes_its_paths_and_port_from_the_environment(paths, monkeypatch
         assert post(server, "/invocations", {"inputs": rows}).status == 422
 
 
+def test_vertex_may_call_its_route_predict(paths, monkeypatch):
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", "/predict")
+    monkeypatch.setenv("AIP_HEALTH_ROUTE", "/health")
+    with serving(paths["mixed"], options=["--platform", "vertex"]) as server:
+        rows = [[0.5, 1, True], [1.5, 0, False]]
+        answer = post(server, "/predict", {"instances": rows})
+        assert predictions_of(answer.body) == native(server, rows, "mixed")
+        assert "model" not in answer.json
+        one = server.ask("POST", "/models/mixed/predict", {"features": rows[0]})
+        assert str(one.json["prediction"]) == native(server, rows, "mixed")[0]
+        described = server.ask("GET", "/openapi.json").json["paths"]
+        assert "/models/mixed/predict" in described
+        assert "/predict" not in described
+        assert server.ask("GET", "/health").status == 200
+
+
 def test_a_path_of_another_route_is_refused_at_the_start(paths):
     done = subprocess.run(
         command([paths["mixed"]], "--predict-route", "/predict"),

@@ -6,7 +6,7 @@ import re
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.platforms.settings import PlatformSettings
-from mlrf.serving.route_paths import V1_PREDICT
+from mlrf.serving.route_paths import PREDICT, V1_PREDICT
 from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.routes import ROUTES
 
@@ -15,7 +15,9 @@ def check_platform_paths(settings: PlatformSettings) -> None:
     """Raise ConfigError for a path that belongs to another route with other answers."""
     for option, path in (("--predict-route", settings.predict_route), ("--health-route", settings.health_route)):
         spec = None if path is None else _route_of(path)
-        if spec is None or (spec.is_always_on if option == "--health-route" else spec.path == V1_PREDICT):
+        # Vertex AI's own SDK calls it /predict, unless its caller names another path.
+        taken_over = (V1_PREDICT,) if settings.platform is None else (V1_PREDICT, PREDICT)
+        if spec is None or (spec.is_always_on if option == "--health-route" else spec.path in taken_over):
             continue
         raise ConfigError(
             f"{option}: {path} is already used by another route ({spec.summary}); choose a path such as /platform/predict",

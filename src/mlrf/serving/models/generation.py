@@ -89,7 +89,8 @@ class Generation:
         self.metrics: Handler = lambda _body: exposition.text()
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
-        self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
+        elsewhere = settings.platforms.predict_route
+        self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names, elsewhere)))
         has_keys = settings.access.keys is not None
         self.docs: Handler = _constant(lambda: Framed(docs.page(*facts, asks_for_key=has_keys), HTML, docs.HEADERS))
         self.docs_models: Handler = _constant(lambda: docs.models_part(bundles, default))

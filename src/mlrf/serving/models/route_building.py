@@ -11,7 +11,7 @@ from mlrf.serving.http.router import Fit, Route
 from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.declared_form import fit as form_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
-from mlrf.serving.route_paths import MODEL, V2_REPOSITORY_MODEL, fill, split_path
+from mlrf.serving.route_paths import MODEL, PREDICT, V2_REPOSITORY_MODEL, fill, split_path
 from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
 from mlrf.serving.runtime.results import Handler
@@ -37,7 +37,8 @@ def public_routes(
 
     `versions`: the served models, each with the names of its version in paths; `names` also has the models that may be loaded.
 
-    `aliases`: additional paths, each with the path of the route that it leads to; a route with the same path takes precedence.
+    `aliases`: additional paths, each with the path of the route that it leads to; a route with the same path takes precedence,
+    except for `/predict`, which a platform may call its own.
     """
     routes: dict[str, Route] = {}
     for spec in ROUTES:
@@ -49,8 +50,8 @@ def public_routes(
                 chosen = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
                 _add(routes, path, spec, name if spec.names_model else "", chosen, layout)
     for alias, path in aliases.items():
-        if path in routes:
-            routes.setdefault(alias, routes[path])
+        if path in routes and (alias not in routes or alias == PREDICT):
+            routes[alias] = routes[path]
     return routes
 
 

@@ -22,8 +22,13 @@ _NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
 """Statuses that only requests with a body can get."""
 
 
-def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
-    """Return the document; routes without a model's name are those of `default`; `names` includes unloaded models."""
+def document(
+    bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str], without: str | None = None
+) -> dict[str, Any]:
+    """Return the document; routes without a model's name are those of `default`; `names` includes unloaded models.
+
+    `without` is the path of a native route that leads elsewhere.
+    """
     operations: dict[str, Any] = {}
     contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
     schemas = _shared_schemas(names, [bundle.name for bundle in bundles])
@@ -35,6 +40,8 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
             for bundle, of_model in zip(bundles, native, strict=True):
                 described = of_model.content(spec.path) or PLATFORM_CONTENTS.get(spec.path, _ANY)
                 for path in spec.paths(bundle.name, is_default=bundle.name == default):
+                    if path == without:
+                        continue
                     _add(operations, path, spec, described, f"{spec.summary} of {bundle.name}")
             continue
         named = reference("KnownModel" if spec.scope == ADMIN else "ServedModel")

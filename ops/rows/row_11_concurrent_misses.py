@@ -14,12 +14,12 @@ from scoreboard import Bar, Finding, Row
 
 _WORKERS, _INSTANCES = 2, 200
 _EACH_FOR_ITSELF = """
-from mlrf.serving.runtime.executor import Work
-start = Work.start
+from mlrf.serving.runtime.executor import Executor
+start = Executor.start
 def alone(self, *given):
-    self._flights.clear()
+    self._in_flight.clear()
     return start(self, *given)
-Work.start = alone
+Executor.start = alone
 from mlrf.serving.cache.cache_partition import CachePartition
 CachePartition._compute = lambda *given: None
 """

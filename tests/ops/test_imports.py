@@ -67,7 +67,7 @@ def test_nothing_that_serves_trees_imports_onnx_or_onnx_runtime():
         "import pkgutil, sys; sys.modules.update({'onnx': None, 'onnxruntime': None}); "
         "from importlib import import_module; import mlrf; "
         "layers = ('core', 'engines', 'model', 'serving'); "
-        "needing = ('mlrf.engines.onnx_graph', 'mlrf.engines.onnx_session', 'mlrf.engines.onnxruntime'); "
+        "needing = tuple(f'mlrf.engines.{each}' for each in ('onnx_graph', 'onnx_session', 'onnxruntime', 'quiet_onnxruntime')); "
         "names = [m.name for m in pkgutil.walk_packages(mlrf.__path__, 'mlrf.') if m.name.split('.')[1] in layers]; "
         "[import_module(name) for name in names if name not in needing]"
     )

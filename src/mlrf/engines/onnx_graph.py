@@ -18,13 +18,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from mlrf.core.errors import BundleError
 from mlrf.core.feature import Category
 from mlrf.core.manifest import GraphEntry
 from mlrf.engines.interface import Row, Rows
 from mlrf.engines.onnx_session import InterruptibleRuns, start_session
+from mlrf.engines.quiet_onnxruntime import ort
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _STRING, _BOOLEAN = "tensor(string)", "tensor(bool)"

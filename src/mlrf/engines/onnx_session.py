@@ -9,9 +9,8 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-import onnxruntime as ort
-
 from mlrf.core.errors import BundleError
+from mlrf.engines.quiet_onnxruntime import ort
 
 _SILENT = 4
 

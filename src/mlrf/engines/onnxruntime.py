@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import onnxruntime as ort
 
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.engines.interface import Row, Rows
 from mlrf.engines.onnx_session import InterruptibleRuns, start_session
+from mlrf.engines.quiet_onnxruntime import ort
 
 INPUT = "features"
 OUTPUT = "margin"

@@ -22,9 +22,8 @@ def run_onnx(
     model: bytes, rows: F64 | SparseRows, progress: Callable[[float], None] = lambda _: None
 ) -> tuple[F64, F64]:
     """Return margins and predictions [n, K] of rows [n, F]; BuildError if ONNX Runtime refuses the model."""
-    import onnxruntime as ort  # noqa: PLC0415  it is an extra
-
     from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION  # noqa: PLC0415  with the package onnx
+    from mlrf.engines.quiet_onnxruntime import ort  # noqa: PLC0415  it is an extra
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from mlrf.builder.importers.onnx_graph.row_inputs import run_each
 from mlrf.core.forest import F64
+from mlrf.engines.quiet_onnxruntime import ort
 
 _SILENT = 4
 _SPARE_BYTES = 8 << 30

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import helper
 
 from mlrf.core.forest import F64
 from mlrf.core.link import Link
+from mlrf.engines.quiet_onnxruntime import ort
 
 _SILENT = 4
 _LINK_ERROR = 2.0**-22

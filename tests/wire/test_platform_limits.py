@@ -9,6 +9,7 @@ from running import cpu_s, serving
 
 JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
 NAMES = b",".join(b"c%d" % index for index in range(300_000))
+MEMBERS = b",".join(b'"c%d":1' % index for index in range(700_000))
 BODIES = {
     "digits before a letter": (CSV, b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
     "a fraction before a letter": (CSV, b"1." + b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
@@ -27,6 +28,16 @@ BODIES = {
         JSON,
         b'{"dataframe_split":{"columns":["%b","a","a"],"data":[]}}' % NAMES[:600_000].replace(b",", b'","'),
         "INVALID_REQUEST",
+    ),
+    "members of the body": (JSON, b"{%b}" % MEMBERS, "INVALID_REQUEST"),
+    "members of a data frame": (JSON, b'{"dataframe_split":{%b}}' % MEMBERS, "INVALID_REQUEST"),
+    "members of a row": (JSON, b'{"instances":[{%b}]}' % MEMBERS, "FEATURE_COUNT"),
+    "members of a list": (JSON, b"[{%b}]" % MEMBERS, "FEATURE_COUNT"),
+    "members of a line": (LINES, b"{%b}" % MEMBERS, "FEATURE_COUNT"),
+    "columns of no rows": (
+        JSON,
+        b'{"instances":[{%b}]}' % MEMBERS[:4_000_000].rpartition(b",")[0].replace(b":1", b":[]"),
+        "FEATURE_COUNT",
     ),
     "short lines": (LINES, b"1\n" * 4_000_000, "BATCH_TOO_LARGE"),
     "blank lines": (LINES, b"\n" * 8_000_000, "EMPTY_BATCH"),
@@ -49,7 +60,26 @@ def test_a_body_made_to_take_long_is_refused_at_once(server, what):
     answer = server.ask("POST", "/invocations", body, [f"Content-Type: {kind}"])
     assert answer.code == code
     assert server.workers() == [worker]
-    assert cpu_s(worker) - before_s < 1.0
+    assert cpu_s(worker) - before_s < (0.2 if what.startswith("members") else 1.0)
+
+
+@pytest.mark.parametrize("body", [b"{%b}" % MEMBERS, b'{"features":[1,2,3],"vary":["x0"%b]}' % (b',"x0"' * 1_000_000)])
+def test_a_curve_of_too_many_values_is_refused_at_once(server, body):
+    (worker,) = server.workers()
+    before_s = cpu_s(worker)
+    assert server.ask("POST", "/curve", body).code == "FEATURE_COUNT"
+    assert cpu_s(worker) - before_s < 0.2
+
+
+def test_long_columns_by_name_are_answered(server):
+    n = 4000
+    columns = {name: list(range(n)) for name in NUMBERS.names}
+    answer = server.ask("POST", "/invocations", {"inputs": columns}, [f"Content-Type: {JSON}"])
+    assert answer.status == 200
+    labels = {name: {str(row): row for row in range(n)} for name in NUMBERS.names}
+    answer = server.ask("POST", "/v1/models/sample:predict", {"instances": [labels]}, [f"Content-Type: {JSON}"])
+    assert answer.status == 200
+    assert len(answer.json["predictions"]) == n
 
 
 def test_lines_between_blank_ones_are_answered(server):

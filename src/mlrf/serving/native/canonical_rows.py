@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from mlrf.core.errors import BatchTooLargeError, InvalidFeatureError
+from mlrf.core.errors import BatchTooLargeError, FeatureCountError, InvalidFeatureError
 from mlrf.core.feature import has_ambiguous_codes
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip
-from mlrf.serving.native.json_scanner import items_of
+from mlrf.serving.native.json_scanner import items_of, values_at_most
 
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _BLANKS = b" \t\r\n"
@@ -52,6 +52,21 @@ class RowWriter:
                 f"or raise {self.limit}",
                 instances=n_rows,
                 max_instances=self.max_rows,
+            )
+
+    def most_values(self) -> int:
+        """Return how many values a row may have, ignored ones included."""
+        return SPARE_TIMES * len(self.schema.names) + SPARE_VALUES
+
+    def check_width(self, index: int, row: msgspec.Raw) -> None:
+        """Raise FeatureCountError for a row of more values than any may have, before it is decoded."""
+        if (values := values_at_most(row)) > self.most_values():
+            n = len(self.schema.names)
+            raise FeatureCountError(
+                f"instance {index}: expected {n} features, got about {values} values; GET /models lists the features",
+                expected=n,
+                got=values,
+                index=index,
             )
 
     def unnamed(self, index: int | None, row: msgspec.Raw) -> bytes:

@@ -11,15 +11,16 @@ from typing import Any
 
 import msgspec
 
-from mlrf.core.errors import InvalidRequestError
+from mlrf.core.errors import FeatureCountError, InvalidRequestError
 from mlrf.core.value_text import shown
 from mlrf.engines.interface import Row
 from mlrf.model.curve import Axis, Curve, Sweep, plan_sweep, score_sweep
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.json_scanner import members_of, value_of, whole_document
+from mlrf.serving.native.json_scanner import members_of, value_of, values_at_most, whole_document
 from mlrf.serving.native.predict_handler import responses_of, with_validity
 from mlrf.serving.native.requests import Details
 from mlrf.serving.runtime.cost_model import CostModel
@@ -53,7 +54,15 @@ class CurveHandler:
 
     def _parse(self, body: bytes) -> tuple[list[str], Row | ByKey, Details | None]:
         """Return the features to vary, the row or its key, and which details the response has."""
-        members = members_of(whole_document(body, self._model.schema.names), "the body")
+        document = whole_document(body, self._model.schema.names)
+        n_features = len(self._model.schema.names)
+        if (values := values_at_most(document)) > SPARE_TIMES * n_features + SPARE_VALUES:
+            raise FeatureCountError(
+                f"expected {n_features} features, got about {values} values; GET /models lists the features",
+                expected=n_features,
+                got=values,
+            )
+        members = members_of(document, "the body")
         vary = members.pop("vary", None)
         if vary is None:
             raise InvalidRequestError(

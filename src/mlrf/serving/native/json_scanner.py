@@ -32,6 +32,9 @@ _CLIPPED_BYTES = 200
 MAX_NUMBER_CHARS = FAST_JSON_BYTES
 """Longest number accepted: converting costs some 13 ns a digit, and digits past the 800th cannot change a float64. A body that
 the fast parser decodes is too short for a longer one, so it needs no check."""
+MANY_VALUES = 10_000
+"""Objects with more commas than this are looked through for members that are not known, before all are decoded."""
+_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -62,6 +65,29 @@ def members_of(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
     if not begins_with(raw, b"{"):
         raise InvalidRequestError(f"{what} must be a JSON object, not {type_of(raw)}", expected="object")
     return _decode_members(raw)
+
+
+class KnownMembers:
+    """Splits objects whose members have known names: another name ends the decoding, however many follow."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        fields = [(f"m{index}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for index in range(len(names))]
+        rename = {f"m{index}": name for index, name in enumerate(names)}
+        made = msgspec.defstruct("Known", fields, rename=rename, forbid_unknown_fields=True)
+        self._names = tuple(names)
+        self._decode = msgspec.json.Decoder(made).decode
+
+    def of(self, raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
+        """Return the members as `members_of` does; of a large object with an unknown member, only that one, as null."""
+        if values_at_most(raw) <= MANY_VALUES or not begins_with(raw, b"{"):
+            return members_of(raw, what)
+        try:
+            found = msgspec.structs.astuple(self._decode(raw))
+        except msgspec.ValidationError as error:
+            unknown = _UNKNOWN.search(str(error))
+            return members_of(raw, what) if unknown is None else {unknown[1]: msgspec.Raw(b"null")}
+        pairs = zip(self._names, found, strict=True)
+        return {name: value for name, value in pairs if value is not msgspec.UNSET}
 
 
 def _is_too_long_a_number(raw: msgspec.Raw) -> bool:

@@ -8,14 +8,17 @@ from mlrf.core.errors import FeatureCountError, InvalidRequestError
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.canonical_rows import Rows, RowWriter
-from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, type_of
+from mlrf.serving.native.json_scanner import KnownMembers, begins_with, items_of, type_of
+
+_NAMES = ("columns", "data", "index")
+_MEMBERS = KnownMembers(_NAMES)
 
 
 def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     """Return the rows of `{"columns": […], "data": [[…]]}`; if columns have no names, or are numbered, in schema order."""
-    members = members_of(raw, name)
+    members = _MEMBERS.of(raw, name)
     for member in members:
-        if member not in ("columns", "data", "index"):
+        if member not in _NAMES:
             raise InvalidRequestError(
                 f"unknown member {shown_name(member)} of {name}; its members are columns, data and index",
                 field=clip(member),

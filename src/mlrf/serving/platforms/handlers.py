@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.schema import Schema
@@ -11,6 +11,7 @@ from mlrf.serving.http.gzip_body import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, check_json, unzipping
 from mlrf.serving.native.canonical_rows import RowWriter, batch_body
+from mlrf.serving.native.json_scanner import KnownMembers
 from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
 from mlrf.serving.platforms.csv_rows import Header, rows_of_csv
@@ -39,6 +40,7 @@ _HEADERS = {
     "mlflow": Header.PRESENT,
     "sagemaker": Header.DETECT,
 }
+_known_members = cache(KnownMembers)
 _ACCEPTED = {
     "mlflow": ["application/json", "text/csv"],
     "sagemaker": ["application/json", "text/csv", "application/jsonlines"],
@@ -176,7 +178,8 @@ class PlatformHandlers:
     def _member(
         self, forms: dict[str, json_rows.Reader], parameters: str, others: tuple[str, ...], body: bytes
     ) -> list[bytes]:
-        members = json_rows.body_members(self._writer, body, f'{{"{next(iter(forms))}": …}}')
+        known = _known_members((*forms, *others))
+        members = json_rows.body_members(self._writer, body, f'{{"{next(iter(forms))}": …}}', known)
         name = json_rows.the_one_form(members, forms, others)
         json_rows.refuse_parameters(members, parameters)
         return forms[name](self._writer, members[name], name)

@@ -10,8 +10,16 @@ import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, Rows, RowWriter
-from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, type_of, values_at_most, whole_document
+from mlrf.serving.native.canonical_rows import Rows, RowWriter
+from mlrf.serving.native.json_scanner import (
+    KnownMembers,
+    begins_with,
+    items_of,
+    members_of,
+    type_of,
+    values_at_most,
+    whole_document,
+)
 
 _NO_PARAMETERS = frozenset((b"null", b"{}"))
 _LINE = re.compile(rb"\S[^\n]*")
@@ -19,18 +27,18 @@ _LINE = re.compile(rb"\S[^\n]*")
 Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
 
 
-def body_members(writer: RowWriter, body: bytes, what: str) -> dict[str, msgspec.Raw]:
+def body_members(writer: RowWriter, body: bytes, what: str, known: KnownMembers) -> dict[str, msgspec.Raw]:
     """Return the members of a body, which must be an object; `what` describes the expected object in the error."""
     raw = document(writer, body)
     if not begins_with(raw, b"{"):
         raise InvalidRequestError(f"the body must be an object ({what}), not {type_of(raw)}", expected="object")
-    return members_of(raw, "the body")
+    return known.of(raw, "the body")
 
 
 def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
     """Return a body as JSON text; MalformedRequestError if it is not JSON, BatchTooLargeError if it has too many values."""
     raw = whole_document(body, writer.schema.names)
-    most = writer.max_rows * (SPARE_TIMES * len(writer.schema.names) + SPARE_VALUES)
+    most = writer.max_rows * writer.most_values()
     if (values := values_at_most(raw)) > most:
         raise BatchTooLargeError(
             f"the body has about {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
@@ -82,7 +90,7 @@ def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
         if begins_with(item, b"["):
             rows.append(writer.unnamed(index, item))
         elif begins_with(item, b"{"):
-            rows += _rows_of_object(writer, item, f"{name}[{index}]")
+            rows += _rows_of_object(writer, item, f"{name}[{index}]", index)
         else:
             raise InvalidRequestError(
                 f"{name}[{index}] must be a row (an array or an object), not {type_of(item)}; a single row is {name}: [[…]]",
@@ -121,6 +129,7 @@ def rows_of_lines(writer: RowWriter, body: bytes) -> Rows:
             raw = document(writer, line)
         except MalformedRequestError as error:
             raise MalformedRequestError(f"line {index}: {error}", **{**error.details, "index": index}) from error
+        writer.check_width(index, raw)
         if begins_with(raw, b"["):
             rows.append(writer.unnamed(index, raw))
         else:
@@ -137,10 +146,25 @@ def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
         # One row, as SageMaker's JSONSerializer sends a one-dimensional array.
         return [writer.unnamed(0, raw)]
     opened = [
-        features_of(writer, members_of(item, f"{name}[{index}]"), item, index) if begins_with(item, b"{") else item
+        _opened(writer, item, f"{name}[{index}]", index) if begins_with(item, b"{") else item
         for index, item in enumerate(items)
     ]
     return rows_of_list(writer, msgspec.Raw(b"[%b]" % b",".join(bytes(item) for item in opened)), name)
+
+
+def _opened(writer: RowWriter, item: msgspec.Raw, name: str, index: int) -> msgspec.Raw:
+    return item if _is_of_columns(writer, item, index) else features_of(writer, members_of(item, name), item, index)
+
+
+def _is_of_columns(writer: RowWriter, raw: msgspec.Raw, index: int) -> bool:
+    """Return whether an object has more values than a row may have; FeatureCountError if it is not columns of rows either."""
+    if values_at_most(raw) <= writer.most_values():
+        return False
+    text = bytes(raw)
+    brackets = text.count(b"["), text.count(b"{") - 1
+    if not any(0 < each <= writer.most_values() for each in brackets):
+        writer.check_width(index, raw)
+    return True
 
 
 def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgspec.Raw, index: int) -> msgspec.Raw:
@@ -151,7 +175,8 @@ def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgs
     return msgspec.Raw(writer.unnamed(index, inner)) if begins_with(inner, b"[") else inner
 
 
-def _rows_of_object(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+def _rows_of_object(writer: RowWriter, raw: msgspec.Raw, name: str, index: int = 0) -> Rows:
+    _is_of_columns(writer, raw, index)
     members = members_of(raw, name)
     columns = list(members.values())
     if columns and all(begins_with(each, b"[") for each in columns):

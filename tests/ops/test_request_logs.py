@@ -14,7 +14,7 @@ import pytest
 from bundles import write_bundle
 from mlrf.serving.telemetry.log_thread import LogThread
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog
+from mlrf.serving.telemetry.prediction_log import PredictionLog, PredictionRecord
 from raw_http import Client, request
 from running import Server, command, eventually, serving
 
@@ -143,7 +143,9 @@ def test_a_full_disk_costs_records_and_no_answer(bundle, row, tmp_path):
 
 
 def predicted(size=100):
-    return Predicted(time.time(), b"id", "/predict", 1e-3, b'{"features":"%b"}' % (b"x" * size), b'{"prediction":1}')
+    return PredictionRecord(
+        time.time(), b"id", "/predict", 1e-3, b'{"features":"%b"}' % (b"x" * size), b'{"prediction":1}'
+    )
 
 
 def test_files_are_bounded_in_number_and_size(tmp_path):

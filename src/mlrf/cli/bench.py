@@ -16,7 +16,7 @@ from rich.table import Table
 
 import mlrf
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for, timeable_engines
+from mlrf.cli.engine_timing import FIGURES, Figures, rows_for, time_engines, timeable_engines
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.named_bundle import open_bundle
@@ -53,7 +53,7 @@ def bench(
         def report_progress(done: float) -> None:
             bars.update(task, completed=100 * done, refresh=True)
 
-        figures = race(found, engines, table, report_progress)
+        figures = time_engines(found, engines, table, report_progress)
     machine = _machine()
     if as_json:
         document = {

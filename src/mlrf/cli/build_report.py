@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.engine_timing import Figures, race, rows_for, timeable_engines
+from mlrf.cli.engine_timing import Figures, rows_for, time_engines, timeable_engines
 from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
@@ -22,8 +22,8 @@ _ORIGINS = {
     "onnxruntime": "an ONNX file",
 }
 """Name of the model's source, by the distribution that proved it."""
-_RACE_ROWS = 1000
-_RACE_TURNS = 2
+_TIMED_ROWS = 1000
+_TIMED_TURNS = 2
 _SHOWN_NAMES = 10
 
 
@@ -44,8 +44,10 @@ def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
             say(_table_entries(cover))
     if (rows := manifest.rows) is not None:
         say(rows_sentence(rows))
-    table, _ = rows_for(bundle, _RACE_ROWS)
-    for name, figures in race(bundle, timeable_engines(bundle), table, lambda _: None, turns=_RACE_TURNS).items():
+    table, _ = rows_for(bundle, _TIMED_ROWS)
+    for name, figures in time_engines(
+        bundle, timeable_engines(bundle), table, lambda _: None, turns=_TIMED_TURNS
+    ).items():
         say(f"{name} on this machine: {_speed(figures)}")
     size = sum(entry.size_bytes for entry in manifest.files.values())
     parts = ", ".join(

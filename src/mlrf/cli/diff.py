@@ -66,7 +66,7 @@ def diff(
         "old": before.version,
         "new": after.version,
         "contract": contract_changes(before, after),
-        "made": _made(before, after),
+        "made": _changed_facts(before, after),
         "predictions": _predictions(before, after, rows, label),
     }
     if fail_above is not None:
@@ -96,7 +96,7 @@ def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
     return failed
 
 
-def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
+def _changed_facts(before: Bundle, after: Bundle) -> dict[str, Any]:
     """Return the facts in which both manifests differ, as [old, new]."""
     facts: dict[str, Any] = {}
     for bundle, side in ((before, 0), (after, 1)):

@@ -78,7 +78,7 @@ def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: 
     return np.where(rng.random(n_rows) < _MISSING_SHARE, np.nan, values) if feature.nullable else values
 
 
-def race(
+def time_engines(
     bundle: Bundle, names: Sequence[str], rows: Rows, progress: Callable[[float], None], *, turns: int = _TURNS
 ) -> dict[str, Figures]:
     """Return the figures of each engine; `progress` receives the share that is done. BundleError when a file is refused."""

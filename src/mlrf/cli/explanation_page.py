@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mlrf.model.drawing import RowContributions, waterfall_svg
-from mlrf.model.drawing.contributions import cut, value_text
+from mlrf.model.drawing.contributions import shortened, value_text
 from mlrf.model.drawing.markup import Markup, element, table
 
 MOST_ROWS = 100
@@ -58,7 +58,8 @@ def _section(row: ExplainedRow, top: int) -> Markup:
     names = list(found.values)
     cells = [["base", "", repr(found.base)]]
     cells += [
-        [cut(names[f], _NAME_CHARS), value_text(found.values[names[f]]), repr(found.contributions[f])] for f in order
+        [shortened(names[f], _NAME_CHARS), value_text(found.values[names[f]]), repr(found.contributions[f])]
+        for f in order
     ]
     cells.append(["margin", "", repr(found.margin)])
     return element(

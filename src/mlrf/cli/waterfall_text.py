@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.model.drawing.contributions import MAX_NAME_CHARS, RowContributions, cut, largest_bars
+from mlrf.model.drawing.contributions import MAX_NAME_CHARS, RowContributions, largest_bars, shortened
 
 _LOWERS, _RAISES = "blue", "red"
 _FULL, _LEFT_HALF, _RIGHT_HALF = "█", "▌", "▐"
@@ -28,7 +28,7 @@ def waterfall(row: RowContributions, top: int, width: int) -> Table:
     for bar in bars:
         value = f"= {bar.value}" if bar.value else ""
         drawn = _bar(bar.contribution, largest, half)
-        table.add_row(Text(cut(bar.name, MAX_NAME_CHARS)), Text(value), drawn, f"{bar.contribution:+.6g}")
+        table.add_row(Text(shortened(bar.name, MAX_NAME_CHARS)), Text(value), drawn, f"{bar.contribution:+.6g}")
     table.add_row("margin", "", "", Text(f"{row.margin:.6g}", style="bold"))
     if row.prediction is not None:
         through = "" if row.link == "identity" else f"through {row.link}"

@@ -70,10 +70,10 @@ def sync_directory(path: Path) -> None:
 
 def is_abandoned(owner: str) -> bool:
     """Return whether a temporary name ends in the id of a process that no longer runs."""
-    return owner.isdecimal() and len(owner) <= _PID_DIGITS and not _lives(int(owner))
+    return owner.isdecimal() and len(owner) <= _PID_DIGITS and not _is_running(int(owner))
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     if pid == os.getpid():
         return False
     try:

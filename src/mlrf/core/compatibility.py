@@ -54,14 +54,14 @@ def _feature(old: Feature, new: Feature) -> list[str]:
         changes.append(f"feature {old.name!r} had a default and is required")
     if old.nullable and not new.nullable:
         changes.append(f"feature {old.name!r} may no longer be missing")
-    if old.categories is not None and not _begins(new.categories, old.categories):
+    if old.categories is not None and not _begins_with(new.categories, old.categories):
         changes.append(f"feature {old.name!r} has other categories: {_listed(old.categories, new.categories)}")
     elif old.categories is None and new.categories is not None:
         changes.append(f"feature {old.name!r} accepts only listed categories")
     return changes
 
 
-def _begins(longer: Sequence[Category] | None, shorter: Sequence[Category]) -> bool:
+def _begins_with(longer: Sequence[Category] | None, shorter: Sequence[Category]) -> bool:
     return longer is not None and _typed(longer[: len(shorter)]) == _typed(shorter)
 
 

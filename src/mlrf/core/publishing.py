@@ -59,7 +59,7 @@ def publish(
             version = _add(model_directory, bundle)
         elif (bundle.path / SIGNATURE).exists():
             _replace_signature(bundle, model_directory.path / str(version.number))
-        _point(model_directory, version, before)
+        _set_pointer(model_directory, version, before)
     except OSError as error:
         raise RepositoryError(
             f"{model_directory.path} could not be written: {error.strerror}; the pointer is as it was"
@@ -181,7 +181,7 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(writing.fileno())
 
 
-def _point(model_directory: ModelDirectory, version: Version, before: Pointer | None) -> None:
+def _set_pointer(model_directory: ModelDirectory, version: Version, before: Pointer | None) -> None:
     if before is None:
         _write_pointer(model_directory, Pointer(version.number, version.digest))
     elif before.version == version:

@@ -39,8 +39,8 @@ class EmbeddedExplanations:
         """
         self._value_bytes = 8 * n_values
         self._environment = open_environment(path)
-        self._give_back = weakref.finalize(self, self._environment.close)
-        self._give_back.atexit = False
+        self._release = weakref.finalize(self, self._environment.close)
+        self._release.atexit = False
         try:
             self._meta = self._environment.database(_META)
             self._table = self._environment.database(_CONTRIBUTIONS)
@@ -98,7 +98,7 @@ class EmbeddedExplanations:
 
     def release(self) -> None:
         """Close the environment."""
-        self._give_back()
+        self._release()
 
     def _bound(self) -> bytes | None:
         with self._environment.reading:

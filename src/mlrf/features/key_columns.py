@@ -62,9 +62,9 @@ def _field_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[byte
         if numbers.dtype == np.uint64 and len(numbers) and numbers.max() > _MAX_INT64:
             index = int(np.argmax(numbers > _MAX_INT64))
             raise _refused(field, first_row + index, int(numbers[index]))
-        return _voids((numbers.astype(np.int64).view(np.uint64) ^ _SIGN).astype(">u8"))
+        return _as_bytes((numbers.astype(np.int64).view(np.uint64) ^ _SIGN).astype(">u8"))
     if field.type is KeyType.BOOLEAN and pa.types.is_boolean(kind):
-        return _voids(column.cast(pa.uint8()).to_numpy(zero_copy_only=False))
+        return _as_bytes(column.cast(pa.uint8()).to_numpy(zero_copy_only=False))
     if field.type is KeyType.DATE and (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
         return _date_bytes(field, column, first_row)
     return _distinct_bytes(field, column, first_row)
@@ -94,7 +94,7 @@ def _date_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes
             row=first_row + index,
             column=field.name,
         )
-    return _voids(ordinals.astype(">u4"))
+    return _as_bytes(ordinals.astype(">u4"))
 
 
 def _distinct_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes]:
@@ -131,5 +131,5 @@ def _refused(field: KeyField, row: int, value: Any) -> RowsError:
     )
 
 
-def _voids(values: npt.NDArray[Any]) -> list[bytes]:
+def _as_bytes(values: npt.NDArray[Any]) -> list[bytes]:
     return np.ascontiguousarray(values).view(f"V{values.dtype.itemsize}").tolist()  # type: ignore[no-any-return]

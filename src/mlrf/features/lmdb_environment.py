@@ -224,7 +224,16 @@ def _errno(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     words = str(error)
-    return next((number for number in _SPOKEN if os.strerror(number) in words), None)
+    return next((number for number in _KNOWN_ERRORS if os.strerror(number) in words), None)
 
 
-_SPOKEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.ENOLCK)
+_KNOWN_ERRORS = (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ENOMEM,
+    errno.ENOLCK,
+)

@@ -54,8 +54,8 @@ class LmdbStore:
         self.format = rows
         self.environment = open_environment(path, map_bytes, durable=durable)
         # A store that is dropped without `release`, with a replaced generation of models, closes its files too.
-        self._give_back = weakref.finalize(self, self.environment.close)
-        self._give_back.atexit = False
+        self._release = weakref.finalize(self, self.environment.close)
+        self._release.atexit = False
         try:
             self._open()
         except (lmdb.Error, FeaturesUnavailableError) as error:
@@ -72,7 +72,7 @@ class LmdbStore:
             with environment.reading:
                 transaction = environment.begin()
                 try:
-                    seen = self._look(transaction)
+                    seen = self._state_seen(transaction)
                     record = transaction.get(key, None, seen.table)
                 finally:
                     transaction.abort()
@@ -87,7 +87,7 @@ class LmdbStore:
             with environment.reading:
                 transaction = environment.begin()
                 try:
-                    seen = self._look(transaction)
+                    seen = self._state_seen(transaction)
                     records = [transaction.get(key, None, seen.table) for key in keys]
                 finally:
                     transaction.abort()
@@ -105,7 +105,7 @@ class LmdbStore:
             with environment.reading:
                 transaction = environment.begin()
                 try:
-                    return self._look(transaction).changes
+                    return self._state_seen(transaction).changes
                 finally:
                     transaction.abort()
         except lmdb.Error as error:
@@ -143,7 +143,7 @@ class LmdbStore:
             with environment.reading:
                 transaction = environment.begin()
                 try:
-                    seen = self._look(transaction)
+                    seen = self._state_seen(transaction)
                     rows = transaction.stat(seen.table)["entries"]
                     source = transaction.get(SOURCE_KEY, db=self.meta)
                 finally:
@@ -180,7 +180,7 @@ class LmdbStore:
         with self.environment.reading:
             transaction = self.environment.begin()
         try:
-            with transaction.cursor(self._look(transaction).table) as cursor:
+            with transaction.cursor(self._state_seen(transaction).table) as cursor:
                 rows = iter(cursor)
                 while some := list(islice(rows, batch_rows)):
                     yield Batch([key for key, _ in some], [record for _, record in some])
@@ -189,7 +189,7 @@ class LmdbStore:
 
     def release(self) -> None:
         """Close the environment."""
-        self._give_back()
+        self._release()
 
     def _open(self) -> None:
         environment = self.environment
@@ -203,7 +203,7 @@ class LmdbStore:
             finally:
                 transaction.abort()
         if found is None:
-            found = environment.write(self._begin_anew)
+            found = environment.write(self._start_over)
         if found != digest:
             raise ConfigError(
                 f"--state-dir: {environment.path} contains rows of another schema or key; choose another directory, or "
@@ -212,7 +212,7 @@ class LmdbStore:
             )
         self._seen = _Seen(-1, self.tables[0], 0)
 
-    def _begin_anew(self, transaction: lmdb.Transaction[bytes]) -> bytes:
+    def _start_over(self, transaction: lmdb.Transaction[bytes]) -> bytes:
         """Bind an empty environment to this format, unless another process was faster; return its format."""
         digest = self.format.digest.encode()
         if transaction.put(FORMAT_KEY, digest, overwrite=False, db=self.meta):
@@ -231,7 +231,7 @@ class LmdbStore:
             os.close(descriptor)
         return False
 
-    def _look(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
+    def _state_seen(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
         """Return the state of the environment in a transaction; it is read again only after a commit."""
         commit = transaction.id()
         seen = self._seen

@@ -144,9 +144,9 @@ class RedisStore:
 
     async def stats(self) -> StoreStats:
         """Return the store's size and state."""
-        rows = await self._slowly("HLEN", self._rows)
-        size = await self._slowly("MEMORY", "USAGE", self._rows)
-        source = await self._slowly("HGET", self._meta, "source")
+        rows = await self._execute_slow("HLEN", self._rows)
+        size = await self._execute_slow("MEMORY", "USAGE", self._rows)
+        source = await self._execute_slow("HGET", self._meta, "source")
         return StoreStats(
             store=_without_password(self._url),
             rows=rows,
@@ -169,7 +169,7 @@ class RedisStore:
     async def begin_load(self) -> bytes:
         """Begin a bulk load and return its token for `add` and `finish`. FeaturesUnavailableError when another is under way."""
         token = secrets.token_hex(8).encode()
-        if not await self._slowly("EVAL", _BEGIN, 3, *self._of_a_load(), token, LOAD_TTL_S):
+        if not await self._execute_slow("EVAL", _BEGIN, 3, *self._load_keys(), token, LOAD_TTL_S):
             raise FeaturesUnavailableError(
                 "another process is loading rows into this store; try again when it has finished"
             )
@@ -178,7 +178,7 @@ class RedisStore:
     async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
         """Add rows with distinct keys to a bulk load; call at least every `LOAD_TTL_S`, with no rows to keep the load alive."""
         flat = [part for key, record in rows for part in (key, record + _digest(key, record))]
-        if not await self._slowly("EVAL", _ADD, 3, *self._of_a_load(), token, LOAD_TTL_S, *flat):
+        if not await self._execute_slow("EVAL", _ADD, 3, *self._load_keys(), token, LOAD_TTL_S, *flat):
             raise _cancelled_load()
 
     async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
@@ -195,9 +195,9 @@ class RedisStore:
 
     async def abandon_load(self, token: bytes) -> None:
         """Remove the rows that a bulk load has added, unless another load has replaced it."""
-        await self._slowly("EVAL", _ABANDON, 3, *self._of_a_load(), token)
+        await self._execute_slow("EVAL", _ABANDON, 3, *self._load_keys(), token)
 
-    def _of_a_load(self) -> tuple[str, str, str]:
+    def _load_keys(self) -> tuple[str, str, str]:
         return self._loading, self._next, self._pending
 
     def _send(self) -> None:
@@ -244,7 +244,7 @@ class RedisStore:
             raise self.format.invalid(key, "the bytes are damaged")
         return self.format.unpack(key, record, 0)
 
-    async def _slowly(self, *command: Any) -> Any:
+    async def _execute_slow(self, *command: Any) -> Any:
         return await self._trips.execute(*command, limit_s=SLOW_S)
 
 

@@ -11,7 +11,7 @@ from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.importers.onnx_graph.graph_runner import GraphAnswers, run_graph_reference
-from mlrf.builder.importers.onnx_graph.inputs import that_may_be_missing
+from mlrf.builder.importers.onnx_graph.inputs import with_missing_allowed
 from mlrf.builder.importers.onnx_graph.proof import GraphProof, Progress, prove_graph
 from mlrf.builder.importers.onnx_graph.rows import graph_rows, rows_to_try
 from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_meaning
@@ -35,7 +35,7 @@ class GraphBundle:
         self._meaning = read_meaning(imported, _first(answers, n_tried))
         missing = missing_answered(imported.may_lack, lacking, answers.numbers[n_tried:])
         progress("trying the graph", 1.0)
-        self._imported = replace(imported, features=that_may_be_missing(imported.features, missing))
+        self._imported = replace(imported, features=with_missing_allowed(imported.features, missing))
         self.schema, self._sampled = schema_of(self._imported.features, sample)
         self.unexplained = "a graph of operators cannot be explained: explanations need a tree ensemble"
 

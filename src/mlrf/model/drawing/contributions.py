@@ -56,10 +56,10 @@ def value_text(value: Value) -> str:
     if value is None:
         return "missing"
     text = f"{value:.6g}" if isinstance(value, float) else msgspec.json.encode(value).decode()
-    return cut(text, MAX_VALUE_CHARS)
+    return shortened(text, MAX_VALUE_CHARS)
 
 
-def cut(text: str, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
     """Return a text on one line, without control characters, of at most `limit` characters."""
     plain = printable(text)
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"

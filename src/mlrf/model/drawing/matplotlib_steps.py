@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from mlrf.model.drawing.contributions import MAX_NAME_CHARS, cut, value_text
+from mlrf.model.drawing.contributions import MAX_NAME_CHARS, shortened, value_text
 from mlrf.model.drawing.matplotlib_axes import new_axes, plain
 from mlrf.model.drawing.steps import CURVE, OWN, Steps
 
@@ -29,7 +29,7 @@ def draw_steps(steps: Steps, answers: Sequence[float], axes: Axes | None = None)
     axes.plot([(start + end) / 2], [answers[steps.at]], "o", color=OWN)
     if labels:
         axes.set_xticks([x for x, _ in labels], [text for _, text in labels])
-    axes.set_xlabel(plain(cut(steps.feature, MAX_NAME_CHARS)))
+    axes.set_xlabel(plain(shortened(steps.feature, MAX_NAME_CHARS)))
     axes.set_ylabel("prediction")
     return axes
 
@@ -42,7 +42,7 @@ def draw_grid(up: Steps, across: Steps, answers: Sequence[float], axes: Axes | N
     image = axes.imshow(rows, aspect="auto", origin="lower", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, label="prediction")
     for steps, name, ticks in ((across, axes.set_xlabel, axes.set_xticks), (up, axes.set_ylabel, axes.set_yticks)):
-        name(plain(cut(steps.feature, MAX_NAME_CHARS)))
+        name(plain(shortened(steps.feature, MAX_NAME_CHARS)))
         shown = sorted({0, steps.at, len(steps.values) - 1})
         ticks(shown, [plain(value_text(steps.values[i])) for i in shown])
     return axes

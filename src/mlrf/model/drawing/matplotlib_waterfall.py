@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mlrf.model.drawing.contributions import MAX_NAME_CHARS, Bar, RowContributions, cut, largest_bars
+from mlrf.model.drawing.contributions import MAX_NAME_CHARS, Bar, RowContributions, largest_bars, shortened
 from mlrf.model.drawing.matplotlib_axes import new_axes, plain
 from mlrf.model.drawing.waterfall import LOWERS, RAISES
 
@@ -39,4 +39,4 @@ def draw_waterfall(row: RowContributions, top: int, title: str, axes: Axes | Non
 
 
 def _label(bar: Bar) -> str:
-    return plain(cut(bar.name, MAX_NAME_CHARS) + (f" = {bar.value}" if bar.value else ""))
+    return plain(shortened(bar.name, MAX_NAME_CHARS) + (f" = {bar.value}" if bar.value else ""))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from mlrf.core.feature import Value
-from mlrf.model.drawing.contributions import MAX_NAME_CHARS, cut, value_text
+from mlrf.model.drawing.contributions import MAX_NAME_CHARS, shortened, value_text
 from mlrf.model.drawing.markup import Markup, element
 
 CURVE, OWN = "#2f6fb7", "#c8323c"
@@ -114,7 +114,7 @@ def grid_svg(up: Steps, across: Steps, answers: Sequence[float], title: str) -> 
                 )
             )
             at = end
-    key = f"from {low:.6g} (blue) to {high:.6g} (orange); {cut(up.feature, MAX_NAME_CHARS)} goes up"
+    key = f"from {low:.6g} (blue) to {high:.6g} (orange); {shortened(up.feature, MAX_NAME_CHARS)} goes up"
     return _frame(title, *cells, *_ends(across), _mark(key, _LEFT, _TOP - 3.0, "start"))
 
 
@@ -149,7 +149,7 @@ def _ends(steps: Steps) -> list[Markup]:
     if steps.cuts is not None and steps.has_missing:
         marks.append(_mark("missing", _across(1.0), y + 12, "end"))
     middle = _across(0.5)
-    return [*marks, element("text", cut(steps.feature, MAX_NAME_CHARS), x=middle, y=y + 12, text_anchor="middle")]
+    return [*marks, element("text", shortened(steps.feature, MAX_NAME_CHARS), x=middle, y=y + 12, text_anchor="middle")]
 
 
 def _colour(share: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import accumulate
 
-from mlrf.model.drawing.contributions import MAX_NAME_CHARS, Bar, RowContributions, cut, largest_bars
+from mlrf.model.drawing.contributions import MAX_NAME_CHARS, Bar, RowContributions, largest_bars, shortened
 from mlrf.model.drawing.markup import Markup, element
 
 RAISES, LOWERS = "#c8323c", "#2f6fb7"
@@ -62,7 +62,7 @@ def _sum_line(name: str, value: float, at: float, line: int) -> Markup:
 def _bar(bar: Bar, line: int, start: float, end: float) -> Markup:
     top, raises = float(_LINE * line + 4), bar.contribution >= 0
     number = f"{bar.contribution:+.6g}"
-    label = cut(bar.name, MAX_NAME_CHARS) + (f" = {bar.value}" if bar.value else "")
+    label = shortened(bar.name, MAX_NAME_CHARS) + (f" = {bar.value}" if bar.value else "")
     drawn = element(
         "rect",
         x=min(start, end),

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 
-def signature(path: Path) -> tuple[int, ...]:
+def fingerprint(path: Path) -> tuple[int, ...]:
     """Return values that change when a file is written or replaced, or a link to it changes; `(0,)` if it is missing."""
     try:
         found = path.stat()
@@ -15,6 +15,6 @@ def signature(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def is_passing(cause: BaseException | None) -> bool:
+def is_transient(cause: BaseException | None) -> bool:
     """Whether reading failed only for lack of file descriptors and must be retried, or a revoked key would stay valid."""
     return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.auth.file_watch import is_passing, signature
+from mlrf.serving.auth.file_watch import fingerprint, is_transient
 
 SCOPES = ("predict", "explain", "admin")
 _ID_BYTES, _SECRET_BYTES = 9, 32
@@ -98,7 +98,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         """Read the file; ConfigError if it is invalid."""
         self._path = path
-        self._signature = signature(path)
+        self._fingerprint = fingerprint(path)
         self._keys = read_keys(path)
         self.edition = 0
         """How many times the keys were reloaded."""
@@ -113,16 +113,16 @@ class KeyRing:
 
         ConfigError if it is invalid; the previous keys then stay valid.
         """
-        current = signature(self._path)
-        if current == self._signature:
+        current = fingerprint(self._path)
+        if current == self._fingerprint:
             return False
         try:
             self._keys = read_keys(self._path)
         except ConfigError as error:
-            if not is_passing(error.__cause__):
-                self._signature = current
+            if not is_transient(error.__cause__):
+                self._fingerprint = current
             raise
-        self._signature = current
+        self._fingerprint = current
         self.edition += 1
         return True
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.auth.file_watch import is_passing, signature
+from mlrf.serving.auth.file_watch import fingerprint, is_transient
 
 
 class TlsFiles(msgspec.Struct, frozen=True):
@@ -18,9 +18,9 @@ class TlsFiles(msgspec.Struct, frozen=True):
     key: Path
     client_ca: Path | None = None
 
-    def signature(self) -> tuple[object, ...]:
+    def fingerprint(self) -> tuple[object, ...]:
         """Return a value that changes when one of the files does."""
-        return tuple(signature(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
+        return tuple(fingerprint(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
 
 
 class Tls:
@@ -31,7 +31,7 @@ class Tls:
         self.files = files
         self.edition = 0
         """How many times the files were reloaded."""
-        self._signature = files.signature()
+        self._fingerprint = files.fingerprint()
         self._current = _context(files)
         self.context = _context(files)
         """The context that a listener is created with: every handshake replaces it by the current one."""
@@ -39,21 +39,21 @@ class Tls:
 
     def reload(self) -> None:
         """Reload the files; ConfigError if they do not match, in which case the previous certificates stay in use."""
-        current = self.files.signature()
+        current = self.files.fingerprint()
         self._current = _context(self.files)
-        self._signature = current
+        self._fingerprint = current
         self.edition += 1
 
     def refresh(self) -> bool:
         """Reload if a file changed; return whether one did. ConfigError as in `reload`, once per change."""
-        current = self.files.signature()
-        if current == self._signature:
+        current = self.files.fingerprint()
+        if current == self._fingerprint:
             return False
         try:
             self.reload()
         except ConfigError as error:
-            if not is_passing(error.__cause__):
-                self._signature = current
+            if not is_transient(error.__cause__):
+                self._fingerprint = current
             raise
         return True
 

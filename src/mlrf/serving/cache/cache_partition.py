@@ -163,7 +163,7 @@ class CachePartition:
     def _expensive(self, body: bytes, work: Deferred) -> Deferred | Awaited:
         """Share one piece of work among identical requests, and cache its result."""
         shared = self._shared
-        if shared is None or not shared.pays(self._run_s):
+        if shared is None or not shared.is_worthwhile(self._run_s):
             return self._share(body, work)
         key = self._prefix + body
 

@@ -81,7 +81,7 @@ class RedisCache:
         self.round_trip_s = math.inf
         """Average of the store's recent response times, in seconds."""
 
-    def pays(self, cost_s: float) -> bool:
+    def is_worthwhile(self, cost_s: float) -> bool:
         """Whether an answer of this cost is worth a round trip; starts the background task at the first call."""
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.get_running_loop().create_task(self._keep())

@@ -121,7 +121,7 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
             continue
         if option is None:
             raise ConfigError(
-                f"{name}: the environment sets an option that mlrf serve does not have{_meant(name, by_variable)}",
+                f"{name}: the environment sets an option that mlrf serve does not have{_suggestion(name, by_variable)}",
                 option=name,
             )
         texts = [part for part in text.split(":" if option.kind is Path else ",") if part] if option.many else [text]
@@ -173,7 +173,7 @@ def _in_file(file: Path) -> Found:
     for key, value in document.items():
         option = by_key.get(key)
         if option is None:
-            raise ConfigError(f"{file}: {key!r} is not an option of mlrf serve{_meant(key, by_key)}", option=key)
+            raise ConfigError(f"{file}: {key!r} is not an option of mlrf serve{_suggestion(key, by_key)}", option=key)
         source = f"{file}: {key}"
         if option.many and not isinstance(value, list):
             raise refused(option, f"{value!r} is not a list", source)
@@ -227,7 +227,7 @@ def _checked(option: Option, value: Any, source: str) -> Any:
     return value
 
 
-def _meant(name: str, known: Mapping[str, Option]) -> str:
+def _suggestion(name: str, known: Mapping[str, Option]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415  for an error alone
 
     near = get_close_matches(name, known, 1, cutoff=0.8)

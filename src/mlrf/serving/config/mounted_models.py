@@ -38,10 +38,10 @@ def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path
     if len(found) > 1:
         there = " and ".join(map(str, found.values()))
         raise ConfigError(f"BUNDLE: there are models at {there}; name the one to serve", option="BUNDLE")
-    return inside(next(iter(found.values())))
+    return model_path_in(next(iter(found.values())))
 
 
-def inside(path: Path) -> Path:
+def model_path_in(path: Path) -> Path:
     """Return a directory, or its only subdirectory if only that holds a model."""
     if (path / MANIFEST).exists() or model_directories(path):
         return path

@@ -27,13 +27,13 @@ _AHEAD_BYTES = 64 << 10
 class Connection(LimitedConnection):
     """The server's side of one connection."""
 
-    __slots__ = ("_has_turn", "_needed", "_rested", "_slice_s")
+    __slots__ = ("_has_turn", "_needed", "_queued_rest", "_slice_s")
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
         self._needed = 0
         """Bytes the buffer must hold before it is worth parsing again."""
-        self._rested: tuple[bytes, int] | None = None
+        self._queued_rest: tuple[bytes, int] | None = None
         """Received data and the index at which to continue, while this connection waits for its next turn and does not read."""
         self._has_turn = False
         """Whether the requests being read have already waited in the run queue."""
@@ -71,7 +71,7 @@ class Connection(LimitedConnection):
         if self._closing_since:
             return
         if self._waiting is None:
-            self._go_on()
+            self._continue_reading()
 
     def eof_received(self) -> bool:
         """Close the connection: a client that has shut down its side receives only what is already written."""
@@ -112,7 +112,7 @@ class Connection(LimitedConnection):
                 if not turn_ends_s:
                     turn_ends_s = now_s + (self._slice_s or server.run_queue.slice_s(admission.n_connections))
                 elif now_s > turn_ends_s:
-                    self._rest(data, position)
+                    self._queue_rest(data, position)
                     return
             end = data.find(END, position) + len(END)
             if end < len(END):
@@ -144,14 +144,14 @@ class Connection(LimitedConnection):
             self._call = None
             self._since = server.clock.now
             self._answer(call, data[end:stop])
-            self._came_s = 0.0
+            self._request_began_s = 0.0
             position = stop
 
-    def _go_on(self) -> None:
+    def _continue_reading(self) -> None:
         """Resume reading after a pending response, and answer the requests buffered meanwhile."""
         # Time spent waiting for the server, or for the client to read, does not count against the request.
         self._since = self._server.clock.now
-        if self._rested is not None:
+        if self._queued_rest is not None:
             self._take_turn()
             return
         self._transport.resume_reading()
@@ -160,24 +160,24 @@ class Connection(LimitedConnection):
             self._buffer.clear()
             self._consume(waiting)
 
-    def _rest(self, data: bytes, position: int) -> None:
+    def _queue_rest(self, data: bytes, position: int) -> None:
         """Queue the rest of the received data, so that other connections are served first."""
         self._begin()
-        self._rested = data, position
+        self._queued_rest = data, position
         self._transport.pause_reading()
         self._server.run_queue.put(self._take_turn)
 
     def _take_turn(self, slice_s: float = 0.0) -> None:
         """Answer more of the received data, for at most `slice_s` seconds."""
-        if self._rested is None or self._closing_since or self._paused_since or self._transport.is_closing():
+        if self._queued_rest is None or self._closing_since or self._paused_since or self._transport.is_closing():
             return
-        (data, position), self._rested = self._rested, None
+        (data, position), self._queued_rest = self._queued_rest, None
         self._since = self._server.clock.now
-        self._came_s = 0.0
+        self._request_began_s = 0.0
         self._has_turn, self._slice_s = True, slice_s
         self._consume(data, position)
         self._has_turn, self._slice_s = False, 0.0
-        if self._rested is None and not (self._paused_since or self._transport.is_closing()):
+        if self._queued_rest is None and not (self._paused_since or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _postpone(self, data: bytes, position: int) -> None:
@@ -191,7 +191,7 @@ class Connection(LimitedConnection):
         if self._closing_since or self._paused_since or self._transport.is_closing():
             return
         self._has_turn, self._slice_s = True, slice_s
-        self._go_on()
+        self._continue_reading()
         self._has_turn, self._slice_s = False, 0.0
 
     def _refusal(self, call: Call) -> MlrfError | None:
@@ -201,7 +201,7 @@ class Connection(LimitedConnection):
             return None if call.always else self._too_many()
         if not self._has_turn:
             return admission.refusal(call.route, call.content_length, call.timeout_s)
-        if self._came_s and perf_counter() - self._came_s > (call.timeout_s or admission.max_wait_s):
+        if self._request_began_s and perf_counter() - self._request_began_s > (call.timeout_s or admission.max_wait_s):
             return OverloadedError("the request waited too long in the queue; try again later")
         return None
 
@@ -220,7 +220,7 @@ class Connection(LimitedConnection):
         if n_bytes > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
         elif position == len(data):
-            self._came_s = 0.0
+            self._request_began_s = 0.0
         elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
             self._refuse(MalformedRequestError("the bytes received are not an HTTP request"))
         elif has_bare_lf(data, position):
@@ -274,7 +274,7 @@ class Connection(LimitedConnection):
             position = reading.feed(data, position)
             if reading.done:
                 self._reading = None
-                self._came_s = 0.0
+                self._request_began_s = 0.0
                 self._since = self._server.clock.now
             return position
         chunks = cast("ChunkedBody", reading)
@@ -288,7 +288,7 @@ class Connection(LimitedConnection):
             self._reading = self._call = None
             self._since = self._server.clock.now
             self._answer(call, bytes(chunks.body))
-            self._came_s = 0.0
+            self._request_began_s = 0.0
         elif not self._reserve(call, len(chunks.body) - self._reserved_bytes):
             return len(data)
         return position

@@ -38,8 +38,8 @@ class LimitedConnection(ResponseWriter):
 
     def _begin(self) -> None:
         # Set once a request, however many segments it arrives in: trickled bytes must not extend the timeout.
-        if not self._came_s:
-            self._came_s = perf_counter()
+        if not self._request_began_s:
+            self._request_began_s = perf_counter()
             self._since = self._server.clock.now
 
     def check(self, now: float) -> None:
@@ -57,7 +57,7 @@ class LimitedConnection(ResponseWriter):
             self._cut_if(True)
         elif self._waiting is not None:
             return
-        elif self._came_s:
+        elif self._request_began_s:
             self._check_unfinished(now)
         elif now > self._idle_until():
             self._transport.close()
@@ -69,7 +69,7 @@ class LimitedConnection(ResponseWriter):
     def is_idle(self) -> bool:
         """Return whether the connection has been idle long enough to be evicted."""
         return not (
-            self._came_s
+            self._request_began_s
             or self._waiting is not None
             or self._paused_since
             or self._closing_since
@@ -150,7 +150,7 @@ class LimitedConnection(ResponseWriter):
             self._refuse(fault, call.request_id, call.route)
             return n_there
         identity = call.request_id or server.new_request_id()
-        self._came_s = 0.0
+        self._request_began_s = 0.0
         if n_left > 0:
             self._reading = DroppedBody(n_left)
             self._begin()

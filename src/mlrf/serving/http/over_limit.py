@@ -14,7 +14,7 @@ from mlrf.serving.runtime.admission import Admission
 _MOMENT_S = 0.1
 
 
-class Ending(Protocol):
+class RefusableConnection(Protocol):
     """A connection that can be refused or closed."""
 
     def refuse_connection(self) -> None:
@@ -31,9 +31,9 @@ class OverLimit:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._connections: dict[Ending, None] = {}
+        self._connections: dict[RefusableConnection, None] = {}
 
-    def add(self, connection: Ending) -> None:
+    def add(self, connection: RefusableConnection) -> None:
         """Add a connection; close the oldest when there are too many."""
         if len(self._connections) >= OVER_LIMIT:
             oldest = next(iter(self._connections))
@@ -43,12 +43,12 @@ class OverLimit:
         self._admission.note_over_limit(len(self._connections))
         asyncio.get_running_loop().call_later(_MOMENT_S, self._end, connection)
 
-    def discard(self, connection: Ending) -> None:
+    def discard(self, connection: RefusableConnection) -> None:
         """Remove a connection that has closed."""
         self._connections.pop(connection, None)
         self._admission.note_over_limit(len(self._connections))
 
-    def _end(self, connection: Ending) -> None:
+    def _end(self, connection: RefusableConnection) -> None:
         if connection in self._connections:
             self.discard(connection)
             connection.refuse_connection()

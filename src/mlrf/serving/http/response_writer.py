@@ -17,14 +17,14 @@ _OK = 200
 
 
 class ResponseWriter(asyncio.Protocol):
-    """Answers calls in order; the subclass reads requests and resumes reading in `_go_on` after a deferred response."""
+    """Answers calls in order; the subclass reads requests, and `_continue_reading` after a deferred response."""
 
     __slots__ = (
         "_buffer",
-        "_came_s",
         "_closing_since",
         "_descriptor",
         "_paused_since",
+        "_request_began_s",
         "_server",
         "_since",
         "_transport",
@@ -41,12 +41,12 @@ class ResponseWriter(asyncio.Protocol):
         """A pending response or a turn in the run queue; later requests of this connection wait for it."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
-        self._came_s = 0.0
+        self._request_began_s = 0.0
         """When the first byte of the unanswered request arrived (`perf_counter`); 0 if there is none."""
         self._paused_since = 0.0
         self._closing_since = 0.0
 
-    def _go_on(self) -> None:
+    def _continue_reading(self) -> None:
         raise NotImplementedError
 
     def _answer(self, call: Call, body: bytes) -> None:
@@ -59,7 +59,7 @@ class ResponseWriter(asyncio.Protocol):
             call = server.observe(call, identity, body, client_of(self._transport))
         try:
             if call.timeout_s:
-                deadline_s = (self._came_s or started - server.run_queue.lag_s(started)) + call.timeout_s
+                deadline_s = (self._request_began_s or started - server.run_queue.lag_s(started)) + call.timeout_s
                 if started > deadline_s:
                     raise too_late()
             content = call.handler(body)
@@ -109,7 +109,7 @@ class ResponseWriter(asyncio.Protocol):
                 else:
                     self._send_answer(call, identity, started, content)
             if not (self._closing_since or self._paused_since):
-                self._go_on()
+                self._continue_reading()
 
         future = self._server.work.start(started_work, call.route, n_bytes, deadline_s)
         self._waiting = future

@@ -27,7 +27,7 @@ _KEYS_S = 0.05
 """Seconds between two checks for changed keys in a busy server."""
 DRAIN_IDLE_S = 2.0
 """Seconds an idle connection, or a TLS handshake, may last once the server drains."""
-_LOOKS = 32
+_EVICTION_CHECKS = 32
 """Connections examined for eviction when a new one exceeds the limit."""
 _DRAIN_TICK_S = 0.02
 
@@ -51,7 +51,7 @@ class Meter(Protocol):
         ...
 
 
-class Connected(Protocol):
+class OpenConnection(Protocol):
     """The server's view of a client connection."""
 
     def check(self, now: float) -> None:
@@ -114,9 +114,9 @@ class HttpServer(RequestRuntime):
         self.refusal = refusal
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
-        self._connections: OrderedDict[Connected, None] = OrderedDict()
+        self._connections: OrderedDict[OpenConnection, None] = OrderedDict()
         """In the order in which they are examined for eviction: a connection found busy moves to the end."""
-        self._handshakes: WeakSet[Connected] = WeakSet()
+        self._handshakes: WeakSet[OpenConnection] = WeakSet()
         """Connections in a TLS handshake. Weak, because asyncio does not report a failed one."""
         self._keys_due_s = 0.0
         self.over_limit = OverLimit(self.admission)
@@ -150,21 +150,21 @@ class HttpServer(RequestRuntime):
         self.router = router
         self.calls.clear()
 
-    def handshake_began(self, connection: Connected) -> None:
+    def handshake_began(self, connection: OpenConnection) -> None:
         """Register a connection whose TLS handshake has begun."""
         self._handshakes.add(connection)
 
-    def handshake_ended(self, connection: Connected) -> None:
+    def handshake_ended(self, connection: OpenConnection) -> None:
         """Unregister a connection whose TLS handshake has ended."""
         self._handshakes.discard(connection)
 
-    def opened(self, connection: Connected) -> None:
+    def opened(self, connection: OpenConnection) -> None:
         """Register an open connection."""
         self._connections[connection] = None
         self.admission.n_connections += 1
         self.meter.count_connections(1)
 
-    def closed(self, connection: Connected) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         """Unregister a closed connection."""
         self._connections.pop(connection, None)
         self.admission.n_connections -= 1
@@ -179,7 +179,7 @@ class HttpServer(RequestRuntime):
 
         Second-chance (clock) order instead of least recently used, which would cost every request.
         """
-        for _ in range(min(_LOOKS, len(self._connections))):
+        for _ in range(min(_EVICTION_CHECKS, len(self._connections))):
             connection = next(iter(self._connections))
             self._connections.move_to_end(connection)
             if connection.is_idle():

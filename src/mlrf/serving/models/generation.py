@@ -22,7 +22,7 @@ from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import public_routes, repository_route
 from mlrf.serving.oip.data_plane import DataPlane
-from mlrf.serving.oip.repository_calls import ALONE, Repository
+from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi, ui
 from mlrf.serving.pages.icon import icon
@@ -52,7 +52,7 @@ class Generation:
         exposition: Exposition,
         layout: Layout,
         check_serving: Callable[[], None],
-        repository: Repository = ALONE,
+        repository: Repository = NO_REPOSITORY,
         refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
         """Create the routes; `check_serving` raises NotReadyError while the worker must not get more requests.

@@ -26,7 +26,7 @@ from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import admin_routes, repository_route
 from mlrf.serving.native.push_handler import PushHandler
 from mlrf.serving.oip.data_plane import DataPlane
-from mlrf.serving.oip.repository_calls import ALONE, Repository
+from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.route_paths import ADMIN_MODEL, ADMIN_MODELS, split_path
 from mlrf.serving.route_spec import RouteSpec
@@ -99,7 +99,7 @@ class Service:
         self._cache = _cache(settings, meter)
         self.draining = False
         self._loader = loader
-        self._repository = ALONE if loader is None else Repository(loader.load, loader.unload)
+        self._repository = NO_REPOSITORY if loader is None else Repository(loader.load, loader.unload)
         self._refused = dict(refused)
         self._models: dict[str, LoadedModel | Unloaded] = {}
         """By name, in the order of the command line."""

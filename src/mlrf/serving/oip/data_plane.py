@@ -17,7 +17,7 @@ from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.inference_run import Encode
 from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
-from mlrf.serving.oip.repository_calls import ALONE, LOAD, UNLOAD, Repository
+from mlrf.serving.oip.repository_calls import LOAD, NO_REPOSITORY, UNLOAD, Repository
 from mlrf.serving.oip.statistics import Total, statistics_of
 from mlrf.serving.runtime.results import Awaited, Result
 
@@ -34,7 +34,7 @@ class DataPlane:
         check_ready: Callable[[], None],
         version: str,
         unloaded: Mapping[str, str] = NO_PARAMETERS,
-        repository: Repository = ALONE,
+        repository: Repository = NO_REPOSITORY,
         refused: Collection[str] = (),
         total: Total = lambda *_: 0,
     ) -> None:

@@ -29,7 +29,7 @@ async def _refuse(name: str) -> bytes:
     )
 
 
-ALONE = Repository(_refuse, _refuse)
+NO_REPOSITORY = Repository(_refuse, _refuse)
 """The repository of a service without an arbiter: refuses to load and unload."""
 
 

@@ -141,7 +141,7 @@ class PlatformHandlers:
         if self._platform == "sagemaker":
             shape = self._accepted(accept, shape)
         if shape is None:
-            return _LikeTheBody(read, self._batch, self._responses)
+            return _SameShapeHandler(read, self._batch, self._responses)
         return RowsHandler(read, self._batch, shape)
 
     def _accepted(self, accept: bytes | None, like_body: Shape | None) -> Shape | None:
@@ -267,7 +267,7 @@ class _UnzippingHandler:
         return self._handler.as_json(unzip_whole(body, self._max_body_bytes), answer)
 
 
-class _LikeTheBody(RowsHandler):
+class _SameShapeHandler(RowsHandler):
     """Answers an array with an array, and an object with an object."""
 
     def __init__(self, read: ReadRows, batch: Handler, responses: Responses) -> None:

@@ -33,7 +33,7 @@ from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
 from mlrf.serving.telemetry.metric_layout import clear_gauges
 
-_NO_LOOK_S = 2.0
+_MISSED_POLL_S = 2.0
 """If the arbiter has not checked its workers for this long, the machine was stalled and they may have been too, so their
 heartbeats get the same time again."""
 
@@ -66,7 +66,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._delay = ShutdownDelay()
         self._has_answered = False
         self._ready: set[int] = set()
-        self._looked_s = time.monotonic()
+        self._polled_s = time.monotonic()
         self._patient_until_s = 0.0
         self._to_replace: set[int] = set()
         """Process ids of the workers that run with the previous settings."""
@@ -140,9 +140,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def murder_workers(self) -> None:
         """Kill workers whose heartbeat has stopped; a stopped process reacts to SIGKILL only."""
         now = time.monotonic()
-        if now - self._looked_s > _NO_LOOK_S:
-            self._patient_until_s = now + _NO_LOOK_S
-        self._looked_s = now
+        if now - self._polled_s > _MISSED_POLL_S:
+            self._patient_until_s = now + _MISSED_POLL_S
+        self._polled_s = now
         if now < self._patient_until_s:
             return
         for pid, worker in tuple(self.WORKERS.items()):
@@ -259,7 +259,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if self._stopping:
             return
         if boot.take_leaving(worker.slot):
-            slot.left()
+            slot.exited()
             boot.log.info("worker left", slot=worker.slot, worker_pid=worker.pid)
             return
         self._reloading.crashed(worker.slot)

@@ -65,7 +65,7 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
         return model_directory.find(requested), {}
     served = _served_at_start(boot, name)
     path = served.path
-    bundle = _as_served(served, read_alone(path, boot.settings))
+    bundle = _as_served(served, read_single_bundle(path, boot.settings))
     if bundle.name != name:
         raise BundleError(
             f"{path} now contains the model {bundle.name!r}, not {name!r}; restart the server to serve it"
@@ -97,7 +97,7 @@ def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, i
         close_descriptors(taken)
 
 
-def read_alone(path: Path, settings: ServeSettings) -> Bundle:
+def read_single_bundle(path: Path, settings: ServeSettings) -> Bundle:
     """Return the bundle in a directory of its own, under the name that it is served by; BundleError when it is not sound.
 
     REPOSITORY/NAME@VERSION is such a bundle too: that version, whatever the repository points to.

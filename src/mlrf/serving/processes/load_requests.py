@@ -67,7 +67,7 @@ class ModelLoader:
         """Return the handler of `/admin/models/{name}/unload`; None for a model that is not from a repository."""
         return partial(self._unload_by, name) if name in self._names else None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Check whether the arbiter has replied."""
         answer = self._answers.read()
         if (answer.pid, answer.number) == (os.getpid(), self._number):

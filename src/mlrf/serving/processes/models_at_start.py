@@ -25,7 +25,7 @@ from mlrf.model.replay_process import failed_replays
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.service import default_name
-from mlrf.serving.processes.bundle_lookup import read_alone
+from mlrf.serving.processes.bundle_lookup import read_single_bundle
 from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
 from mlrf.serving.processes.signature_check import check_keys, check_signature
 
@@ -56,7 +56,7 @@ class ModelsAtStart:
         self.refused: dict[str, RefusedVersion] = {}
         """By model, the version that its pointer names, if another one or none is served."""
         order: list[str] = []
-        alone: list[tuple[int, str, Bundle]] = []
+        single_bundles: list[tuple[int, str, Bundle]] = []
         for given in settings.bundles:
             path = built.get(given, given)
             found = model_directories(path)
@@ -67,22 +67,24 @@ class ModelsAtStart:
                     option="--model-name",
                 )
             if not found:
-                bundle = read_alone(path, settings)
+                bundle = read_single_bundle(path, settings)
                 check_engine(bundle, settings.engine)
                 check_package(bundle, settings.engine)
-                alone.append((len(order), given.name, bundle))
+                single_bundles.append((len(order), given.name, bundle))
                 names = [bundle.name]
             self.model_directories |= {each.name: each for each in found}
             order += names
-        named = _name_versions(order, alone)
+        named = _name_versions(order, single_bundles)
         default_name(order, settings.default)
         chosen = self._choose({bundle.name: pin_model(bundle, settings.engine) for bundle in named})
         self.bundles = [chosen[name] for name in order]
 
-    def _choose(self, alone: dict[str, Bundle]) -> dict[str, Bundle]:
+    def _choose(self, single_bundles: dict[str, Bundle]) -> dict[str, Bundle]:
         """Return a bundle for each model: the one to serve, or, if no version can be served, what could be read of one."""
         chosen: dict[str, Bundle] = {}
-        trials = {name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in alone.items()}
+        trials = {
+            name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in single_bundles.items()
+        }
         trials |= {name: self._candidates(directory) for name, directory in self.model_directories.items()}
         while trials:
             tried = {name: found for name, trial in trials.items() if (found := next(trial, None)) is not None}
@@ -140,15 +142,15 @@ class ModelsAtStart:
         return describe_bundle(directory.path / str(refused.number), name, refused.digest)
 
 
-def _name_versions(order: list[str], alone: Sequence[tuple[int, str, Bundle]]) -> list[Bundle]:
+def _name_versions(order: list[str], single_bundles: Sequence[tuple[int, str, Bundle]]) -> list[Bundle]:
     """Return the bundles under the names that they are served by, after changing `order` alike.
 
-    `alone` are the index in `order`, what the command line calls it, and the bundle. NAME@VERSION is served under that name if
-    another version of NAME is served as well.
+    `single_bundles` are the index in `order`, what the command line calls it, and the bundle. NAME@VERSION is served under
+    that name if another version of NAME is served as well.
     """
     counts = Counter(order)
     named = []
-    for index, given, bundle in alone:
+    for index, given, bundle in single_bundles:
         if counts[order[index]] > 1 and given.startswith(f"{order[index]}@"):
             order[index] = given
             named.append(msgspec.structs.replace(bundle, served_name=given))

@@ -67,7 +67,7 @@ class ReloadCoordinator(msgspec.Struct):
     model_directories: Mapping[str, ModelDirectory]
     timeout_s: float
     allow_schema_change: bool
-    hands: CoordinatorActions
+    actions: CoordinatorActions
     log: Log
     pinned: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     """By model, descriptors of the pinned files of the version in service, for workers started later."""
@@ -83,11 +83,11 @@ class ReloadCoordinator(msgspec.Struct):
     def begin(self, versions: dict[str, Version], unavailable: Mapping[str, Version] = MappingProxyType({})) -> None:
         """Set what is served from the start, and what is not; pointers that have moved since then are followed."""
         for name, model_directory in self.model_directories.items():
-            looks = _looks(model_directory)
+            fingerprint = _pointer_fingerprint(model_directory)
             with suppress(BundleError):
                 known = versions.get(name) if name not in self.refused else self.refused[name].version
                 if model_directory.pointer().version == known:
-                    self._pointers[name] = looks
+                    self._pointers[name] = fingerprint
         self._set(versions=versions, unloaded=dict(unavailable))
 
     @property
@@ -124,10 +124,10 @@ class ReloadCoordinator(msgspec.Struct):
                 self._attempt(now_s, ready, command.model, command.version, (slot, command))
             return
         for name, model_directory in self.model_directories.items():
-            looks = _looks(model_directory)
-            if looks == self._pointers.get(name):
+            fingerprint = _pointer_fingerprint(model_directory)
+            if fingerprint == self._pointers.get(name):
                 continue
-            self._pointers[name] = looks
+            self._pointers[name] = fingerprint
             if name in self.plan.unloaded and name not in self.refused:
                 # The operator who unloaded it decides when it returns, and then loads the pointer's version.
                 continue
@@ -207,7 +207,7 @@ class ReloadCoordinator(msgspec.Struct):
             return
         for slot in late:
             self.log.warning("worker did not switch", slot=slot)
-            self.hands.end(slot)
+            self.actions.end(slot)
         self._acknowledge(in_progress)
 
     def _change(self, in_progress: _AttemptInProgress, slot: int | None) -> None:
@@ -220,7 +220,7 @@ class ReloadCoordinator(msgspec.Struct):
 
     def _acknowledge(self, in_progress: _AttemptInProgress) -> None:
         attempt = in_progress.attempt
-        self.hands.count("unloaded" if in_progress.unloads else "done")
+        self.actions.count("unloaded" if in_progress.unloads else "done")
         self.log.info(
             "unloaded" if in_progress.unloads else "reloaded",
             model=attempt.model,
@@ -231,7 +231,7 @@ class ReloadCoordinator(msgspec.Struct):
 
     def _refuse(self, in_progress: _AttemptInProgress, reason: str, *, schema_changed: bool = False) -> None:
         attempt = in_progress.attempt
-        self.hands.count("refused")
+        self.actions.count("refused")
         serving = self.plan.versions.get(attempt.model)
         self.log.warning(
             "reload refused",
@@ -268,10 +268,10 @@ class ReloadCoordinator(msgspec.Struct):
     def _set(self, **changes: object) -> None:
         self.plan = msgspec.structs.replace(self.plan, **changes)
         self.pages.plan.write(self.plan)
-        self.hands.wake()
+        self.actions.wake()
 
 
-def _looks(model_directory: ModelDirectory) -> object:
+def _pointer_fingerprint(model_directory: ModelDirectory) -> object:
     """Return what changes when the pointer is replaced, without reading it."""
     try:
         found = (model_directory.path / POINTER).stat()

@@ -48,7 +48,7 @@ class WorkerReload:
         self._prepared: tuple[Attempt, LoadedModel] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._work: asyncio.Task[None] | None = None
-        self._letting_go: set[asyncio.Task[None]] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
         self._report(prepared=False)
 
     @property
@@ -64,7 +64,7 @@ class WorkerReload:
         """Open what the current plan serves and release the rest; used when this worker started from an older plan."""
         while self.is_behind():
             plan = self._boot.reload_pages.plan.read()
-            for name, version in self._lacking(plan).items():
+            for name, version in self._missing_versions(plan).items():
                 notify()
                 try:
                     served = await self._in_thread(partial(self._open, name, version, plan.pinned.get(name, {})))
@@ -73,7 +73,7 @@ class WorkerReload:
                         raise
                     # It was unloaded while this worker was about to open it.
                     break
-                self._put(served)
+                self._serve(served)
             else:
                 self._settle(plan)
 
@@ -81,23 +81,23 @@ class WorkerReload:
         """Follow the plan: begin to prepare, switch, or discard what was prepared."""
         plan = self._boot.reload_pages.plan.read()
         if plan.generation != self._plan.generation:
-            lacking = self._lacking(plan)
-            if lacking:
-                if self._prepared is None or lacking != {self._prepared[0].model: self._prepared[0].version}:
+            missing = self._missing_versions(plan)
+            if missing:
+                if self._prepared is None or missing != {self._prepared[0].model: self._prepared[0].version}:
                     return
-                self._put(self._prepared[1])
+                self._serve(self._prepared[1])
             self._prepared = None
             self._settle(plan)
             self._boot.wake_arbiter()
         elif plan.attempt is None:
             if self._prepared is not None:
                 self._prepared = None
-                self._let_go(None)
+                self._release_model(None)
         elif plan.attempt.number != self._attempt and plan.attempt.slot in (None, self._slot):
             self._attempt = plan.attempt.number
             self._work = asyncio.get_running_loop().create_task(self._prepare(plan.attempt))
 
-    def _lacking(self, plan: Plan) -> dict[str, Version]:
+    def _missing_versions(self, plan: Plan) -> dict[str, Version]:
         """Return what the plan serves but this worker does not."""
         return {name: each for name, each in plan.versions.items() if self._plan.versions.get(name) != each}
 
@@ -147,29 +147,29 @@ class WorkerReload:
             self._thread = ThreadPoolExecutor(1, "mlrf-prepare")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _put(self, served: LoadedModel) -> None:
+    def _serve(self, served: LoadedModel) -> None:
         self._replace(served.name, served)
 
     def _replace(self, name: str, served: LoadedModel | None) -> None:
         """Serve a version instead of the model's old one (no version for an unload)."""
-        going = self._service.served_as(name)
-        waited_for = None if going is None else weakref.ref(going)
-        del going
+        released = self._service.served_as(name)
+        waited_for = None if released is None else weakref.ref(released)
+        del released
         old = self._service.put(name, served)
         self._route()
         old.release()
-        self._let_go(waited_for)
+        self._release_model(waited_for)
 
-    def _let_go(self, going: weakref.ref[LoadedModel] | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._release_memory(going))
-        self._letting_go.add(task)
-        task.add_done_callback(self._letting_go.discard)
+    def _release_model(self, released: weakref.ref[LoadedModel] | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._release_memory(released))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
 
-    async def _release_memory(self, going: weakref.ref[LoadedModel] | None) -> None:
+    async def _release_memory(self, released: weakref.ref[LoadedModel] | None) -> None:
         """Return the memory of an old version to the system after its last request."""
         for _ in range(_RELEASE_TRIES):
             await asyncio.sleep(_RELEASE_PAUSE_S)
-            if going is None or going() is None:
+            if released is None or released() is None:
                 break
         # Decoders create classes, which are reference cycles; the heap of the start is frozen, so this collection is short.
         gc.collect()

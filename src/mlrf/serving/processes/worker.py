@@ -139,9 +139,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
         def follow() -> None:
             worker_reload.follow()
-            self.model_loader.look()
+            self.model_loader.poll()
 
-        def look() -> None:
+        def poll() -> None:
             boot.access.refresh()
             follow()
             self._note_shutdown(grpc)
@@ -157,11 +157,11 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if boot.admin is not None:
             servers.append(self._admin_server(boot.admin, refusals))
             admin = await _listen(loop, servers[-1], boot.admin.socket)
-        loop.add_signal_handler(WAKE, look)
+        loop.add_signal_handler(WAKE, poll)
         boot.note_answered(self.slot)
         boot.wake_arbiter()
         boot.log.debug("worker ready", slot=self.slot)
-        await self._run_until(stop, servers, look)
+        await self._run_until(stop, servers, poll)
         self._leave()
         # Other workers accept for this slot from now on; this worker still answers its connections, from the same versions.
         loop.add_signal_handler(WAKE, follow)
@@ -247,7 +247,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             await worker_reload.catch_up(self.notify)
             self.meter.set_ready(ready=True)
 
-    async def _run_until(self, stop: asyncio.Event, servers: list[HttpServer], look: Any) -> None:
+    async def _run_until(self, stop: asyncio.Event, servers: list[HttpServer], poll: Any) -> None:
         """Return when the worker is asked to stop, when the arbiter is gone, or after `max_requests` requests."""
         boot, settings = self.boot, self.boot.settings
         jitter = random.randint(0, settings.max_requests_jitter)  # noqa: S311  no secret
@@ -259,7 +259,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.meter.count_cpu()
             self.meter.set_waiting(*servers[0].work.n_in_flight())
             self.watch.tick()
-            look()
+            poll()
             # One at a time: this worker still covers a slot that is already empty.
             if last is not None and self.meter.n_requests() >= last and len(boot.ready_slots()) == boot.block.n_slots:
                 boot.log.info("worker recycled", slot=self.slot)

@@ -44,7 +44,7 @@ class Slot(msgspec.Struct):
         """Shorten the pause to that of a slot while no worker answers."""
         self.due_s = min(self.due_s, now_s + _LAST_DELAY_ALONE_S)
 
-    def left(self) -> None:
+    def exited(self) -> None:
         """Record that the worker ended on request: the next may start at once."""
         self.failures, self.due_s = 0, 0.0
 

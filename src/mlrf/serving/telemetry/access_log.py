@@ -18,7 +18,7 @@ _ATOMIC_BYTES = 4096
 """Writes to a pipe of at most this size are atomic: lines of several workers are not mixed (pipe(7))."""
 
 
-class Answered(NamedTuple):
+class AccessRecord(NamedTuple):
     """One response, as the access log shows it; `time_s` in Unix time."""
 
     time_s: float
@@ -39,16 +39,16 @@ class AccessLog:
     def __init__(self, descriptor: int, pid: int) -> None:
         self._descriptor = descriptor
         self._pid = pid
-        self._thread = LogThread[Answered]("mlrf-access-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
+        self._thread = LogThread[AccessRecord]("mlrf-access-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
         self.close = self._thread.close
         self.hand_over = self._thread.hand_over
         self.take_counts = self._thread.take_counts
 
-    def put(self, answered: Answered) -> None:
+    def put(self, entry: AccessRecord) -> None:
         """Queue a response; its line is written later."""
-        self._thread.put(answered, len(answered.target))
+        self._thread.put(entry, len(entry.target))
 
-    def _write(self, batch: Sequence[Answered]) -> int:
+    def _write(self, batch: Sequence[AccessRecord]) -> int:
         lost = 0
         chunk, n_lines = b"", 0
         for each in batch:
@@ -67,19 +67,19 @@ class AccessLog:
             return n_lines
         return 0
 
-    def _line(self, answered: Answered) -> dict[str, Any]:
+    def _line(self, entry: AccessRecord) -> dict[str, Any]:
         return {
-            "time": stamp(answered.time_s),
+            "time": stamp(entry.time_s),
             "level": "info",
             "event": "request",
             "pid": self._pid,
-            "request_id": answered.request_id.decode("ascii"),
-            "client": answered.client,
-            "method": answered.method.decode("ascii", "replace"),
-            "target": answered.target.decode("ascii", "backslashreplace")[:_MAX_TARGET_CHARS],
-            "route": answered.route,
-            "status": answered.status,
-            "ms": round(answered.elapsed_s * 1e3, 3),
-            "request_bytes": answered.request_bytes,
-            "answer_bytes": answered.answer_bytes,
+            "request_id": entry.request_id.decode("ascii"),
+            "client": entry.client,
+            "method": entry.method.decode("ascii", "replace"),
+            "target": entry.target.decode("ascii", "backslashreplace")[:_MAX_TARGET_CHARS],
+            "route": entry.route,
+            "status": entry.status,
+            "ms": round(entry.elapsed_s * 1e3, 3),
+            "request_bytes": entry.request_bytes,
+            "answer_bytes": entry.answer_bytes,
         }

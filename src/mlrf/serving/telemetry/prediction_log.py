@@ -41,7 +41,7 @@ class JsonTranscriber(Protocol):
         ...
 
 
-class Predicted(NamedTuple):
+class PredictionRecord(NamedTuple):
     """One answered prediction; `body` as received, `answer` as sent, both JSON (the body may be gzip)."""
 
     time_s: float
@@ -67,16 +67,16 @@ class PredictionLog:
         self._n_opened = 0
         self._resume_s = 0.0
         self._failed = False
-        self._thread = LogThread[Predicted]("mlrf-prediction-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
+        self._thread = LogThread[PredictionRecord]("mlrf-prediction-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
         self.close = self._thread.close
         self.hand_over = self._thread.hand_over
         self.take_counts = self._thread.take_counts
 
-    def put(self, predicted: Predicted) -> None:
+    def put(self, entry: PredictionRecord) -> None:
         """Queue a prediction; its line is written later."""
-        self._thread.put(predicted, len(predicted.body) + len(predicted.answer))
+        self._thread.put(entry, len(entry.body) + len(entry.answer))
 
-    def _write(self, batch: Sequence[Predicted]) -> int:
+    def _write(self, batch: Sequence[PredictionRecord]) -> int:
         lost = 0
         for each in batch:
             if time.monotonic() < self._resume_s:
@@ -152,21 +152,21 @@ class PredictionLog:
             self._log.warning("prediction log cannot be written", folder=str(self._folder), reason=str(error))
 
 
-def _line(predicted: Predicted) -> bytes:
+def _line(entry: PredictionRecord) -> bytes:
     """Return a prediction as one line of JSON."""
-    body, answer = predicted.body, predicted.answer
-    if predicted.transcriber is not None:
-        body, answer = predicted.transcriber.as_json(body, answer)
+    body, answer = entry.body, entry.answer
+    if entry.transcriber is not None:
+        body, answer = entry.transcriber.as_json(body, answer)
     elif body.startswith(_GZIP_MAGIC):
         inflating = zlib.decompressobj(_GZIP_WINDOW)
         body = inflating.decompress(body, _MAX_PLAIN_BYTES)
         if inflating.unconsumed_tail:
             raise ValueError(f"a body is longer than {_MAX_PLAIN_BYTES} bytes once decompressed")
     record = {
-        "time": stamp(predicted.time_s),
-        "request_id": predicted.request_id.decode("ascii"),
-        "route": predicted.route,
-        "ms": round(predicted.elapsed_s * 1e3, 3),
+        "time": stamp(entry.time_s),
+        "request_id": entry.request_id.decode("ascii"),
+        "route": entry.route,
+        "ms": round(entry.elapsed_s * 1e3, 3),
         "request": _on_one_line(body),
         "answer": _on_one_line(answer),
     }

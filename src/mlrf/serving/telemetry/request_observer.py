@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mlrf.serving.http.router import OTHER
 from mlrf.serving.runtime.observer import ObservableCall
 from mlrf.serving.runtime.stages import STAGES, Stage, durations
-from mlrf.serving.telemetry.access_log import AccessLog, Answered
+from mlrf.serving.telemetry.access_log import AccessLog, AccessRecord
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import NO_MODEL
-from mlrf.serving.telemetry.prediction_log import JsonTranscriber, Predicted, PredictionLog
+from mlrf.serving.telemetry.prediction_log import JsonTranscriber, PredictionLog, PredictionRecord
 from mlrf.serving.telemetry.sampled_request import SampledRequest
 from mlrf.serving.telemetry.sampling import Sampler
 from mlrf.serving.telemetry.settings import TelemetrySettings
@@ -101,7 +101,7 @@ class TelemetryObserver:
             return
         method, target = (b"", b"") if call is None else (call.method, call.target)
         label = self.routes[OTHER if call is None else call.route]
-        self._access_log.put(Answered(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
+        self._access_log.put(AccessRecord(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
 
     def end(self, sampled: SampledRequest, status: int, content: bytes, elapsed_s: float) -> bytes:
         """Record the response of a sampled request, and return header lines for it."""
@@ -115,12 +115,12 @@ class TelemetryObserver:
         if sampled.for_access and self._access_log is not None:
             sizes = len(sampled.body), len(content)
             facts = (call.method, call.target, sampled.label, status, elapsed_s, *sizes)
-            self._access_log.put(Answered(began_s, sampled.request_id, sampled.client, *facts))
+            self._access_log.put(AccessRecord(began_s, sampled.request_id, sampled.client, *facts))
         if sampled.for_prediction and self._prediction_log is not None and status == _OK:
             transcriber = call.handler if isinstance(call.handler, JsonTranscriber) else None
             both = sampled.body, content
             self._prediction_log.put(
-                Predicted(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber)
+                PredictionRecord(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber)
             )
         return (
             self._tracing.span(sampled, status, elapsed_s) if sampled.for_trace and self._tracing is not None else b""

@@ -16,7 +16,7 @@ from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.oip.messages import InputTensor
 from mlrf.serving.oip.rest import request_body
-from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.oip.tensor_reader import TensorReader
 
 READER = TensorReader(NUMBERS, Leniency(), 10, None, 10)
@@ -53,7 +53,7 @@ def test_arrays_that_end_nowhere_are_looked_through_once():
     for prefix in (b'"data":[', b'"data":[}'):
         document = prefix * 200_000
         with soon():
-            assert cut(document) == (document, {})
+            assert cut_number_arrays(document) == (document, {})
 
 
 def test_a_string_that_ends_nowhere_is_looked_through_once():

@@ -13,7 +13,7 @@ import pytest
 from mlrf.serving.oip import json_arrays
 from mlrf.serving.oip.datatypes import DATATYPES
 from mlrf.serving.oip.json_arrays import TooManyValuesError, read_values, write_values
-from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 N, WIDTH = 24_000, 6
@@ -138,7 +138,7 @@ def test_long_arrays_of_numbers_are_cut_out_and_nothing_else():
     long, nested = json.dumps([0.5] * 30_000), json.dumps([[0.5, None]] * 20_000)
     strings, short = json.dumps(["x"] * 30_000), "[1, 2]"
     whole = document(short, long, strings, nested, long.replace("0.5", "NaN"))
-    text, arrays = cut(whole)
+    text, arrays = cut_number_arrays(whole)
     assert len(text) < len(whole) - len(long) - len(nested)
     assert list(arrays.values()) == [long.encode(), nested.encode(), long.replace("0.5", "null").encode()]
     for name, array_text in arrays.items():
@@ -146,5 +146,5 @@ def test_long_arrays_of_numbers_are_cut_out_and_nothing_else():
         text = text.replace(name, array_text)
     assert text == whole.replace(b"NaN", b"null")
     for untouched in (document(short), document(strings), b"", b'"data"', b'{"data":', b'{"data":[' + b"1," * 60_000):
-        assert cut(untouched) == (untouched, {})
-    assert cut(document(long, key='"date"')).arrays == {}
+        assert cut_number_arrays(untouched) == (untouched, {})
+    assert cut_number_arrays(document(long, key='"date"')).arrays == {}

@@ -109,7 +109,7 @@ def _feature(name: str, element: int, column: Column, lists: CategoryLists) -> F
     return Feature(name, Kind.NUMERIC, nullable=False, example=column.centre)
 
 
-def that_may_be_missing(features: Sequence[Feature], missing: Sequence[bool]) -> tuple[Feature, ...]:
+def with_missing_allowed(features: Sequence[Feature], missing: Sequence[bool]) -> tuple[Feature, ...]:
     """Return the features; nullable are those for which the graph has an answer when they are missing."""
     return tuple(replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True))
 

@@ -77,9 +77,9 @@ def prove_graph(
         if np.any(verdict.off):
             raise refuse(what, "onnxruntime", golden.take(kept), verdict, expected[kept], got, schema)
     parity = {GraphEngine.name: report(golden, compare(expected, together, relative=0.0))}
-    judged, notes = _second_judge(graph, meaning, golden, expected)
+    by_reference, notes = _check_by_reference_evaluator(graph, meaning, golden, expected)
     return GraphProof(
-        parity=parity | judged,
+        parity=parity | by_reference,
         version=answers.version,
         class_at_half=1 if at_half else 0,
         kinds=[KINDS[number] for number in golden.kinds],
@@ -145,7 +145,7 @@ def _served(
         return together, alone, (time.perf_counter() - started) / len(singles)
 
 
-def _second_judge(
+def _check_by_reference_evaluator(
     graph: ImportedGraph, meaning: Meaning, golden: GoldenRows, expected: F64
 ) -> tuple[dict[str, dict[str, ParityRows]], tuple[str, ...]]:
     """Return the difference to ONNX's reference evaluator on some of the rows, and notes about it.
@@ -156,17 +156,17 @@ def _second_judge(
     numbers = run_reference_evaluator(graph, golden.rows.take(some).dense())
     if numbers is None:
         return {}, ("ONNX's reference evaluator cannot run this graph, so it is verified against ONNX Runtime only",)
-    judged = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))
-    if not len(judged) or numbers.shape[1] < expected.shape[1]:
+    tried = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))
+    if not len(tried) or numbers.shape[1] < expected.shape[1]:
         return {}, (
             "ONNX's reference evaluator returns another number of values, so the graph is verified against ONNX Runtime only",
         )
-    part, computed = golden.take(some[judged]), meaning.margins(numbers[judged])
-    verdict = compare(expected[some[judged]], computed, relative=_REFERENCE_LIMIT)
+    part, computed = golden.take(some[tried]), meaning.margins(numbers[tried])
+    verdict = compare(expected[some[tried]], computed, relative=_REFERENCE_LIMIT)
     notes: tuple[str, ...] = ()
     if np.any(verdict.off):
         difference = (
-            f"{int(np.sum(verdict.off))} of {len(judged)} rows differently (by {float(np.max(verdict.difference)):.3g})"
+            f"{int(np.sum(verdict.off))} of {len(tried)} rows differently (by {float(np.max(verdict.difference)):.3g})"
         )
         notes = (f"ONNX's reference evaluator answers {difference} than ONNX Runtime, whose answers are served",)
     return {REFERENCE: report(part, verdict)}, notes

@@ -29,12 +29,12 @@ _INTEGERS = (
     TensorProto.UINT8,
     TensorProto.BOOL,
 )
-_BEFORE = ("Cast", "Concat", "Identity")
+_UPSTREAM_OPERATORS = ("Cast", "Concat", "Identity")
 _LINKS: dict[str, LinkKind] = {"Sigmoid": "sigmoid", "Softmax": "softmax", "Exp": "exp"}
 _SHAPES = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer")
 _ARITHMETIC = ("Div", "Mul", "Add")
 _LABELS = ("ArgMax", "ArrayFeatureExtractor", "Concat", "Sub", "ZipMap", "Greater", "GreaterOrEqual", "Gather", "Where")
-_BEHIND = frozenset((*_LINKS, *_SHAPES, *_ARITHMETIC, *_LABELS))
+_DOWNSTREAM_OPERATORS = frozenset((*_LINKS, *_SHAPES, *_ARITHMETIC, *_LABELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Graph:
     inputs: tuple[Input, ...]
     is_float: bool
     """Whether the trees read float32."""
-    way: InputPath
+    input_path: InputPath
 
 
 def read_graph(model: onnx.ModelProto) -> Graph:
@@ -91,21 +91,21 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     node = graph.node[index]
     if len(node.input) != 1 or not node.output:
         raise ModelUnreadableError(f"the ONNX file is damaged: {node.op_type} lacks its input or its output")
-    before = _Before(graph)
-    inputs = before.inputs(node.input[0])
+    upstream = _Upstream(graph)
+    inputs = upstream.inputs(node.input[0])
     elements = {i.element for i in inputs}
-    is_float = before.rounds or TensorProto.DOUBLE not in elements
-    behind = [n for i, n in enumerate(graph.node) if i != index and i not in before.used]
-    for other in behind:
-        if other.op_type not in _BEHIND or other.domain not in ("", ML_DOMAIN):
+    is_float = upstream.rounds or TensorProto.DOUBLE not in elements
+    downstream = [n for i, n in enumerate(graph.node) if i != index and i not in upstream.used]
+    for other in downstream:
+        if other.op_type not in _DOWNSTREAM_OPERATORS or other.domain not in ("", ML_DOMAIN):
             raise UnsupportedModelError(
                 f"the ONNX model has the operator {other.op_type} besides its trees; mlrf reads tree ensembles whose "
                 "columns are used as they are; move other steps out of the file"
             )
-    return Graph(node, index, inputs, is_float, _input_path(graph, node, behind))
+    return Graph(node, index, inputs, is_float, _input_path(graph, node, downstream))
 
 
-class _Before:
+class _Upstream:
     """The path from the graph's inputs to the trees."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -142,7 +142,7 @@ class _Before:
         if index is None or depth > len(self._makers):
             raise ModelUnreadableError(f"the ONNX file is damaged: no operator produces the tensor {tensor!r}")
         node = self._nodes[index]
-        if node.op_type not in _BEFORE or node.domain:
+        if node.op_type not in _UPSTREAM_OPERATORS or node.domain:
             raise UnsupportedModelError(
                 f"the ONNX model computes the columns of its trees with {node.op_type}; mlrf supports trees on columns as they "
                 "are; export only the trees, and apply this step before sending rows"
@@ -175,13 +175,13 @@ def _input(value: onnx.ValueInfoProto, *, is_cast: bool) -> Input:
     return Input(value.name, width, element, is_cast)
 
 
-def _input_path(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.NodeProto]) -> InputPath:
+def _input_path(graph: onnx.GraphProto, node: onnx.NodeProto, downstream: Sequence[onnx.NodeProto]) -> InputPath:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     tensor = node.output[-1] if node.op_type == "TreeEnsembleClassifier" else node.output[0]
     steps = {"Div": 1.0, "Mul": 1.0, "Add": 0.0}
     margin, link, done, taken = tensor, None, -1, 0
     while link is None:
-        following = [n for n in behind if tensor in n.input]
+        following = [n for n in downstream if tensor in n.input]
         step = next((n for n in following if n.op_type in (*_LINKS, *_ARITHMETIC, *_SHAPES)), None)
         if step is None or not step.output:
             break
@@ -197,14 +197,14 @@ def _input_path(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[o
             done, steps[step.op_type] = order, _constant(step, tensor, constants)
             margin, taken = step.output[0], taken + 1
         tensor = step.output[0]
-    if link is not None and sum(n.op_type in _ARITHMETIC for n in behind) > taken:
+    if link is not None and sum(n.op_type in _ARITHMETIC for n in downstream) > taken:
         raise UnsupportedModelError(
             f"the ONNX model computes with the result of its {link}; mlrf supports a link as the last step only"
         )
-    if "Sigmoid" in {n.op_type for n in behind} and link is None:
+    if "Sigmoid" in {n.op_type for n in downstream} and link is None:
         raise UnsupportedModelError("the ONNX model has a Sigmoid that is not between its trees and its output")
     # Some converters declare no type for ZipMap's output.
-    maps = {name for n in behind if n.op_type == "ZipMap" for name in n.output}
+    maps = {name for n in downstream if n.op_type == "ZipMap" for name in n.output}
     answers = [v.name for v in graph.output if v.type.tensor_type.elem_type in _FLOATS or _is_map(v) or v.name in maps]
     if not answers:
         raise UnsupportedModelError(

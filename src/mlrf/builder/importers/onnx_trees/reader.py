@@ -54,7 +54,7 @@ def _read(document: ModelProto, raw: bytes, import_options: ImportOptions) -> Im
     if import_options.task is not None:
         raise SampleError("a task is given, but a tree ensemble defines its own; leave it out")
     ensemble = read_ensemble(graph.node)
-    way = graph.way
+    way = graph.input_path
     kind = read_kind(ensemble, way.link, way.labels)
     inputs, n_features = _columns(graph, ensemble, import_options.feature_names)
     precision: Precision = "float32" if graph.is_float else "float64"
@@ -198,8 +198,8 @@ def _settings(
         },
         "categorical": categorical,
         "index": graph.index,
-        "margin": graph.way.margin,
-        "answer": graph.way.answer,
+        "margin": graph.input_path.margin,
+        "answer": graph.input_path.answer,
         "link": kind.link.kind,
         "n_outputs": kind.n_outputs,
         "is_double": forest.rounding == "float64",

@@ -31,7 +31,7 @@ from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.metric_layout import Layout
 
 _Answer = Callable[[Any, Any], Awaitable[Any]]
-_OF_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_ACCESS_CODES = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 class CallHandler:
@@ -129,10 +129,10 @@ class CallHandler:
         if self._resumed is not None:
             self._resumed.set()
 
-    def end_resting(self) -> None:
+    def end_idle_streams(self) -> None:
         """End streams that wait for a client message, now and later; the others end after their response."""
         self._draining = True
-        self._messages.end_streams(_leaving())
+        self._messages.end_streams(_shutting_down())
 
     async def finish(self) -> None:
         """Wait until no call is in progress."""
@@ -168,7 +168,7 @@ class CallHandler:
     async def _next(self, context: Any, caller: Caller) -> Any:
         """Return the next message of a stream; RefusedCallError if none comes in time, or the server stops first."""
         if self._draining:
-            raise self._handler.refusal(caller, _leaving())
+            raise self._handler.refusal(caller, _shutting_down())
         try:
             return await self._messages.read(context, is_stream=True)
         except MlrfError as fault:
@@ -188,7 +188,7 @@ class CallHandler:
             return frame(one if isinstance(one, bytes) else await one)
         except RefusedCallError as refused:
             # A key may permit predictions but not explanations: then the stream continues.
-            if encode_error is None or (refused.code in _OF_ACCESS and not self._handler.is_admitted(path, caller)):
+            if encode_error is None or (refused.code in _ACCESS_CODES and not self._handler.is_admitted(path, caller)):
                 raise
             return encode_error(body, refused.details)
 
@@ -204,7 +204,7 @@ class CallHandler:
             self._unsent.forget(context)
 
 
-def _leaving() -> NotReadyError:
+def _shutting_down() -> NotReadyError:
     return NotReadyError("the server is shutting down; send the request to another one")
 
 

@@ -27,7 +27,7 @@ class Health:
         """`check_ready` raises NotReadyError while they are not ready."""
         self._services = frozenset(("", *services))
         self._check_ready = check_ready
-        self._leaving = asyncio.Event()
+        self._draining = asyncio.Event()
         self._ended = asyncio.Event()
 
     def check(self, body: bytes) -> bytes:
@@ -49,18 +49,18 @@ class Health:
         service = parsed_short(_REQUEST, body).service
         status = self._status() if service in self._services else _UNKNOWN
         await context.write(status)
-        await self._leaving.wait()
+        await self._draining.wait()
         if status == _SERVING:
             await context.write(_NOT_SERVING)
         await self._ended.wait()
 
     def leave(self) -> None:
         """Notify watchers that the server must not get more calls."""
-        self._leaving.set()
+        self._draining.set()
 
     def end(self) -> None:
         """Notify watchers, and end their calls."""
-        self._leaving.set()
+        self._draining.set()
         self._ended.set()
 
     def _status(self) -> bytes:

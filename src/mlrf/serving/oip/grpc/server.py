@@ -146,7 +146,7 @@ class GrpcServer:
         self._calls.pause_sending()
         await asyncio.sleep(min(_SETTLE_S, limit_s))
         stopping = asyncio.create_task(self._server.stop(limit_s))
-        self._calls.end_resting()
+        self._calls.end_idle_streams()
         await asyncio.sleep(_GOAWAY_S)
         self._calls.resume_sending()
         finishing = asyncio.create_task(self._calls.finish())

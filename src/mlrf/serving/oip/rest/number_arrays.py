@@ -18,14 +18,14 @@ _TOKEN = token_hex(16).encode()
 """Random, so that no client can write the placeholder of an array."""
 
 
-class Cut(NamedTuple):
+class CutDocument(NamedTuple):
     """A document, and the arrays that were taken out of it, by placeholder."""
 
     document: bytes | memoryview
     arrays: dict[bytes, bytes]
 
 
-def cut(document: bytes) -> Cut:
+def cut_number_arrays(document: bytes) -> CutDocument:
     """Return a document without the long arrays of numbers in its members `data`.
 
     The arrays are not checked to be JSON. NaN and Infinity, which JSON lacks, are replaced by null and 1e999 in them.
@@ -48,4 +48,4 @@ def cut(document: bytes) -> Cut:
         arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")
         parts += [document[copied_to:start], name]
         copied_to = searched_to = end
-    return Cut(b"".join([*parts, document[copied_to:]]) if parts else document, arrays)
+    return CutDocument(b"".join([*parts, document[copied_to:]]) if parts else document, arrays)

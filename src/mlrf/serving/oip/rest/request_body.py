@@ -25,7 +25,7 @@ from mlrf.serving.oip.messages import (
     InputTensor,
     not_offered,
 )
-from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES, JSON_PIECE_BYTES
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
@@ -99,7 +99,7 @@ def read_request(
     text, blobs = (body, _NO_BLOBS) if header_bytes is None else _parted(body, header_bytes)
     if len(text) > COUNTED_BYTES:
         limits.check_json(text)
-    raw, arrays = cut(bytes(text)) if len(text) > JSON_PIECE_BYTES else (text, None)
+    raw, arrays = cut_number_arrays(bytes(text)) if len(text) > JSON_PIECE_BYTES else (text, None)
     try:
         document = _decode(raw)
     except _NO_JSON:

@@ -97,7 +97,7 @@ def build(
         imported = import_model(model, import_options, allow_pickle=allow_pickle)
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
-        with_defaults(part.schema, optional)  # refuses what does not fit before anything takes long
+        with_defaults(part.schema, optional)  # refuses invalid defaults before the long steps
         if explain and part.unexplained is not None:
             raise SampleError(f"--explain: {part.unexplained}")
         check_rows_file(rows_options, part.schema)

@@ -1,4 +1,4 @@
-"""Category lists by feature name, as the caller gives them."""
+"""Reads the caller's category lists, by feature name."""
 
 from __future__ import annotations
 

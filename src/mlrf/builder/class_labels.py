@@ -1,4 +1,4 @@
-"""Class labels of a classifier: given by the caller, else those of the fitted object."""
+"""Class labels of a classifier: the caller's, or those of the fitted object."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_class_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
         if isinstance(label, str) and not label.strip():
             raise SampleError(f"the class labels {list(labels)} contain an empty label")
     if len({str(label) for label in labels}) < len(labels):
-        # 1 and "1" too: explanations name classes as the members of a JSON object.
+        # Including 1 and "1", because classes are names of members in the JSON of explanations.
         raise SampleError(f"the class labels {list(labels)} contain the same label twice once they are written as JSON")
     return labels
 
@@ -41,7 +41,7 @@ def fitted_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
 def choose_labels(
     given: Sequence[ClassLabel] | None, own: Sequence[ClassLabel] | None, n_classes: int | None, what: str
 ) -> tuple[ClassLabel, ...] | None:
-    """Return the labels of a model of `n_classes` (None: not a classifier): those given, else its own, else 0, 1, ….
+    """Return the labels of a model with `n_classes` (None: not a classifier): those given, or its own, or 0, 1, ….
 
     SampleError if they do not match the model, which `what` names in the message.
     """

@@ -1,4 +1,4 @@
-"""Compressed model files (gzip, bzip2, zstd, xz, zlib), decompressed up to a limit."""
+"""Decompresses model files (gzip, bzip2, zstd, xz, zlib), up to a limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlrf.core.errors import ModelUnreadableError
 _MIN_BYTES, _MOST_TIMES, _MAX_BYTES = 64 << 20, 200, 4 << 30
 _CHUNK_BYTES = 1 << 20
 ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
-"""The headers of zlib's four levels; joblib compresses pickles so."""
+"""The headers of zlib's four levels, with which joblib compresses pickles."""
 
 
 def decompressed(path: Path, content: bytes) -> bytes:
@@ -66,7 +66,7 @@ def _zstd(content: bytes) -> Any:
 
 
 class _ZlibStream:
-    """A stream in zlib's format (RFC 1950), for which the standard library has no file."""
+    """A readable stream in zlib's format (RFC 1950), for which the standard library has no file class."""
 
     def __init__(self, content: bytes) -> None:
         self._file, self._decoder = io.BytesIO(content), zlib.decompressobj()

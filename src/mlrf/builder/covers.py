@@ -1,7 +1,7 @@
 """Estimates covers that a model file lacks, by sending sample rows through its trees.
 
-Path-dependent Shapley values rest on the share of training rows that took each branch. If the file does not have them,
-they are estimated from sample rows, and the bundle says so; without a sample the model cannot be explained.
+Path-dependent Shapley values need the share of training rows that took each branch. If the model file lacks them, they are
+estimated from sample rows, and the manifest says so; without a sample the model cannot be explained.
 """
 
 from __future__ import annotations

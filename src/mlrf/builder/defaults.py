@@ -1,4 +1,4 @@
-"""Defaults of optional features, as the caller gives them."""
+"""Reads the caller's defaults of optional features."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Detection of the library that made a model, and import of the model by that library's importer.
+"""Detects the library that made a model, and reads the model with that library's importer.
 
 Each importer (`importers/lightgbm`, `importers/xgboost`, …) defines a `Library`: how its files and objects are recognised and
-read. Detection looks only at bytes and class names: no training library is imported for it.
+read. Detection uses only bytes and class names, and so imports no training library.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LIBRARIES: tuple[Library, ...] = (
     sklearn.LIBRARY,
     onnx_trees.LIBRARY,
 )
-"""In the order in which they are tried: the wrappers of boosting libraries also inherit from scikit-learn's classes; an ONNX
-file has no magic number."""
+"""In the order in which they are tried: scikit-learn after the boosting libraries, whose wrappers inherit from its classes, and
+ONNX last, because its files have no magic number."""
 
 _SHOWN_BYTES = 12
 

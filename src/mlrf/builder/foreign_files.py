@@ -1,4 +1,4 @@
-"""Model files and objects of unsupported formats, recognised so that the error names the format and what to do instead."""
+"""Recognises model files and objects of unsupported formats, so that the error names the format and what to do instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares the memory that a build will need with what is available, before any of it is used.
+"""Compares the memory that a build will need with the available memory, before it is used.
 
 The estimates are lower bounds: a build that they refuse could not have succeeded.
 """

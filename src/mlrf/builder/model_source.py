@@ -1,4 +1,4 @@
-"""Resolves what a caller gives as a model, a path or an object, to the bytes of a file or an object of a library.
+"""Resolves a caller's model, given as a path or an object, to the bytes of a file or an object of a library.
 
 Paths are followed to the model file itself (an MLflow directory names it). Pickles run code when they are read,
 so they are read only with explicit permission.
@@ -23,7 +23,8 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
 _LZ4 = b"\x04\x22M\x18"
-"""LZ4, which joblib compresses pickles with, and which is not decompressed here: such a model is a pickle, most of the time."""
+"""The magic number of LZ4, which is not decompressed here: joblib compresses pickles with it, so such a model is mostly a
+pickle."""
 _TEXT = re.compile(r"tree\r?\n|\s*\{")
 """Prefixes of model text that may be given instead of a path: LightGBM's, or JSON."""
 _MAX_PATH_CHARS = 4096
@@ -95,7 +96,7 @@ def _read(path: Path) -> bytes:
         raise ModelUnreadableError(f"the model file {path} is not a regular file")
     if found.st_size > MAX_MODEL_BYTES:
         raise ModelUnreadableError(f"the model file {path} is larger than {MAX_MODEL_BYTES >> 30} GiB")
-    # The bytes, and what is parsed from them, which is no smaller.
+    # The bytes, and what is parsed from them, which takes at least as much.
     require_memory(2 * found.st_size, f"reading the model file {path}")
     return path.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Sample rows: they refine the schema (kinds, an example) and become golden rows.
+"""Reads sample rows, which refine the schema (kinds, an example) and become golden rows.
 
 A sample may have more columns than the model (the target, keys), but not fewer, nor values that the model's
 columns cannot represent.

@@ -1,7 +1,7 @@
-"""`explanations.parquet`: the contributions of the rows by key, computed once by all processors when the bundle is built.
+"""Writes `explanations.parquet`: the contributions of the rows by key, computed on all processors when the bundle is built.
 
-Each row's digest is stored with its contributions, and the digest of the model's file in the file's metadata: what is served
-from here is bound to both.
+The digest of each row is stored with its contributions, and the digest of the model's file in the metadata, so that an
+explanation is only served for that row and that model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bundle of a forest: schema, exports, verification, manifest."""
+"""Creates the content of a forest's bundle: schema, exports, verification, manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from mlrf.core.manifest import (
 from mlrf.core.schema import Schema
 
 _NO_ONNX_COMBINATION = (
-    "model.onnx is left out: it would hold the trees of the members and not what combines them; the tree engine serves the "
+    "model.onnx is left out: it would have the members' trees, but not what combines them; the tree engine serves the "
     "bundle"
 )
 _NOT_LINEAR = "its members' answers pass through functions that are not linear"
@@ -65,7 +65,7 @@ class ForestBundle:
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
         """Return the files and the manifest of the bundle; ParityError if an export does not predict as the library does.
 
-        From then on the schema says what the library does with infinities.
+        Afterwards the schema contains how the library treats infinities.
         """
         proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=progress)
         self.schema = proof.schema

@@ -1,4 +1,4 @@
-"""`golden.bin`: the golden rows that servers replay."""
+"""Selects the golden rows for `golden.bin`, which servers replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The bundle of an ONNX graph: meaning of its outputs, schema, verification, manifest. The file is included unchanged."""
+"""Creates the content of an ONNX graph's bundle: meaning of its outputs, schema, verification, manifest.
+
+The ONNX file is included unchanged.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class GraphBundle:
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
         """Return the files and the manifest of the bundle; ParityError if the engine does not answer as the file does.
 
-        From then on the schema says what the graph does with infinities.
+        Afterwards the schema contains how the graph treats infinities.
         """
         imported, meaning = self._imported, self._meaning
         entry = GraphEntry(imported.settings["output"], meaning.column, imported.settings["keys"], imported.operators)

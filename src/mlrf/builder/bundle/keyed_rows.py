@@ -1,7 +1,7 @@
-"""The rows that a bundle serves by key, while it is built: read, checked against the schema and sorted by key.
+"""Reads the rows that a bundle serves by key, checks them against the schema, and sorts them by key.
 
-They go through a store of this build's own, which sorts them and finds keys that are there twice with no more than a batch in
-memory. So the same rows in any order, in any types that mean the same, make the same files.
+A temporary store sorts them and finds duplicate keys with only one batch in memory. Thus the same rows in any order, and in any
+types with the same meaning, give the same files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def keyed_rows(
 
 
 def check_rows_file(options: KeyedRowsOptions | None, schema: Schema) -> None:
-    """Raise the error of a key or of a file's columns that do not fit, before anything takes long."""
+    """Raise the error of an invalid key, or of a file whose columns do not match, before the long steps."""
     if options is None:
         return
     rows = RowFormat(schema, read_key(options))

@@ -1,4 +1,4 @@
-"""The columns of a key, as Parquet files of rows hold them."""
+"""Converts keys to the columns that Parquet files of rows have for them."""
 
 from __future__ import annotations
 

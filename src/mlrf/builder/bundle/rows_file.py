@@ -1,4 +1,4 @@
-"""`features.parquet`: the rows that a bundle serves by key, sorted by key and typed by the schema."""
+"""Writes `features.parquet`: the rows that a bundle serves by key, sorted by key, with types from the schema."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def write_rows(rows: KeyedRows, folder: Path, progress: Progress) -> dict[str, P
 
 
 class _Table:
-    """How rows become columns: fields of the key, then features that are not fields, then the as-of time."""
+    """Converts rows to columns: fields of the key, then features that are not fields, then the as-of time."""
 
     def __init__(self, rows: KeyedRows) -> None:
         self._rows = rows
         schema = rows.format.schema
         self._fields = {field.name: field.type for field in rows.format.key.fields}
-        # As `find_columns` spells them, which reads this file again.
+        # With the names that `find_columns` expects, which reads this file.
         spelled = {name.replace(" ", "_") for name in self._fields} | set(self._fields)
         self._features = [
             index
@@ -55,7 +55,7 @@ class _Table:
         as_of = rows.as_of_column
         self._as_of = as_of if as_of is not None and as_of not in self._fields else None
         names = set(schema.names)
-        # A date that is a feature too is a string to the feature.
+        # If a date of the key is also a feature, the feature is a string.
         self._spelled = {n for n, kind in self._fields.items() if kind is KeyType.DATE and n in names}
         columns = [
             (name, pa.string() if name in self._spelled else KEY_TYPES[kind]) for name, kind in self._fields.items()

@@ -1,8 +1,7 @@
-"""Atomic writing of a bundle: into a hidden directory next to the target, synced, then renamed.
+"""Writes a bundle atomically: into a hidden directory next to the target, which is synced and then renamed.
 
-The bundle has a hidden name in the same directory until it is complete. Replacing a bundle swaps two directories in
-one step of the kernel (renameat2 with RENAME_EXCHANGE), so there is no moment without a bundle; where a file system cannot
-do that the old one is renamed away first, and renamed back if the second rename fails.
+Replacing a bundle swaps two directories in one system call (renameat2 with RENAME_EXCHANGE), so that there is a bundle at every
+moment. On a file system without that, the old bundle is renamed first, and renamed back if the second rename fails.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path
             _fill(work, manifest, files)
             _put(work, out, force=force)
         finally:
-            # After an exchange this is the old bundle.
+            # After an exchange, the hidden directory is the old bundle.
             shutil.rmtree(work, ignore_errors=True)
         sync_directory(out.parent)
     except OSError as error:
@@ -136,7 +135,7 @@ def _exchange(work: Path, out: Path) -> None:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what killed builds left here; files of running builds are kept."""
+    """Remove the temporary files of builds that were killed, but not those of running builds."""
     prefix = f".{out.name}.building-"
     for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
         owner, _, suffix = path.name.removeprefix(prefix).partition("-")

@@ -1,10 +1,10 @@
-"""The comparison of two sets of answers: its limits, and the message that says where they differ.
+"""Compares two sets of answers: the limits of their differences, and the message that says where they differ.
 
-Margins must satisfy two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
-itself: T trees added in any order stay within (T - 1) u sum max|leaf| of each other and of the exact sum, twice that
-between two orders, so no correct export exceeds it, while a wrong branch does unless its leaves are equal to the
-bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`. u is
-2^-53, or 2^-24 where the library adds in float32.
+1. Margins must be within 1e-6 of max(|margin|, mean |margin|).
+2. Margins must also be within the rounding error of the sum: T trees added in any order differ by at most (T - 1) u sum
+   max|leaf| from the exact sum, and by twice that from another order. No correct export exceeds this, but a wrong branch does,
+   unless its leaf rounds to the same sum. u is 2^-53, or 2^-24 if the library adds in float32.
+3. Predictions, which follow from the margins by the link, must be within 1e-9, which is the conditioning of `exp`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exports' answers: of the ONNX model with plain ONNX Runtime, and of the forest file with the tree engine."""
+"""Computes the exports' answers: of the ONNX model with plain ONNX Runtime, and of the forest file with the tree engine."""
 
 from __future__ import annotations
 

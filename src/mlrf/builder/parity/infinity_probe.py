@@ -27,16 +27,16 @@ Agreement = Callable[[F64], Bool]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InfinityRows:
-    """Rows that hold infinities, each in the columns of one group of features."""
+    """Rows with infinities, each in the columns of one group of features."""
 
     rows: F64
     """[n, F]"""
     column: I64
-    """[n] the first column of the group"""
+    """[n] The first column of the group."""
     value: F64
-    """[n] what stands in them"""
+    """[n] The value of its columns."""
     group: int
-    """Columns of a group: one, unless the model is so wide that a row for each would be too much."""
+    """Columns of a group: one, unless the model is so wide that a row for each would be too many."""
 
     @property
     def missing(self) -> F64:
@@ -95,7 +95,7 @@ def with_infinities(
 def _infinities(outcome: Callable[[float], OnInfinity], *, is_single: bool) -> Infinities:
     positive, negative = outcome(math.inf), outcome(-math.inf)
     if is_single:
-        # What float32 makes an infinity of is taken as one: only if the library treats both alike.
+        # Numbers that float32 rounds to infinity count as infinite only if the library treats both in the same way.
         positive = positive if outcome(_BEYOND_FLOAT32) is positive else OnInfinity.REFUSED
         negative = negative if outcome(-_BEYOND_FLOAT32) is negative else OnInfinity.REFUSED
     return Infinities(positive, negative, is_single)

@@ -177,7 +177,7 @@ class _Walk:
     def _chosen(self, node: int) -> frozenset[float]:
         number = self._set[node]
         if number == NUMERIC:
-            # A column split both by category and as a number does not occur in LightGBM, and its codes look like numbers here.
+            # LightGBM does not split a column both by category and as a number; here its codes would be numbers.
             return frozenset(c for c in self._start[self._feature[node]].codes if c <= self._threshold[node])
         if number not in self._sets:
             self._sets[number] = frozenset(map(float, self._forest.category_codes(number).tolist()))

@@ -1,4 +1,4 @@
-"""The training library's margins and predictions, from a child process: `python -m` with MODULE FOLDER THREADS PARENT UNUSED.
+"""The child process that computes the training library's answers: `python -m` with MODULE FOLDER THREADS PARENT UNUSED.
 
 MODULE is the `reference` module of an importer. Its `answer(model, rows, prediction_rows, settings, threads)` takes the path
 of the model in the library's own format, rows [n, F], the rows to predict too [w, F], and the importer's settings; it returns

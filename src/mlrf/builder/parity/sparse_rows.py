@@ -1,8 +1,8 @@
 """Rows stored as differences from a few complete rows, because golden rows are many and wide.
 
-A golden row changes some columns of a background row. Stored as a table, the rows of a model would grow with its nodes times
-its columns; stored as differences, with the changed columns. Libraries and engines process them in blocks, each a table of a
-bounded size.
+A golden row changes some columns of a background row. As a table, a model's rows would take memory for its nodes times its
+columns; as differences they take memory for the changed columns only. Libraries and engines process them in blocks, each a
+table of a bounded size.
 """
 
 from __future__ import annotations

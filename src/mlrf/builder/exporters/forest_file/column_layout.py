@@ -1,6 +1,6 @@
-"""The columns that a row becomes: one for each feature and missing rule, one for each feature and category set.
+"""Lays out the columns to which a row is converted: one for each feature and missing rule, and each feature and category set.
 
-A node then tests `column > rank` and nothing else. Column 0 is always 0: it keeps a walk that has ended at its leaf.
+A node then only tests `column > rank`. Column 0 is always 0, so that a walk that has reached its leaf stays there.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def lay_out_columns(forest: Forest) -> Columns:
     node_column = np.zeros(forest.n_nodes, dtype=np.int64)
     node_rank = np.zeros(forest.n_nodes, dtype=np.int64)
 
-    # Adding 0.0 makes one zero of the two.
+    # Adding 0.0 turns -0.0 into 0.0.
     threshold = forest.threshold[numeric] + 0.0
     feature = forest.feature[numeric].astype(np.int64)
     order = np.lexsort((threshold, feature))
@@ -153,7 +153,7 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
     for node in nodes.tolist():
         index = first_of_set[int(forest.category_set[node])]
         size = int(forest.set_offsets[index + 1] - forest.set_offsets[index])
-        # Sets of one size stand together: the kernel's loop over a set's codes then ends where it did before.
+        # Sets of the same size are adjacent, so that the kernel's loop over a set's codes mostly has a predictable length.
         key = (int(forest.feature[node]), size, index, int(not forest.default_left[node]))
         keys.setdefault(key, []).append(node)
     columns = sorted(keys)

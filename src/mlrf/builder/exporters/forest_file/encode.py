@@ -1,8 +1,8 @@
 """Writes the forest file: the tree IR in the layout that the kernel maps and uses in place.
 
-`kernel/src/format.hpp` says what each section holds; the two change together, with the version. The same forest gives the same
-bytes. What the kernel would otherwise compute at load (ranks, columns, three orders of the nodes) is computed here, once, and
-level by level in NumPy, so that a deep tree needs no recursion.
+`kernel/src/format.hpp` documents each section; both change together, with the version. The same forest gives the same bytes.
+Ranks, columns and three orders of the nodes are computed here once, so that the kernel need not compute them at load, level by
+level in NumPy, so that a deep tree needs no recursion.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ NARROW_LIMIT = 0xFFFF
 """Ranks, columns and leaf numbers of the narrow layout fit 16 bits; 65,535 itself means "right of every threshold"."""
 
 SWEEP_LEAVES = 1024
-"""A larger tree costs more to sweep than to walk."""
+"""Most leaves of a swept tree: walking a larger one is faster."""
 STEP_LEAVES = 24
-"""Number of leaves swept, with two-byte lanes, in the time of one step of a walked block."""
+"""Number of leaves that are swept, with two-byte lanes, in the time in which a block of rows is walked one step."""
 MOST_SCATTERED = 512
 """Most columns of category sets for which rows are walked in blocks (`kMostScatteredColumns`).
 
@@ -162,7 +162,7 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
     """Lay out the nodes for both ways of scoring: by tree and level, siblings adjacent; and by tree, children first."""
     n_nodes, n_trees = forest.n_nodes, forest.n_trees
     inner = forest.feature != LEAF
-    # Level by level, from left to right: siblings are neighbours, for nothing of their level lies between their leaves.
+    # Level by level, from left to right: siblings are adjacent, because no node of their level is between them.
     by_level = np.lexsort((shape.first_leaf, shape.depth, shape.tree))
     position = np.empty(n_nodes, dtype=np.int64)
     position[by_level] = np.arange(n_nodes)

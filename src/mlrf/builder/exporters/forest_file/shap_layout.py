@@ -1,6 +1,6 @@
-"""The layout for explanations: trees in chunks, the nodes of a chunk by level, with the terms that do not depend on the row.
+"""Lays out a forest for explanations: trees in chunks, the nodes of a chunk by level, with the terms that all rows share.
 
-The mathematics is in `kernel/src/shap.hpp`.
+The mathematics is explained in `kernel/src/shap.hpp`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def lay_out_shap(forest: Forest, shape: Shape, columns: Columns) -> ShapSections
     )
     seen = (paths.earlier[splits] != LEAF).astype(np.int64)
     depth = shape.depth[splits]
-    # Neighbours add to different sums where they can: adding twice to one sum waits for the first to be stored.
+    # If possible, adjacent nodes add to different sums: adding to the same sum twice waits until the first is stored.
     turn = _count_turns(sums, (seen, depth, chunk))
     order = np.lexsort((splits, sums, turn, seen, depth, chunk))
     splits, chunk, depth, seen, sums = splits[order], chunk[order], depth[order], seen[order], sums[order]
@@ -155,7 +155,7 @@ def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
     np.divide(left_cover, weight, out=left_cover, where=weight > 0)
     share[splits] = np.where(weight > 0, left_cover, 0.5)
 
-    # Every node climbs at once, until it meets its own feature or has left its tree.
+    # All nodes move up at the same time, until each reaches a node with its own feature or the root.
     earlier = np.full(n, LEAF, dtype=np.int64)
     earlier_right = np.zeros(n, dtype=np.bool_)
     climbers = splits[shape.parent[splits] != LEAF]

@@ -1,4 +1,4 @@
-"""The look-up tables in the forest file: keys in open addressing, values by entry."""
+"""Lays out the look-up tables of the forest file: keys in a hash table with open addressing, values by entry."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _lay_out(tables: TableColumns, features: list[int]) -> tuple[Section, Sectio
 
 
 def _slots(table: LookupTable) -> Section:
-    """Return a table of at least twice as many slots as keys: the first key of a slot is stored there, others after it."""
+    """Return a hash table with at least twice as many slots as keys; a key whose slot is taken is in the next free one."""
     bits = max(1, (2 * len(table.keys)).bit_length())
     slots = np.zeros(1 << bits, SLOT)
     home_slots = ((table.keys * _SPREAD) >> np.uint64(64 - bits)).tolist()

@@ -1,4 +1,4 @@
-"""The shape of a forest: the position of each node in its tree, computed level by level, so that no tree is too deep."""
+"""Computes the position of each node in its tree, level by level, so that no tree is too deep for recursion."""
 
 from __future__ import annotations
 

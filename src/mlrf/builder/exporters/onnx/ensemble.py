@@ -1,7 +1,7 @@
-"""Binary trees as the attributes of the `TreeEnsemble` operator.
+"""Converts binary trees to the attributes of the `TreeEnsemble` operator.
 
-The operator numbers inner nodes and leaves apart. It has no word for a tree of one leaf: that becomes a node whose two
-leaves are alike.
+The operator numbers inner nodes and leaves separately. It has no tree of a single leaf, which becomes a node with two equal
+leaves.
 """
 
 from __future__ import annotations
@@ -111,8 +111,9 @@ def operator_covers(trees: FlatTrees) -> tuple[npt.NDArray[np.float64], npt.NDAr
 def _numbers(trees: FlatTrees) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return each node's number in the operator [N], and the inner nodes and the leaves in the order of their numbers.
 
-    ONNX Runtime 1.23 takes a node whose children are leaf i and inner node i for a leaf. Rotating the leaves' numbers by s
-    makes each such pair of siblings coincide for one s only, and there are more leaves than pairs: some s separates them all.
+    ONNX Runtime 1.23 mistakes a node whose children are leaf i and inner node i for a leaf. Therefore the leaves' numbers are
+    rotated by s. Each such pair of siblings has equal numbers for only one s, and there are more leaves than pairs, so some s
+    avoids all.
     """
     is_leaf = trees.feature == LEAF
     inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
@@ -132,8 +133,8 @@ def _without_bare_leaves(trees: FlatTrees) -> FlatTrees:
     if not len(bare):
         return trees
     size, leaves = len(trees.feature), trees.roots[bare]
-    # Each bare leaf gets a twin and a node over both; ONNX Runtime reads a node whose two children are one leaf as that
-    # leaf itself, so the twin has to be a leaf of its own.
+    # Each tree of one leaf gets a second leaf and a node above both. The second leaf must be separate, because ONNX Runtime
+    # reads a node whose two children are the same leaf as that leaf.
     twins = size + np.arange(len(bare))
     roots = trees.roots.copy()
     roots[bare] = twins + len(bare)

@@ -1,4 +1,4 @@
-"""The complete ONNX model as bytes: the same forest and link always give the same bytes."""
+"""Exports the complete ONNX model as bytes; the same forest and link always give the same bytes."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def _step(margin: str, prediction: str) -> list[onnx.NodeProto]:
 
 
 def _log1p_exp(margin: str, prediction: str) -> list[onnx.NodeProto]:
-    # log(1 + p) loses the digits of a small p; log(y) * p / (y - 1) with y = 1 + p gives them back (Kahan). From p = 1 on
-    # nothing is lost, and an infinite p must not become inf / inf.
+    # log(1 + p) loses digits of a small p; log(y) * p / (y - 1) with y = 1 + p keeps them (Kahan). From p = 1 on nothing is
+    # lost, and for an infinite p that would be inf / inf.
     return [
         helper.make_node("Exp", [margin], ["power"]),
         helper.make_node("Add", ["one", "power"], ["rounded"]),

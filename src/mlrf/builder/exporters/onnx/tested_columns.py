@@ -1,4 +1,4 @@
-"""The columns that the exported trees test, computed from a row's features by a few operators.
+"""Computes the columns that the exported trees test from a row's features, by a few operators.
 
 `features` [n, F], then a copy of each column whose nodes disagree about values near zero, then the rank columns of the
 categorical features. Values near zero become NaN in the columns whose nodes read them as missing (Missing.ZERO), so that a

@@ -1,8 +1,8 @@
-"""Columns of float64 as ranks among their thresholds, for trees that are summed in float32.
+"""Replaces columns of float64 by their ranks among thresholds, for trees that are summed in float32.
 
-ONNX's `TreeEnsemble` tests and sums in one precision. Where a model adds in float32 and its columns are float64 numbers (a
-folded pipeline around XGBoost), each tested column becomes the number of its thresholds that lie below it, found by a tree
-in float64: small integers, which float32 holds exactly.
+ONNX's `TreeEnsemble` tests and sums in the same precision. If a model adds in float32 but its columns are float64 (a folded
+pipeline around XGBoost), each tested column is replaced by the number of its thresholds below the value, which a tree in
+float64 computes. These are small integers, which float32 represents exactly.
 """
 
 from __future__ import annotations

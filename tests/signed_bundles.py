@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlrf.core.named_bundle import open_bundle
 from mlrf.signing.bundle_signature import sign_bundle
-from mlrf.signing.keys import generate, read_private_key
+from mlrf.signing.key_pairs import generate, read_private_key
 
 
 def make_pair(folder: Path, name: str = "release") -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ from bundles import NUMBERS, write_tree_bundle
 from client_environment import MODEL_SIGNING, needs_model_signing
 from mlrf.core.bundle import read_bundle
 from mlrf.signing.bundle_signature import verify_bundle
-from mlrf.signing.keys import read_public_keys
+from mlrf.signing.key_pairs import read_public_keys
 from signed_bundles import make_pair, signed
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.path_arguments import some_path
-from mlrf.signing.keys import generate
+from mlrf.signing.key_pairs import generate
 
 
 def keygen(

@@ -14,7 +14,7 @@ from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import Bundle
 from mlrf.core.named_bundle import open_bundle
 from mlrf.signing.bundle_signature import sign_bundle, verify_bundle
-from mlrf.signing.keys import read_private_key, read_public_keys
+from mlrf.signing.key_pairs import read_private_key, read_public_keys
 from mlrf.signing.statement import Provenance
 
 

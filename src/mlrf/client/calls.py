@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from mlrf.client.curves import read_curve
+from mlrf.client.curve_answers import read_curve
 from mlrf.client.errors import VersionChangedError
 from mlrf.client.frames import like
 from mlrf.client.http_messages import Request, Response

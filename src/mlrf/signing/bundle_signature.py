@@ -18,7 +18,7 @@ from mlrf.core.bundle_files import MAX_SIGNATURE_BYTES, digest_file
 from mlrf.core.errors import BundleError, ConfigError, RepositoryError
 from mlrf.core.manifest import SIGNATURE
 from mlrf.signing.envelope import open_envelope, seal
-from mlrf.signing.keys import PrivateKey, PublicKey
+from mlrf.signing.key_pairs import PrivateKey, PublicKey
 from mlrf.signing.statement import Material, Provenance, check_statement, encode_statement
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 
 from mlrf.core.errors import BundleError
-from mlrf.signing.keys import PrivateKey, PublicKey
+from mlrf.signing.key_pairs import PrivateKey, PublicKey
 
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"

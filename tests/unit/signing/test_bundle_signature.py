@@ -16,7 +16,7 @@ from mlrf.core.errors import BundleError, ConfigError, RepositoryError
 from mlrf.core.publishing import publish
 from mlrf.signing.bundle_signature import sign_bundle, verify_bundle
 from mlrf.signing.envelope import seal
-from mlrf.signing.keys import read_private_key, read_public_keys
+from mlrf.signing.key_pairs import read_private_key, read_public_keys
 from mlrf.signing.statement import encode_statement
 from signed_bundles import make_pair, openssl_pair, signed
 

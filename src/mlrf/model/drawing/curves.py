@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError
 from mlrf.core.value_text import shown_name
 from mlrf.model.drawing.markup import element
-from mlrf.model.drawing.steps import MOST_CELLS, Steps, grid_svg, steps_svg
+from mlrf.model.drawing.step_chart import MOST_CELLS, Steps, grid_svg, steps_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlrf.model.drawing.contributions import MAX_NAME_CHARS, shortened, value_text
 from mlrf.model.drawing.matplotlib_axes import new_axes, plain
-from mlrf.model.drawing.steps import CURVE, OWN, Steps
+from mlrf.model.drawing.step_chart import CURVE, OWN, Steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,6 +16,7 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
@@ -26,7 +27,6 @@ from mlrf.serving.oip.row_lookup import (
     unpack_parameters,
     validity_of,
 )
-from mlrf.serving.oip.row_values import compute_values, split_base_margin
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel

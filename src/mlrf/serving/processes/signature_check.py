@@ -17,7 +17,7 @@ from mlrf.core.errors import BundleError, ConfigError
 def check_keys(files: Sequence[Path]) -> None:
     """Raise ConfigError if one of the files is not a public key."""
     if files:
-        from mlrf.signing.keys import read_public_keys  # noqa: PLC0415  most servers require no signature
+        from mlrf.signing.key_pairs import read_public_keys  # noqa: PLC0415  most servers require no signature
 
         try:
             read_public_keys(files)
@@ -30,7 +30,7 @@ def check_signature(bundle: Bundle, files: Sequence[Path]) -> None:
     if not files:
         return
     from mlrf.signing.bundle_signature import verify_bundle  # noqa: PLC0415  most servers require no signature
-    from mlrf.signing.keys import read_public_keys  # noqa: PLC0415
+    from mlrf.signing.key_pairs import read_public_keys  # noqa: PLC0415
 
     try:
         keys = read_public_keys(files)

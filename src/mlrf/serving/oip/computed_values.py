@@ -1,4 +1,4 @@
-"""What the outputs of a request are made from: margins, contributions, bases and leaves of its rows."""
+"""Computes the values from which the outputs of a request are made: margins, contributions, bases and leaves of its rows."""
 
 from __future__ import annotations
 

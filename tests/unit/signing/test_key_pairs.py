@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from mlrf.core.errors import ConfigError
-from mlrf.signing.keys import generate, read_private_key, read_public_keys
+from mlrf.signing.key_pairs import generate, read_private_key, read_public_keys
 from signed_bundles import make_pair, openssl_pair
 
 EC = ("-algorithm", "EC", "-pkeyopt")

@@ -12,7 +12,7 @@ from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
-from mlrf.model.drawing import steps
+from mlrf.model.drawing import step_chart
 
 MARKUP = "</text><script>alert(1)</script>"
 
@@ -112,8 +112,8 @@ def test_matplotlib_draws_the_same_steps(model):
 
 
 def test_a_cut_as_wide_as_float64_is_drawn():
-    drawn = steps.steps_svg(
-        steps.Steps("x", [-1.7e308, 1.7e308], [-1.7e308, 1.7e308, 1.75e308, None], 1), [1.0, 2.0, 3.0, 0.0], "t"
+    drawn = step_chart.steps_svg(
+        step_chart.Steps("x", [-1.7e308, 1.7e308], [-1.7e308, 1.7e308, 1.75e308, None], 1), [1.0, 2.0, 3.0, 0.0], "t"
     )
     assert "nan" not in drawn
     assert "inf" not in drawn

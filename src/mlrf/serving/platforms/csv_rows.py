@@ -51,6 +51,19 @@ class Header(StrEnum):
     ABSENT = "absent"
 
 
+def header_of(parameters: bytes, otherwise: Header) -> Header:
+    """Return how the parameters of a content type say that the first line of CSV is read; `otherwise` if they do not."""
+    for parameter in parameters.split(b";"):
+        name, _, value = (part.strip().lower().strip(b'"') for part in parameter.partition(b"="))
+        if name == b"header":
+            if value not in (b"present", b"absent"):
+                raise InvalidRequestError("the content type's header must be present or absent", field="header")
+            return Header.PRESENT if value == b"present" else Header.ABSENT
+        if name == b"charset" and value not in (b"utf-8", b"us-ascii"):
+            raise UnsupportedMediaTypeError("CSV must be UTF-8", accepted=["text/csv; charset=utf-8"])
+    return otherwise
+
+
 def rows_of_csv(writer: RowWriter, body: bytes, header: Header) -> list[bytes]:
     """Return the rows of a CSV body; raises MalformedRequestError, FeatureCountError or UnsupportedMediaTypeError."""
     lines = _lines(body, writer.max_rows, len(writer.schema.features))

@@ -14,7 +14,7 @@ from mlrf.serving.native.canonical_rows import RowWriter, batch_body
 from mlrf.serving.native.json_scanner import KnownMembers
 from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
-from mlrf.serving.platforms.csv_rows import Header, rows_of_csv
+from mlrf.serving.platforms.csv_rows import Header, header_of, rows_of_csv
 from mlrf.serving.platforms.responses import Responses, Shape
 from mlrf.serving.platforms.settings import Platform
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
@@ -122,7 +122,7 @@ class PlatformHandlers:
         kind, _, parameters = (content_type or b"application/json").partition(b";")
         kind = kind.strip().lower()
         if kind == b"text/csv" and platform != "vertex":
-            read: ReadRows = partial(self._csv, _header_of(parameters, _HEADERS[platform]))
+            read: ReadRows = partial(self._csv, header_of(parameters, _HEADERS[platform]))
             return self._handler(read, responses.csv if platform == "sagemaker" else responses.predictions, accept)
         if kind in _JSON_LINES and platform == "sagemaker":
             return self._handler(partial(json_rows.rows_of_lines, self._writer), responses.json_lines, accept)
@@ -282,19 +282,6 @@ class _SameShapeHandler(RowsHandler):
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
     """Return the handler of a head's body: for `/invocations` by its content type, otherwise the handler itself."""
     return handler.fitted(head, max_body_bytes) if isinstance(handler, InvocationsHandler) else handler
-
-
-def _header_of(parameters: bytes, otherwise: Header) -> Header:
-    """Return how the parameters of a content type say that the first line of CSV is read; `otherwise` if they do not."""
-    for parameter in parameters.split(b";"):
-        name, _, value = (part.strip().lower().strip(b'"') for part in parameter.partition(b"="))
-        if name == b"header":
-            if value not in (b"present", b"absent"):
-                raise InvalidRequestError("the content type's header must be present or absent", field="header")
-            return Header.PRESENT if value == b"present" else Header.ABSENT
-        if name == b"charset" and value not in (b"utf-8", b"us-ascii"):
-            raise UnsupportedMediaTypeError("CSV must be UTF-8", accepted=["text/csv; charset=utf-8"])
-    return otherwise
 
 
 def _as_json_strings(text: bytes) -> bytes:

@@ -103,6 +103,7 @@ public:
     std::uint32_t n_outputs() const { return engine_.forest().n_outputs; }
     std::uint32_t n_trees() const { return engine_.forest().n_trees; }
     const char* level() const { return engine_.level().name; }
+    bool is_packed() const { return engine_.is_packed(); }
     const char* layout() const {
         const Forest& f = engine_.forest();
         return f.is_wide                 ? "wide"
@@ -286,5 +287,6 @@ NB_MODULE(_kernel, m) {
         .def_prop_ro("n_outputs", &PythonForest::n_outputs)
         .def_prop_ro("n_trees", &PythonForest::n_trees)
         .def_prop_ro("level", &PythonForest::level)
-        .def_prop_ro("layout", &PythonForest::layout);
+        .def_prop_ro("layout", &PythonForest::layout)
+        .def_prop_ro("is_packed", &PythonForest::is_packed);
 }

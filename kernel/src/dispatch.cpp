@@ -20,8 +20,10 @@ const Level& choose_level(const char* requested) {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         offer(avx2_level());
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-            __builtin_cpu_supports("avx512vl"))
+            __builtin_cpu_supports("avx512vl")) {
             offer(avx512_level());
+            if (__builtin_cpu_supports("avx512vbmi")) offer(vbmi_level());
+        }
     }
 #endif
     if (requested == nullptr || *requested == '\0') return *fastest;

@@ -63,6 +63,7 @@ Engine::Engine(const std::string& path, const char* level)
       forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
       level_(choose_level(level)),
       rules_(forest_),
+      packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_) : nullptr),
       depth_of_tree_(forest_.n_trees) {
     for (std::size_t i = 0; i < forest_.walk_trees.count; ++i)
         depth_of_tree_[forest_.walk_trees[i].tree] = forest_.walk_trees[i].depth;
@@ -71,13 +72,13 @@ Engine::Engine(const std::string& path, const char* level)
 Engine::~Engine() = default;
 
 void Engine::margin(const void* values, bool is_float32, double* margins) const {
-    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
-    if (forest_.tables.count > 0) {
-        fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
-        values = scratch->inputs.data();
-        is_float32 = false;
+    if (forest_.tables.count == 0) {
+        score_few(Rows{values, is_float32, 1}, margins);
+        return;
     }
-    level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins);
+    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
+    fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
+    score_few(Rows{scratch->inputs.data(), false, 1}, margins);
 }
 
 void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
@@ -134,8 +135,13 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
         return;
     }
     const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
-    // A sweep costs the same for one row as for a block: fewer rows than this walk.
-    const std::size_t least_swept = block_rows / 8;
+    // A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
+    // longer than a block (ADR 19). Sweeps in lanes of two bytes are slower than packed trees at any number of rows.
+    std::size_t least_swept = block_rows / 6;
+    if (packed_ && f.sweep_lane_bytes == 2)
+        least_swept = rows.n_rows + 1;
+    else if (packed_)
+        least_swept = f.category_features.count > 0 ? block_rows * 3 / 4 : block_rows * 7 / 8;
     run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
         std::size_t row = first;
         if (end - row >= least_swept) {
@@ -151,12 +157,22 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
                 row += n;
             }
         }
-        if (row == end) return;
-        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
-        for (; row < end; ++row)
-            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
-                             margins + row * f.n_outputs);
+        if (row < end) score_few(Rows{row_at(f, rows, row), rows.is_float32, end - row}, margins + row * f.n_outputs);
     });
+}
+
+// Rows of inputs that are too few to be scored in blocks.
+void Engine::score_few(const Rows& rows, double* margins) const {
+    const Forest& f = forest_;
+    if (packed_) {
+        const auto scratch = packed_rows_.take([&] { return std::make_unique<PackedRowsScratch>(packed_->view()); });
+        level_.score_packed(f, packed_->view(), rows.values, rows.is_float32, rows.n_rows, scratch->view, margins);
+        return;
+    }
+    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
+    for (std::size_t row = 0; row < rows.n_rows; ++row)
+        level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
+                         margins + row * f.n_outputs);
 }
 
 void Engine::walked_margins(const Rows& rows, unsigned threads, double* margins) const {
@@ -179,11 +195,7 @@ void Engine::walked_margins(const Rows& rows, unsigned threads, double* margins)
                 row += n;
             }
         }
-        if (row == end) return;
-        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
-        for (; row < end; ++row)
-            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
-                             margins + row * f.n_outputs);
+        if (row < end) score_few(Rows{row_at(f, rows, row), rows.is_float32, end - row}, margins + row * f.n_outputs);
     });
 }
 

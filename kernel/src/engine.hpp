@@ -10,6 +10,7 @@
 #include "forest.hpp"
 #include "level.hpp"
 #include "mapping.hpp"
+#include "packed_trees.hpp"
 #include "pool.hpp"
 #include "quadrature.hpp"
 
@@ -30,6 +31,7 @@ public:
 
     const Forest& forest() const { return forest_; }
     const Level& level() const { return level_; }
+    bool is_packed() const { return packed_ != nullptr; }
 
     // One row; margins [K], contributions [F][K]. Thread-safe.
     void margin(const void* values, bool is_float32, double* margins) const;
@@ -50,9 +52,11 @@ private:
     void each_row(const Rows& rows, const Work& work) const;
     void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
     void contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
+    void score_few(const Rows& rows, double* margins) const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
 
     struct RowScratch;
+    struct PackedRowsScratch;
     struct InputScratch;
     struct ShareScratch;
     struct WalkedBlockScratch;
@@ -63,8 +67,10 @@ private:
     Forest forest_;
     const Level& level_;
     QuadratureRules rules_;
+    std::unique_ptr<const PackedForest> packed_;  // nullptr where the level or the forest does not allow it
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
+    mutable Pool<PackedRowsScratch> packed_rows_;
     mutable Pool<InputScratch> inputs_;
     mutable Pool<ShareScratch> shares_;
     mutable Pool<WalkedBlockScratch> walked_blocks_;

@@ -38,6 +38,17 @@ struct Engine::RowScratch {
     LookupScratch lookup;
 };
 
+struct Engine::PackedRowsScratch {
+    explicit PackedRowsScratch(const PackedTrees& trees)
+        : bytes(kMostPackedRows * kMostByteColumns),
+          masks(kMostPackedRows * trees.n_blocks),
+          view{bytes.data(), masks.data()} {}
+
+    Arena<unsigned char> bytes;
+    Arena<std::uint64_t> masks;
+    PackedScratch view;
+};
+
 // Inputs of a block of rows.
 struct Engine::InputScratch {
     explicit InputScratch(const Forest& f) : block_rows(input_block_rows(f.n_inputs)), inputs(block_rows * f.n_inputs), lookup(f) {}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "forest.hpp"
+#include "packed.hpp"
 #include "scratch.hpp"
 
 namespace mlrf {
@@ -26,15 +27,20 @@ struct Level {
                         double* contributions);
     void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
                           double* contributions);
+
+    // Margins [n][K] of any number of rows, from trees packed for byte permutation; nullptr at levels without it.
+    void (*score_packed)(const Forest& f, const PackedTrees& trees, const void* values, bool is_float32, std::size_t n_rows,
+                         const PackedScratch& scratch, double* margins);
 };
 
 const Level& baseline_level();
 #if defined(MLRF_X86_LEVELS)
 const Level& avx2_level();
 const Level& avx512_level();
+const Level& vbmi_level();
 #endif
 
-// Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512) lowers it, for
+// Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512, vbmi) lowers it, for
 // tests. Throws std::invalid_argument for a level that is unknown or not supported by this processor.
 const Level& choose_level(const char* requested);
 

@@ -108,7 +108,7 @@ static void explain_many(const Forest& f, const void* values, bool is_float32, u
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many};
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many, nullptr};
     return level;
 }
 

@@ -39,7 +39,7 @@ Bytes read_file(const std::filesystem::path& path) {
 
 std::vector<std::string> levels() {
     std::vector<std::string> found;
-    for (const char* name : {"baseline", "avx2", "avx512"}) {
+    for (const char* name : {"baseline", "avx2", "avx512", "vbmi"}) {
         try {
             mlrf::choose_level(name);
             found.emplace_back(name);

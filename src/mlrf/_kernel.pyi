@@ -36,12 +36,15 @@ class Forest:
     def n_outputs(self) -> int: ...
     @property
     def n_trees(self) -> int: ...
-    # The instruction set in use: baseline, avx2 or avx512.
+    # The instruction set in use: baseline, avx2, avx512 or vbmi.
     @property
     def level(self) -> str: ...
     # How the file is laid out: narrow (swept in bytes, in words, or walked) or wide.
     @property
     def layout(self) -> str: ...
+    # Whether the trees are packed in blocks of 64 nodes, which level vbmi scores by byte permutation.
+    @property
+    def is_packed(self) -> bool: ...
 
 # Checks the columns of a row that must hold whole numbers; `columns` has the index, least and greatest number of each. Minus
 # zero does not count as a whole number.

@@ -31,7 +31,7 @@ def levels() -> list[str]:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "forest.bin"
         path.write_bytes(encode_forest(forest))
-        for level in ("baseline", "avx2", "avx512"):
+        for level in ("baseline", "avx2", "avx512", "vbmi"):
             with contextlib.suppress(ValueError):
                 found.append(_kernel.Forest(str(path), level).level)
     return found
@@ -122,6 +122,36 @@ def test_layouts(tmp_path: Path, layout: str, shape: dict[str, int]) -> None:
         assert max((len(tree) + 1) // 2 for tree in grown) > 256
     assert open_forest(forest, tmp_path).layout == layout
     check(forest, naive.make_rows(rng, forest, 40 if forest.n_features < 1000 else 5), tmp_path, explained=2)
+
+
+@pytest.mark.parametrize(
+    ("is_packed", "shape"),
+    [
+        (True, {"max_leaves": 64, "category_share": 0.0}),
+        (True, {"max_leaves": 64, "category_share": 1.0}),  # more than 32 category nodes in a block
+        (True, {"max_leaves": 65, "is_chain": True}),  # 64 inner nodes in a row
+        (False, {"max_leaves": 66, "is_chain": True}),
+        (True, {"max_leaves": 2, "n_trees": 300}),  # more trees than fit a block
+        (
+            True,
+            {"max_leaves": 64, "n_features": 2, "n_thresholds": 2000, "category_share": 0.0},
+        ),  # several bytes a column
+        (True, {"max_leaves": 64, "n_features": 25, "n_trees": 60, "category_share": 0.0}),  # two registers of columns
+        (True, {"max_leaves": 64, "n_features": 50, "n_trees": 60, "category_share": 0.0}),  # four
+        (False, {"max_leaves": 64, "n_features": 80, "n_trees": 60, "category_share": 0.0}),
+        (True, {"max_leaves": 64, "n_codes": 5000, "n_trees": 60, "category_share": 0.5}),  # no masks by code
+        (True, {"max_leaves": 20, "n_codes": 60, "n_outputs": 3, "category_share": 0.5}),
+    ],
+)
+@pytest.mark.parametrize("rounding", ["float64", "float32"])
+def test_packed_trees(tmp_path: Path, is_packed: bool, rounding: str, shape: dict[str, int]) -> None:
+    """Trees of up to 64 inner nodes are packed where the processor permutes bytes; their margins are the reference's."""
+    rng = np.random.default_rng(13)
+    forest = naive.make_forest(rng, **{"n_trees": 30, **shape}, rounding=rounding)  # type: ignore[arg-type]
+    if "vbmi" in LEVELS:
+        assert open_forest(forest, tmp_path, "vbmi").is_packed is is_packed
+    assert open_forest(forest, tmp_path, "baseline").is_packed is False
+    check(forest, naive.make_rows(rng, forest, 21), tmp_path, explained=1)
 
 
 def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 IMAGE ?= mlrf
 ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command -v $(each)),$(each))))
 
-.PHONY: demo test test-all test-timing test-readme test-clients test-browser screenshots clients proto ops check lint bench wheel wheel-test image image-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients test-browser screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -58,6 +58,10 @@ test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install
 screenshots: $(VENV)/.ready  ## the pictures of the page in docs/images (apt install chromium)
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt
 	PYTHONPATH=tests $(BIN)/python tests/browser/screenshots.py docs/images
+
+page-figures: $(VENV)/.ready  ## figures of the page with their bars: slider, first paint, size, curves, memory (needs quiet and chromium)
+	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt
+	PYTHONPATH=tests $(BIN)/python tests/browser/figures.py
 
 guards: $(VENV)/.ready  ## remove COUNT=40 guards one by one; each must make a test fail (minutes; ONLY=core for one package)
 	COUNT=$(or $(COUNT),40) SEED=$(or $(SEED),1) ONLY=$(ONLY) $(BIN)/python tests/mutation/guards.py

@@ -58,6 +58,11 @@ function whyText(own, model, heaviest) {
   return `${driven}The model starts at its average, ${short(own.base)}, and each feature moves the sum up or down, to ${short(own.margin)}. ${link}`;
 }
 
+// What a contribution does: to the sum, and, where the prediction is its exponential, to the prediction.
+function effectText(contribution, { kind }) {
+  return kind === "exp" ? `${signed(contribution)}: times ${short(Math.exp(contribution))}` : signed(contribution);
+}
+
 export function drawWhy() {
   if (!view) return;
   const { model, values, answer, reference } = view, box = $("waterfall"), k = output(), names = classNames(model);
@@ -70,7 +75,7 @@ export function drawWhy() {
   const own = ofOutput(answer.explanation, names, k);
   const ghost = reference?.answer.explanation && reference.answer !== answer ? ofOutput(reference.answer.explanation, names, k) : null;
   const top = Math.max(1, Math.floor(Number($("top").value)) || 10), bars = largest(own.contributions, top);
-  const heaviest = bars.filter((b) => !b.isRest).slice(0, 2).map((b) => `${b.names[0]} (${signed(b.contribution)})`);
+  const heaviest = bars.filter((b) => !b.isRest).slice(0, 2).map((b) => `${b.names[0]} (${effectText(b.contribution, model.link)})`);
   $("why").textContent = whyText(own, model, heaviest);
   const link = linkOf(model.link);
   box.replaceChildren(waterfall({

@@ -38,6 +38,7 @@ TESTS = {
     "serving/oip": ["tests/unit/serving/oip", "tests/wire/test_inference_wires.py", "tests/wire/test_inference.py"],
     "serving/arrow": ["tests/unit/serving/arrow"],
     "serving/platforms": [
+        "tests/unit/serving/platforms",
         "tests/wire/test_platform_refusals.py",
         "tests/wire/test_platforms.py",
         "tests/wire/test_platform_limits.py",
@@ -71,6 +72,8 @@ TESTS = {
     "client": ["tests/unit/client", "tests/wire/test_python_client.py"],
     "cli": ["tests/unit/cli"],
     "model": ["tests/unit/model"],
+    "signing": ["tests/unit/signing"],
+    "testing": ["tests/unit/testing"],
     "builder": ["tests/unit/builder"],
 }
 """The tests that hold the guards of each package, fastest first."""

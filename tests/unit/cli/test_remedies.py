@@ -297,7 +297,7 @@ SLOW: dict[str, Case] = {
 ELSEWHERE = {
     "or leave --explain out": "parity/test_onnx_graphs.py",
     "name them with --categories, or give rows": "parity/test_catboost.py",
-    "unclear which list belongs": "unit/builder/importers/test_lightgbm_text.py",
+    "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py",
     "the file does not list its values": "parity/test_onnx_graphs.py",
     "gave no finite answer for any row": "parity/test_onnx_graphs.py",
     "serve only its numbers with --task raw": "parity/test_onnx_graphs.py",

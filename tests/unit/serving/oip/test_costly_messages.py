@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
-import msgspec
 import pytest
 
 from bundles import NUMBERS
@@ -62,27 +61,3 @@ def test_a_string_that_ends_nowhere_is_looked_through_once():
             request_body.read_request("m", body, None, 0.0)
     with soon(), pytest.raises(MalformedRequestError, match="value 1 of features"):
         whole_document(b'{"features": [1, "' + b'\\",' * 20_000 + b"\\x", NUMBERS.names)
-
-
-def test_nan_is_a_missing_number_and_in_a_string_what_it_is():
-    text = b'{"inputs":[{"name":"NaN","datatype":"BYTES","shape":[2],"data":["NaN","\\"NaN\\""]}],"id":"NaN","parameters":{"x":NaN}}'
-    request = request_body.read_request("m", text, None, 0.0)
-    assert (request.id, request.inputs[0].name, request.inputs[0].data) == ("NaN", "NaN", ["NaN", '"NaN"'])
-    assert request.parameters == {"x": None}
-
-
-@pytest.mark.parametrize(
-    "where",
-    [
-        b'"parameters":{"data":[%b]},"inputs":[{"name":"features","datatype":"FP64","shape":[1,3],"data":[1,1,1]}]',
-        b'"inputs":[{"data":[%b],"name":"features","datatype":"FP64","shape":[1,3],"data":[1,1,1]}]',
-    ],
-    ids=["no input's", "given twice"],
-)
-def test_long_array_outside_input_data_is_parsed(where):
-    """The prediction log keeps bodies as they came."""
-    with pytest.raises(MalformedRequestError):
-        request_body.read_request("m", b"{%b}" % (where % LONG), None, 0.0)
-    sound = b"{%b}" % (where % LONG.replace(b" ", b",").rstrip(b","))
-    assert list(request_body.read_request("m", sound, None, 0.0).inputs[0].data) == [1.0] * 3
-    assert msgspec.json.decode(sound)

@@ -1,0 +1,116 @@
+"""Rows of JSON bodies of other platforms: what is refused before a row is read."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bundles import NUMBERS
+from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
+from mlrf.serving.native.canonical_rows import RowWriter
+from mlrf.serving.native.json_scanner import KnownMembers
+from mlrf.serving.platforms import json_rows
+
+MAX_ROWS = 4
+MOST_VALUES = MAX_ROWS * RowWriter(NUMBERS, MAX_ROWS).most_values()
+FORMS = {"instances": json_rows.rows_of_list, "inputs": json_rows.rows_of_list}
+
+
+@pytest.fixture
+def writer():
+    return RowWriter(NUMBERS, MAX_ROWS, "--max-infer-rows")
+
+
+def raw(value):
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def test_a_document_with_more_values_than_rows_can_have_is_refused(writer):
+    body = b'{"instances": [[%b]]}' % b",".join([b"1"] * (MOST_VALUES + 50))
+    with pytest.raises(
+        BatchTooLargeError, match=r"more than 4 rows of 3 features can have.*--max-infer-rows"
+    ) as refused:
+        json_rows.document(writer, body)
+    assert refused.value.details["values"] > MOST_VALUES
+    few = b'{"instances": [[%b]]}' % b",".join([b"1"] * (MOST_VALUES - 50))
+    assert bytes(json_rows.document(writer, few)) == few
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
+def test_a_body_that_is_no_object_is_refused(writer, body):
+    with pytest.raises(InvalidRequestError, match="the body must be an object"):
+        json_rows.body_members(writer, body, '{"instances": …}', KnownMembers(FORMS))
+
+
+def test_a_body_that_is_not_json_is_refused(writer):
+    with pytest.raises(MalformedRequestError):
+        json_rows.body_members(writer, b'{"instances": [', '{"instances": …}', KnownMembers(FORMS))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"instances": raw([]), "rows": raw([])}, 'unknown member "rows".*"instances" or "inputs"'),
+        ({}, "it has none of them"),
+        ({"instances": raw([]), "inputs": raw([])}, "it has instances and inputs"),
+    ],
+)
+def test_exactly_one_member_holds_the_rows(members, message):
+    with pytest.raises(InvalidRequestError, match=message.replace('"', "['\"]")):
+        json_rows.the_one_form(members, FORMS, ("parameters",))
+
+
+def test_parameters_are_refused_unless_empty():
+    for value in (b"null", b"{ }"):
+        json_rows.refuse_parameters({"parameters": msgspec.Raw(value)}, "parameters")
+    with pytest.raises(InvalidRequestError, match="the model has no parameters"):
+        json_rows.refuse_parameters({"parameters": raw({"threshold": 1})}, "parameters")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (1, "instances must be an array of rows"),
+        ([1, 2, 3], r"instances\[0\] must be a row .* a single row is instances: \[\[…\]\]"),
+        ([[1, 2, 3], "x"], r"instances\[1\] must be a row"),
+        ([{"x0": {"a": 1}, "x1": {"b": 1}}], "different row labels"),
+        ([{"x0": [1, 2], "x1": [1]}], "differ in length: x0 has 2, x1 has 1"),
+    ],
+)
+def test_a_list_of_rows_holds_arrays_and_objects(writer, value, message):
+    with pytest.raises(InvalidRequestError, match=message):
+        json_rows.rows_of_list(writer, raw(value), "instances")
+
+
+@pytest.mark.parametrize(
+    ("read", "value"),
+    [
+        (json_rows.rows_of_list, [[1, 2, 3]] * 5),
+        (json_rows.rows_of_list, [{"x0": [1] * 5}]),
+        (json_rows.rows_of_list, [{"x0": [1] * 3}] * 2),
+        (json_rows.rows_of_records, [{"x0": 1}] * 5),
+    ],
+)
+def test_more_rows_than_the_limit_are_refused(writer, read, value):
+    with pytest.raises(BatchTooLargeError, match="more than 4"):
+        read(writer, raw(value), "instances")
+
+
+def test_more_lines_than_the_limit_are_refused(writer):
+    with pytest.raises(BatchTooLargeError, match="5 or more rows"):
+        json_rows.rows_of_lines(writer, b"[1,2,3]\n" * 9)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [({"x0": 1}, "must be an array of objects by name"), ([[1, 2, 3]], r"\[0\] must be an object by name")],
+)
+def test_records_are_objects(writer, value, message):
+    with pytest.raises(InvalidRequestError, match=message):
+        json_rows.rows_of_records(writer, raw(value), "dataframe_records")
+
+
+def test_a_line_that_is_not_json_is_named(writer):
+    with pytest.raises(MalformedRequestError, match="line 1:") as refused:
+        json_rows.rows_of_lines(writer, b"[1,2,3]\n{\n[1,2,3]")
+    assert refused.value.details["index"] == 1

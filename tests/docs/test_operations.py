@@ -56,12 +56,13 @@ def test_queries_use_existing_metrics_and_labels(expression):
     assert used <= EXPOSED.keys()
     known = {label for name in used for label in EXPOSED[name]} | OF_PROMETHEUS
     for inside in re.findall(r"\{([^}]*)\}", expression):
-        for label, value in re.findall(r'(\w+)(?:=~|!=|!~|=)"([^"]*)"', inside):
+        for label, pattern in re.findall(r'(\w+)(?:=~|!=|!~|=)"([^"]*)"', inside):
             assert label in known
             if label == "code":
-                assert value in codes()
+                assert pattern in codes()
             elif label not in OF_PROMETHEUS | {"status"}:
-                assert any(value in EXPOSED[name].get(label, ()) for name in used)
+                for value in pattern.split("|"):
+                    assert any(value in EXPOSED[name].get(label, ()) for name in used)
     for labels in re.findall(r"\bby \(([^)]*)\)", expression):
         assert set(labels.split(", ")) <= known
     assert expression.count("(") == expression.count(")")

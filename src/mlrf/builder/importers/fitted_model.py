@@ -1,4 +1,4 @@
-"""A fitted tree model that is part of something else, read by its library: a pipeline's last step, a combination's member."""
+"""Reads a fitted tree model that is part of a larger object: the last step of a pipeline, or a member of a combination."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.L
 
 
 def read_fitted_model(estimator: Any, options: ImportOptions) -> ImportedModel | None:
-    """Return the imported model of a fitted estimator; None when it is of no library that mlrf reads trees of.
+    """Return the imported model of a fitted estimator; None if it is not of a library whose trees mlrf reads.
 
-    The options' category lists are for the whole, and not given to its part. Raises the BuildError of the library's importer.
+    The options' category lists are for the whole object, and are not passed on. Raises the BuildError of the library's
+    importer.
     """
     source = ModelObject(estimator)
     for library in _LIBRARIES:

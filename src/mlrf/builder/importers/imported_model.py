@@ -38,7 +38,7 @@ class CategoryNames:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a caller states about a model because its file may lack it."""
+    """Facts about a model that the caller gives because the model file may lack them."""
 
     categories: CategoryLists = field(default_factory=dict)
     classes: tuple[ClassLabel, ...] | None = None
@@ -87,7 +87,7 @@ class ImportedModel:
     """Its outputs are the margins, or those of all members of a combination."""
     task: Task
     objective: str
-    """As the training library names it."""
+    """The training library's name of the objective."""
     link: Link
     classes: tuple[ClassLabel, ...] | None
     features: tuple[Feature, ...]
@@ -99,7 +99,7 @@ class ImportedModel:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What `answer` needs in addition to the source; JSON."""
     unused_packages: tuple[str, ...] = ()
-    """What the library imports for callers that `answer` is not one of; importing it may take longer than answering."""
+    """Packages that the library imports although `answer` does not need them; importing them may take longer than answering."""
     labels_known: bool = True
     """Whether the labels of a classifier are its own or given, and not just 0, 1, …: then its `predict` returns them."""
     class_at_half: Literal[0, 1] = 1
@@ -107,7 +107,7 @@ class ImportedModel:
     covers: Covers = "training"
     """The origin of the forest's covers; without covers the model cannot be explained."""
     notes: tuple[str, ...] = ()
-    """Notes about what was read differently from what a person may expect, one sentence each."""
+    """Notes about what was read unexpectedly, a sentence each."""
     known_codes_only: tuple[int, ...] = ()
     """Columns for which the library refuses categories that are not in the feature's list."""
     largest_number: float = math.inf

@@ -52,13 +52,13 @@ class CtrField(IntEnum):
 
 
 class CtrBaseField(IntEnum):
-    """Fields of what a CTR table is found by."""
+    """Fields of the identity of a CTR table."""
 
     COMBINATION, TYPE, CLASSIFIER = range(3)
 
 
 class CombinationField(IntEnum):
-    """Fields of the combination of features that a CTR feature is made of."""
+    """Fields of the combination of features on which a CTR feature is based."""
 
     CATEGORIES, FLOATS, ONE_HOT = range(3)
 

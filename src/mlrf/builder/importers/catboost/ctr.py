@@ -76,7 +76,7 @@ class CtrTable:
     counts: npt.NDArray[np.float64]
     """[m, c] counts of each class of the target; for means the sum and the count; for counters the count."""
     denominator: int = 0
-    """For counters."""
+    """The denominator of counters."""
 
 
 def ctr_values(ctr: Ctr, table: CtrTable) -> F32:
@@ -118,6 +118,6 @@ def make_table(keys: U64, counts: npt.NDArray[np.float64], denominator: int) -> 
 def single_hashes(keys: U64) -> list[int]:
     """Return the hashes of the categories behind keys of single categories: a product modulo 2^64 can be inverted."""
     parts = (keys * _UNDO_SINGLE).view(np.int64)
-    # CatBoost takes a hash of 32 bits for a signed number.
+    # CatBoost treats a 32-bit hash as a signed number.
     is_hash = parts == parts.astype(np.int32)
     return (parts[is_hash] & 0xFFFFFFFF).tolist()  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def _table(document: Document, combination: Combination, ctrs: list[Ctr], large:
                 f"the model splits by a CTR feature ({ctr.table.type.name}) whose table is not in the file"
             )
         counted.append(document.ctr_tables[ctr.table])
-    # Tables of one combination may differ in their keys: one that a table lacks has the statistic of a combination not seen.
+    # Tables of one combination may differ in their keys: a key that a table lacks has the statistic of an unseen combination.
     keys = np.unique(np.concatenate([table.keys for table in counted]))
     values: F32 = np.empty((len(keys) + 1, len(ctrs)), np.float32)
     for column, (ctr, table) in enumerate(zip(ctrs, counted, strict=True)):

@@ -41,17 +41,17 @@ class Tree:
     """m nodes, the root first, children after their parents; a row goes right if the split is true."""
 
     split: I32
-    """[m] index in the document's splits, NO_SPLIT at leaves."""
+    """[m] Index in the document's splits, NO_SPLIT at leaves."""
     left: I32
-    """[m]"""
+    """[m] The left child."""
     right: I32
-    """[m]"""
+    """[m] The right child."""
     leaf: I32
-    """[m] at leaves: the row of `values`."""
+    """[m] At leaves: the row of `values`."""
     values: F64
-    """[L, K]"""
+    """[L, K] The values of the leaves."""
     weights: F64
-    """[L]"""
+    """[L] The weights of the training rows in the leaves."""
     numbers: I32 | None = None
     """[L] CatBoost's own numbers of the leaves; None where they are 0, 1, …"""
 
@@ -68,10 +68,10 @@ class Document:
     bias: tuple[float, ...]
     """[K]"""
     info: dict[str, Any] = field(default_factory=dict)
-    """Notes of the trainer: `params`, `class_params`."""
+    """What the training stored in the model: `params`, `class_params`."""
     ctr_tables: dict[TableId, CtrTable] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What CatBoost reads differently from what a person may expect, one sentence each."""
+    """What CatBoost reads unexpectedly, a sentence each."""
 
 
 def refuse_kind(kind: str) -> UnsupportedModelError:

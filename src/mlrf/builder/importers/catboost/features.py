@@ -1,11 +1,12 @@
 """The features of a CatBoost model, and the codes of its categories.
 
-A model keeps hashes of its categories, not the categories. Their names come from a list or a sample that is given; or, where
-small integers have all the hashes that a feature is known by, they are those integers.
+A model contains hashes of its categories, not the categories. Their names come from the caller's list or sample. If small
+integers have all the hashes of a feature, the categories are those integers.
 
-1. A hash that the model splits by (one-hot) must have a name: without one a row that has it would be answered as another.
-2. A hash that stands in a CTR table may lack a name: the category is answered by its hash, and is not proven.
-3. A feature that stands only in combinations, or in no split, has no hashes of its own: every category is taken.
+1. A hash that the model splits by (one-hot) must have a name; otherwise a row with that category would get another one's
+   answer.
+2. A hash in a CTR table may lack a name: the category is then answered by its hash, which is not proven.
+3. A feature that occurs only in combinations, or in no split, has no hashes: every category is accepted.
 """
 
 from __future__ import annotations
@@ -210,5 +211,5 @@ def _columns_by_index(document: Document) -> list[Column]:
         found[column.flat] = column
     if not found:
         raise ModelUnreadableError("the model has no features")
-    # A feature that training ignored may be left out of the file; rows have it all the same.
+    # The file may omit a feature that training ignored, but rows have it nevertheless.
     return [found.get(index, Column(index, "")) for index in range(max(found) + 1)]

@@ -49,7 +49,7 @@ class CtrTableRecord(msgspec.Struct):
 
 
 class TableIdRecord(msgspec.Struct):
-    """What a CTR table is found by."""
+    """The identity of a CTR table."""
 
     identifier: list[ElementRecord]
     type: str

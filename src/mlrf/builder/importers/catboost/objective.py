@@ -37,7 +37,7 @@ class Objective:
 
 
 def read_objective(info: dict[str, Any], n_outputs: int) -> Objective:
-    """Read the trainer's notes; UnsupportedModelError names a loss that mlrf does not serve."""
+    """Return the objective in a model's stored parameters; UnsupportedModelError names a loss that mlrf does not serve."""
     name = _loss(info)
     return _of_several(name, n_outputs) or _of_classes(info, name, n_outputs) or _of_one(name, n_outputs)
 

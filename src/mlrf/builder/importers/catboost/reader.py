@@ -18,7 +18,7 @@ from mlrf.builder.model_source import Source
 
 
 def read_catboost(source: Source, import_options: ImportOptions) -> ImportedModel:
-    """Read a `.cbm` or JSON file, or a fitted CatBoost object.
+    """Return the model in a `.cbm` or JSON file, or in a fitted CatBoost object.
 
     The requested category lists name the categories of features in the order of their codes, because the model stores only
     hashes. The classes rename a classifier's classes, in their order. Raises a BuildError that says what is wrong.

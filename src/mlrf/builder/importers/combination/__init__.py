@@ -1,7 +1,7 @@
 """The importer of scikit-learn's meta-estimators over tree models: calibrated, voting, stacked and bagged models.
 
-The trees of all members become one forest with the outputs of all, so one pass of the kernel answers them; the operations that
-combine the answers stand in the manifest (`core.combination`). Contract:
+The trees of all members become one forest with all their outputs, so that one pass of the kernel computes them; the manifest
+has the operations that combine them (`core.combination`). Contract:
 
 1. The gate compares the margins of every member with that member's own library, to the bit, and the whole with scikit-learn.
 2. A combination that is a weighted sum of margins is explained exactly; any other is not explained, and says so.

@@ -1,7 +1,7 @@
-"""Calibrated classifiers: `CalibratedClassifierCV` with sigmoid or isotonic calibration, one or several folds.
+"""Recipes of calibrated classifiers: `CalibratedClassifierCV` with sigmoid or isotonic calibration, one or several folds.
 
-With one fold and sigmoid calibration the calibrated margin is linear in the member's own, and so it is explained. The mean of
-the probabilities of several folds is not.
+With one fold and sigmoid calibration the calibrated margin is linear in the member's margin, and so can be explained. The mean
+of the probabilities of several folds cannot.
 """
 
 from __future__ import annotations

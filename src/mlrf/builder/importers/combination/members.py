@@ -1,4 +1,4 @@
-"""The members of a combination: each read by its library's importer, and what the combination takes of it."""
+"""Reads the members of a combination with their libraries' importers, and decides which of their answers are combined."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Several forests as one whose outputs are those of all, one after the other.
+"""Merges several forests into one whose outputs are those of all forests, one after the other.
 
-Forests that round a row to float32 become ones of float64 rows where the others are: each threshold moves to the greatest
-float64 that rounds to it or less, which alters no branch.
+If some forests round rows to float32 and others do not, the former are converted to float64 rows: each threshold is moved to
+the greatest float64 that rounds to it or less, which changes no branch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlrf.core.forest import F64, I32, I64, LEAF, NUMERIC, Forest, Precision
 
 _MAX_NODES = (1 << 31) - 1
 _BEYOND = 2.0**128
-"""What follows the greatest float32 when numbers are rounded to the nearest."""
+"""The number after the greatest float32, for rounding to the nearest."""
 
 
 def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | None], n_features: int) -> Forest:

@@ -25,10 +25,10 @@ class MemberRecipe:
     estimator: Any
     response: Response
     columns: Sequence[int] | None = None
-    """Columns of the rows that the member sees; None for all."""
+    """Indices of the columns that are the member's input; None for all columns."""
     calibrators: tuple[CalibratorEntry, ...] = ()
     second_class_only: bool = False
-    """Of the two probabilities of a binary classifier, take the second alone."""
+    """Whether only the second of a binary classifier's two probabilities is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Recipe:
     coefficients: tuple[tuple[float, ...], ...] = ()
     intercepts: tuple[float, ...] = ()
     is_probabilities: bool = False
-    """Whether the combined answer has a probability a class: of two, the second is served."""
+    """Whether the combined answer has a probability for each class; of two, the second is served."""
     in_members_precision: bool = False
     """Whether a mean of float32 answers is computed in float32."""
     takes_missing: bool = True
-    """Whether the meta-estimator itself lets missing values through to its members."""
+    """Whether the meta-estimator passes missing values on to its members."""
     normalises: bool = False
     """Whether the prediction is the share of each margin, after the members' link, in the sum of all (one against the rest)."""
 

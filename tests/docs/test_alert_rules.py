@@ -45,6 +45,7 @@ FIRING = {
         'mlrf_requests_total{status="200"}': "0+94x120",
     },
     "MlrfWorkersFail": {"mlrf_worker_failures_total": "0+1x120"},
+    "MlrfModelStoreDown": {"mlrf_model_store_up": "0x120"},
     "MlrfReloadRefused": {'mlrf_reloads_total{outcome="refused"}': "0+1x120"},
     "MlrfVersionsDiffer": {
         'mlrf_bundle_info{model="m",version="a",instance="one"}': "1x120",

@@ -16,6 +16,7 @@ from mlrf.cli.deploy import deploy
 from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
 from mlrf.cli.features import features
+from mlrf.cli.gc import gc
 from mlrf.cli.image import image
 from mlrf.cli.inspect import inspect
 from mlrf.cli.keygen import keygen
@@ -110,6 +111,7 @@ app.command(
 app.command()(publish)
 app.command()(rollback)
 app.command()(versions)
+app.command()(gc)
 app.command()(diff)
 app.command()(image)
 app.add_typer(deploy)

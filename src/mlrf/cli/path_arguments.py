@@ -6,7 +6,20 @@ from pathlib import Path
 
 import typer
 
+from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
+from mlrf.stores.address import is_address, parse_address
+
+
+def path_or_address(text: str | Path) -> Path:
+    """Return the path or the address of a store in an argument; a usage error when it is empty or not a known address."""
+    if text == "" or not is_address(text):
+        return some_path(text)
+    try:
+        parse_address(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from error
+    return Path(text)
 
 
 def some_path(text: str | Path) -> Path:

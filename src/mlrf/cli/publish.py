@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import path_or_address, some_path
 from mlrf.cli.sign import check_identity
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
@@ -17,9 +17,14 @@ from mlrf.core.named_bundle import open_model_directory
 from mlrf.engines.selection import open_engine
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.stores.address import is_address, parse_address
+from mlrf.stores.open_store import open_writer
+from mlrf.stores.publishing import publish_to_store
 
 REPLAY_LIMIT_S = 30.0
 """Seconds that the replay of golden rows may take."""
+STORE_TIMEOUT_S = 60.0
+"""Seconds to wait for each answer of a store."""
 
 _IDENTITY = typer.Option(
     parser=some_path, metavar="KEY", help="Public key (PEM) that must have signed it; repeat for any of several."
@@ -29,7 +34,10 @@ _IDENTITY = typer.Option(
 def publish(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     repository: Annotated[
-        Path, typer.Argument(help="The repository's directory; created when missing.", parser=some_path)
+        Path,
+        typer.Argument(
+            help="The repository's directory, created when missing, or its address.", parser=path_or_address
+        ),
     ],
     allow_schema_change: Annotated[
         bool,
@@ -48,8 +56,14 @@ def publish(
 
     Example: mlrf publish sales-bundle models
     """
+    prove = partial(_prove, identity=identity)
+    if is_address(repository):
+        store = open_writer(parse_address(repository), STORE_TIMEOUT_S)
+        name, version = publish_to_store(bundle, store, allow_schema_change=allow_schema_change, prove=prove)
+        typer.echo(f"{store.resolved}/{name}: version {version} is current")
+        return
     model_directory, version = publishing.publish(
-        bundle, repository, allow_schema_change=allow_schema_change, prove=partial(_prove, identity=identity)
+        bundle, repository, allow_schema_change=allow_schema_change, prove=prove
     )
     typer.echo(f"{model_directory.path}: version {version} is current")
 

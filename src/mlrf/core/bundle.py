@@ -91,7 +91,7 @@ def read_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> B
     """
     root = Path(path)
     raw = read_small(root, MANIFEST, allow_links=allow_links)
-    manifest = _decode_manifest(root, raw)
+    manifest = decode_manifest(root, raw)
     check_files(root, manifest, allow_links=allow_links)
     bundle = _described(root, raw, manifest, read_small(root, SCHEMA, allow_links=allow_links))
     return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle
@@ -102,7 +102,7 @@ def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bu
     root = Path(path)
     with suppress(BundleError):
         raw, schema = read_small(root, MANIFEST), read_small(root, SCHEMA)
-        manifest = _decode_manifest(root, raw)
+        manifest = decode_manifest(root, raw)
         is_own = manifest.name == name and hashlib.sha256(raw).hexdigest() == version
         if is_own and hashlib.sha256(schema).hexdigest() == manifest.files[SCHEMA].sha256:
             return _described(root, raw, manifest, schema)
@@ -123,7 +123,7 @@ def read_pinned(root: Path, version: str, pinned: Mapping[str, int]) -> Bundle:
         raise BundleError(
             f"{root}: the files read are not those of version {version[:_SHORT_VERSION_DIGITS]}", file=MANIFEST
         )
-    manifest = _decode_manifest(root, raw)
+    manifest = decode_manifest(root, raw)
     for name in (SCHEMA, *pinned):
         if name != MANIFEST and (
             name not in pinned or digest_file(_path_of(pinned[name])) != manifest.files[name].sha256
@@ -156,7 +156,8 @@ def _described(root: Path, raw: bytes, manifest: Manifest, raw_schema: bytes) ->
     return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
 
 
-def _decode_manifest(root: Path, raw: bytes) -> Manifest:
+def decode_manifest(root: Path, raw: bytes) -> Manifest:
+    """Return a manifest from its bytes; BundleError, which names `root`, when they are not one."""
     document = decode_json(root, MANIFEST, raw)
     found = document.get("format") if isinstance(document, dict) else None
     # In Python, 1.0 and True equal 1.

@@ -16,10 +16,11 @@ from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
 from mlrf.core.manifest import MANIFEST, SIGNATURE
 from mlrf.core.named_bundle import open_bundle
-from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
+from mlrf.core.repository import INDEX, POINTER, Index, ModelDirectory, Pointer, Version, model_directories
 
 _WORK = ".publishing-"
-_MAX_BEFORE = 100
+MAX_BEFORE = 100
+"""Versions that a pointer remembers."""
 _READ_ONLY = 0o444
 _CHUNK_BYTES = 1 << 20
 _SHOWN, _LISTED = 5, 20
@@ -45,7 +46,7 @@ def publish(
     model_directory = ModelDirectory(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
-    if bundle.name in (MANIFEST, POINTER):
+    if bundle.name in (MANIFEST, POINTER, INDEX):
         raise RepositoryError(f"a model of a repository cannot be named {bundle.name}; build it under another --name")
     before, old = _current(model_directory)
     if old is not None and not allow_schema_change:
@@ -60,6 +61,7 @@ def publish(
         elif (bundle.path / SIGNATURE).exists():
             _replace_signature(bundle, model_directory.path / str(version.number))
         _set_pointer(model_directory, version, before)
+        _write_index(repository)
     except OSError as error:
         raise RepositoryError(
             f"{model_directory.path} could not be written: {error.strerror}; the pointer is as it was"
@@ -92,7 +94,7 @@ def rollback(
         return version
     prove(model_directory.read(version))
     try:
-        _write_pointer(model_directory, Pointer(version.number, version.digest, before[-_MAX_BEFORE:]))
+        _write_pointer(model_directory, Pointer(version.number, version.digest, before[-MAX_BEFORE:]))
     except OSError as error:
         raise RepositoryError(
             f"{model_directory.path} could not be written: {error.strerror}; the pointer is as it was"
@@ -189,12 +191,21 @@ def _set_pointer(model_directory: ModelDirectory, version: Version, before: Poin
         _write_pointer(model_directory, before)
     else:
         _write_pointer(
-            model_directory, Pointer(version.number, version.digest, (*before.before, before.number)[-_MAX_BEFORE:])
+            model_directory, Pointer(version.number, version.digest, (*before.before, before.number)[-MAX_BEFORE:])
         )
 
 
 def _write_pointer(model_directory: ModelDirectory, pointer: Pointer) -> None:
     replace_file(model_directory.path / POINTER, msgspec.json.encode(pointer) + b"\n")
+
+
+def _write_index(repository: Path) -> None:
+    """List the models, for readers to whom a web server serves the repository."""
+    index = Index([each.name for each in model_directories(repository)])
+    raw = msgspec.json.encode(index) + b"\n"
+    path = repository / INDEX
+    if not path.exists() or path.read_bytes() != raw:
+        replace_file(path, raw)
 
 
 def _sweep(model_directory: ModelDirectory) -> None:

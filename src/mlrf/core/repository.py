@@ -23,6 +23,8 @@ from mlrf.core.errors import BundleError
 from mlrf.core.manifest import MANIFEST, NAME_PATTERN
 
 POINTER = "current.json"
+INDEX = "index.json"
+"""The names of a repository's models, for stores that cannot list folders."""
 _MAX_POINTER_BYTES = 1 << 16
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +52,12 @@ class Pointer(Version, frozen=True, forbid_unknown_fields=True):
         return Version(self.number, self.digest)
 
 
+class Index(msgspec.Struct, frozen=True):
+    """`index.json`."""
+
+    models: list[str]
+
+
 class ModelDirectory(msgspec.Struct, frozen=True):
     """The versions of one model in a repository."""
 
@@ -65,18 +73,13 @@ class ModelDirectory(msgspec.Struct, frozen=True):
         path = self.path / POINTER
         try:
             raw = _read_regular(path, _MAX_POINTER_BYTES)
-            pointer = msgspec.json.decode(raw, type=Pointer)
         except FileNotFoundError as error:
             raise BundleError(
                 f"{self.path}: no version has been published; publish one with `mlrf publish`", file=POINTER
             ) from error
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BundleError(
-                f"{path}: is not a valid pointer file: {error}; publish a version again to replace it", file=POINTER
-            ) from error
-        if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
-            raise BundleError(f"{path}: names no version; publish a version again to replace it", file=POINTER)
-        return pointer
+        except OSError as error:
+            raise _bad_pointer(path, error) from error
+        return decode_pointer(path, raw)
 
     def numbers(self) -> list[int]:
         """Return the numbers of all versions, ascending."""
@@ -120,6 +123,28 @@ class ModelDirectory(msgspec.Struct, frozen=True):
         if bundle.name != self.name:
             raise BundleError(f"{bundle.path}: contains the model {bundle.name!r}, not {self.name!r}", file=MANIFEST)
         return bundle
+
+
+def decode_pointer(path: Path, raw: bytes) -> Pointer:
+    """Return a pointer from the bytes of its file; BundleError when they are not one."""
+    try:
+        pointer = msgspec.json.decode(raw, type=Pointer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _bad_pointer(path, error) from error
+    if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
+        raise BundleError(f"{path}: names no version; publish a version again to replace it", file=POINTER)
+    return pointer
+
+
+def _bad_pointer(path: Path, error: Exception) -> BundleError:
+    return BundleError(
+        f"{path}: is not a valid pointer file: {error}; publish a version again to replace it", file=POINTER
+    )
+
+
+def version_number(name: str) -> int | None:
+    """Return the number of the version whose folder has this name; None for another folder."""
+    return int(name) if _NUMBER.fullmatch(name) else None
 
 
 def is_digest_prefix(text: str) -> bool:

@@ -79,14 +79,14 @@ def test_repository_of_several_models_is_not_a_model(capsys, home):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["publish", "BUNDLE", "s3://bucket/models"],
+        ["publish", "BUNDLE", "gs://bucket/models"],
         ["publish", "gs://bucket/sales", "models"],
         ["inspect", "https://host/sales"],
         ["predict", "s3:/bucket/sales", "rows.csv"],
         ["predict", "BUNDLE", "abfss://container/rows.csv"],
         ["predict", "BUNDLE", "ROWS", "-o", "s3://bucket/out.csv"],
         ["versions", "oci://host/models/sales"],
-        ["serve", "s3://bucket/models"],
+        ["serve", "abfs://container/models"],
     ],
 )
 def test_an_address_is_refused_by_its_scheme(capsys, home, arguments, tmp_path, monkeypatch):

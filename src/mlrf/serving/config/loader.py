@@ -21,6 +21,7 @@ from mlrf.serving.config.mounted_models import STORAGE_URI, find_mounted
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import Group, Option, build_settings, refused, value_in
 from mlrf.serving.platforms.settings import VARIABLES
+from mlrf.stores.address import is_address, path_text, split_paths
 
 CONFIG_VARIABLE = "MLRF_CONFIG"
 _PREFIX = "MLRF_"
@@ -124,7 +125,8 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
                 f"{name}: the environment sets an option that mlrf serve does not have{_suggestion(name, by_variable)}",
                 option=name,
             )
-        texts = [part for part in text.split(":" if option.kind is Path else ",") if part] if option.many else [text]
+        split = split_paths(text) if option.kind is Path else [part for part in text.split(",") if part]
+        texts = split if option.many else [text]
         found[option] = _read_texts(option, texts, name), name
     return found
 
@@ -218,7 +220,8 @@ def _read_toml(option: Option, value: Any, file: Path, source: str) -> Any:
     taken, name = kinds[option.kind]
     if type(value) not in taken or value == "":
         raise refused(option, f"{value!r} is not {name}", source)
-    return file.parent / value if option.kind is Path else option.kind(value)
+    is_relative = option.kind is Path and not is_address(value)
+    return file.parent / value if is_relative else option.kind(value)
 
 
 def _checked(option: Option, value: Any, source: str) -> Any:
@@ -240,7 +243,7 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, float):
         return repr(value)
     # TOML reads strings, integers and booleans as JSON writes them.
-    text = json.dumps(str(value.absolute()) if isinstance(value, Path) else value, ensure_ascii=False)
+    text = json.dumps(path_text(value) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
 

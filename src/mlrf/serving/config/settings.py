@@ -9,7 +9,6 @@ from typing import Literal
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
-from mlrf.core.local_path import scheme_of
 from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 from mlrf.engines.selection import ENGINES, ONNX_EXTRA, ONNX_RUNTIME, onnx_runtime_is_installed
 from mlrf.features.store_location import default_state_dir, wrong_in_address
@@ -24,15 +23,16 @@ from mlrf.serving.option import Group, at_least, between, check_all, option, opt
 from mlrf.serving.platforms.settings import PlatformSettings
 from mlrf.serving.telemetry.logs import LEVELS
 from mlrf.serving.telemetry.settings import TelemetrySettings
+from mlrf.stores.address import is_address, parse_address
 
 
-def _check_local(path: Path) -> str | None:
-    scheme = scheme_of(path)
-    return (
-        None
-        if scheme is None
-        else f"{path}: {scheme} addresses are not supported; copy it to this machine and give its path"
-    )
+def _check_bundle(path: Path) -> str | None:
+    try:
+        if is_address(path):
+            parse_address(path)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def _check_admin(address: str) -> str | None:
@@ -49,12 +49,12 @@ class ServeSettings:
 
     bundles: tuple[Path, ...] = option(
         (),
-        "bundle made by `mlrf build`, model repository, or a model in one: REPOSITORY/NAME[@VERSION]",
+        "bundle made by `mlrf build`, model repository, or a model in one: REPOSITORY/NAME[@VERSION]; or its address, as s3://…",
         group=Group.MODELS,
         kind=Path,
         metavar="BUNDLE",
         positional=True,
-        check=_check_local,
+        check=_check_bundle,
     )
     find_bundle: bool = option(
         False, "where no BUNDLE is named, serve what a platform has mounted (/opt/ml/model, /mnt/models, /models)",
@@ -166,6 +166,18 @@ class ServeSettings:
     )
     allow_schema_change: bool = option(
         False, "load versions whose schema requires callers to change", group=Group.MODELS
+    )
+    store_poll_s: float = option(
+        10.0,
+        "seconds between looks at the stores that bundles are served from",
+        group=Group.MODELS,
+        check=between(0.1, 86400, " seconds"),
+    )
+    store_timeout_s: float = option(
+        60.0,
+        "seconds for a store to answer at the start if no version of its models has been fetched before",
+        group=Group.MODELS,
+        check=seconds(),
     )
     on_bad_model: Literal["fall-back", "exit"] = option(
         "fall-back",

@@ -53,11 +53,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         at_start: ModelsAtStart,
         notifier: Notifier,
         reread: Callable[[], ServeSettings],
+        look_at_stores: Callable[[], bool],
     ) -> None:
         super().__init__(app)
         self.timeout = boot.settings.worker_timeout_s
         self._notifier = notifier
         self._reread = reread
+        self._look_at_stores = look_at_stores
         self.LISTENERS = list(listeners.sockets)
         self._boot = boot
         self._slots = [Slot(listener) for listener in listeners.sockets]
@@ -124,6 +126,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """Replace dead workers, publish which slots answer, and advance the reload in progress."""
         self._boot.access.refresh_all()
         super().manage_workers()
+        self._boot.note_stores(up=self._look_at_stores())
         ready = self._boot.ready_slots()
         if ready != self._ready:
             self._ready = ready

@@ -1,7 +1,7 @@
 """Checks settings for `--print-config`: everything that a start would refuse on this machine, without listening or writing.
 
 1. Models are read and their golden rows replayed, as a start does. A model file that `--build-at-start` would build is not
-   built; the check only tests whether its bundle could be written.
+   built, and nothing is fetched from a store; the check only tests whether it could be written.
 2. It does not test whether a port or socket is free, because a server with these settings may be running.
 3. For a directory that does not exist, it tests the nearest parent that does.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.manifest import MANIFEST
+from mlrf.core.repository import model_directories
 from mlrf.features.row_format import row_format
 from mlrf.features.store_location import store_location
 from mlrf.serving.config.admin_address import parse_admin
@@ -22,15 +23,21 @@ from mlrf.serving.models.service import default_name
 from mlrf.serving.processes.admin_listener import check_socket_path
 from mlrf.serving.processes.build_at_start import built_bundles
 from mlrf.serving.processes.listeners import bind_listeners, reserve_address
+from mlrf.serving.processes.model_stores import store_addresses
 from mlrf.serving.processes.models_at_start import ModelsAtStart
+from mlrf.stores.address import mirror_path
 
 
 def check_start(settings: ServeSettings) -> None:
     """Raise the ConfigError or BundleError that a start with these settings would end with."""
-    built = built_bundles(settings)
-    unbuilt = [bundle for bundle in built.values() if not (bundle / MANIFEST).exists()]
+    mirrors = {path: mirror_path(each, settings.state_dir) for path, each in store_addresses(settings).items()}
+    built = {**built_bundles(settings), **mirrors}
+    unbuilt = [
+        bundle for bundle in built.values() if not (bundle / MANIFEST).exists() and not model_directories(bundle)
+    ]
     if unbuilt:
-        default_name([str(settings.model_name)], settings.default)
+        if not mirrors:
+            default_name([str(settings.model_name)], settings.default)
         for bundle in unbuilt:
             _check_writable(bundle.parent)
     else:

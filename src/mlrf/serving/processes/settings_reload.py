@@ -22,6 +22,8 @@ FIXED = frozenset(
         "engine",
         "on_bad_model",
         "require_signature",
+        "store_poll",
+        "store_timeout",
     )
 )
 """Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""

@@ -110,6 +110,10 @@ class WorkerBoot(msgspec.Struct):
         if outcome == "done":
             row[self.layout.word("mlrf_last_reload_timestamp_seconds")] = time.time_ns() // 1_000_000
 
+    def note_stores(self, *, up: bool) -> None:
+        """Store whether all stores of models could be followed, in the first slot's row, as `count_reload` does."""
+        self.block.row(0)[self.layout.word("mlrf_model_store_up")] = up
+
     def count_failure(self, slot: int) -> None:
         """Count a worker that ended unexpectedly or never started, in its slot's row, which has no other writer then."""
         self.block.row(slot)[self.layout.word("mlrf_worker_failures_total")] += 1

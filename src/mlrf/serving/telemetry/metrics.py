@@ -106,6 +106,7 @@ FAMILIES = (
         unit=1e-3,
     ),
     Family("mlrf_unloads_total", "counter", "Models taken out of service."),
+    Family("mlrf_model_store_up", "gauge", "1 if every store of models could be followed at the last look, or there is none."),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
     Family(
         "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and its predecessors in the slot.", unit=1e-9,

@@ -1,0 +1,106 @@
+"""Addresses of stores, as they stand in a bundle's place: `s3://BUCKET/PATH`, `https://HOST/PATH`.
+
+s3://bucket/models          a repository: each of its models
+s3://bucket/models/sales    one model of it; sales@3 for version 3, whatever the pointer says
+s3://bucket/sales-bundle    one bundle
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from mlrf.core.errors import ConfigError
+from mlrf.core.local_path import scheme_of
+
+_EXTRAS = {"s3": ("s3", "botocore")}
+"""By scheme, the extra that it needs and the module by which that is found."""
+_SCHEMES = ("s3", "https", "http")
+_LATER = {"gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "abfs": "Azure", "abfss": "Azure", "az": "Azure"}
+_LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
+_DIGITS = 16
+_PINNED = re.compile(r"(.+)@([1-9][0-9]{0,8})")
+
+
+class Address(NamedTuple):
+    """A store's address: `text` as it was given, with the slashes that a path may have lost."""
+
+    text: str
+
+    @property
+    def scheme(self) -> str:
+        """The scheme, in lower case."""
+        return self.text.partition(":")[0]
+
+    @property
+    def host(self) -> str:
+        """The bucket, or the host with its port."""
+        return self.text.partition("://")[2].partition("/")[0]
+
+    @property
+    def path(self) -> str:
+        """The path without slashes at its ends; a version `@N` at its end becomes a folder."""
+        path = self.text.partition("://")[2].partition("/")[2].strip("/")
+        pinned = _PINNED.fullmatch(path)
+        return path if pinned is None else f"{pinned[1]}/{pinned[2]}"
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Return whether a bundle is named by the address of a store, rather than by a path."""
+    return scheme_of(path) is not None
+
+
+def split_paths(text: str) -> list[str]:
+    """Return the paths in a text: between colons; between spaces if one of them is an address, which has colons itself."""
+    if any(is_address(part) for part in text.split()):
+        return text.split()
+    return [part for part in text.split(":") if part]
+
+
+def path_text(path: Path) -> str:
+    """Return a path in full, and an address as it was given."""
+    return parse_address(path).text if is_address(path) else str(path.absolute())
+
+
+def mirror_path(address: Address, cache: Path) -> Path:
+    """Return the local repository that follows an address, below a cache."""
+    return cache / "stores" / hashlib.sha256(address.text.encode()).hexdigest()[:_DIGITS]
+
+
+def parse_address(path: str | os.PathLike[str]) -> Address:
+    """Return the address that a text or path holds; ConfigError says what is wrong with it."""
+    given = os.fspath(path)
+    scheme = (scheme_of(given) or "").lower()
+    if scheme in _LATER:
+        raise ConfigError(
+            f"{given}: {_LATER[scheme]} ({scheme}://) is not supported; copy it to this machine, or serve it by s3:// or https://"
+        )
+    if scheme not in _SCHEMES:
+        raise ConfigError(f"{given}: {scheme} addresses are not supported; copy it to this machine and give its path")
+    rest = given[len(scheme) + 1 :].lstrip("/")
+    address = Address(f"{scheme}://{rest.rstrip('/')}")
+    if not address.host or any(mark in rest for mark in ("?", "#", "\\")) or not rest.isprintable():
+        raise ConfigError(f"{given}: is not an address of the form {scheme}://…/PATH, without a query")
+    if "@" in address.host:
+        raise ConfigError(
+            f"{scheme}://…{address.host.rpartition('@')[2]}: credentials do not belong into an address, where logs show "
+            "them; give them as the store's own settings"
+        )
+    if any(part in ("", ".", "..") for part in address.path.split("/")) and address.path:
+        raise ConfigError(f"{given}: has an empty part, `.` or `..` in its path")
+    if scheme == "http" and not _LOOPBACK.fullmatch(address.host):
+        raise ConfigError(
+            f"{given}: http:// is for this machine only, anyone on the way could replace the model; use https://"
+        )
+    _check_extra(address)
+    return address
+
+
+def _check_extra(address: Address) -> None:
+    extra, module = _EXTRAS.get(address.scheme, ("", ""))
+    if module and find_spec(module) is None:
+        raise ConfigError(f"{address.text}: needs `pip install 'mlrf[{extra}]'`")

@@ -1,0 +1,92 @@
+"""The loop that follows stores: look, fetch what is new, wait; after a failure sooner, and ever later, up to the usual pause.
+
+1. A store that does not answer, or has something damaged, changes nothing but what is reported.
+2. A failed look that took long (a time-out) is repeated at once: the time is spent. So the mirror is right within one pause,
+   and the time that fetching takes, after a store has recovered.
+3. A state is logged when it changes, not at every look.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlrf.core.errors import MlrfError
+from mlrf.stores.mirror import Mirror
+from mlrf.stores.report import StoreReport
+
+_FIRST_PAUSE_S, _LEAST_PAUSE_S = 0.25, 0.05
+_LONGEST_REASON = 1000
+
+
+class Log(Protocol):
+    """The log of the loop."""
+
+    def info(self, event: str, **facts: object) -> None:
+        """Log an ordinary event."""
+        ...
+
+    def warning(self, event: str, **facts: object) -> None:
+        """Log an event that needs attention."""
+        ...
+
+
+@dataclass(slots=True)
+class StoreWatch:
+    """Follows the stores of several addresses."""
+
+    mirrors: Sequence[Mirror]
+    pause_s: float
+    log: Log
+    report: Callable[[StoreReport], None]
+    _last: StoreReport | None = None
+
+    def run(self) -> None:
+        """Follow the stores for ever."""
+        failures = 0
+        while True:
+            began_s = time.monotonic()
+            reasons = [reason for mirror in self.mirrors if (reason := self._look(mirror))]
+            failures = failures + 1 if reasons else 0
+            self._tell(reasons)
+            time.sleep(self._pause_s(failures, time.monotonic() - began_s))
+
+    def _look(self, mirror: Mirror) -> str:
+        """Follow one store; return why that failed, or an empty text."""
+        try:
+            for change in mirror.sync():
+                self.log.info(
+                    "version fetched",
+                    model=change.model,
+                    version=change.number,
+                    digest=change.digest[:12],
+                    store=mirror.address.text,
+                    resolved=change.resolved,
+                )
+        except MlrfError as error:
+            return str(error)[:_LONGEST_REASON]
+        except Exception as error:  # noqa: BLE001  of the libraries of stores: a fault must not end the watch
+            return f"{mirror.address.text}: {type(error).__name__}: {error}"[:_LONGEST_REASON]
+        return ""
+
+    def _tell(self, reasons: list[str]) -> None:
+        is_ready = not any(mirror.is_empty for mirror in self.mirrors)
+        found = StoreReport(not reasons, is_ready, "; ".join(reasons)[:_LONGEST_REASON])
+        if found == self._last:
+            return
+        if reasons:
+            self.log.warning("store not followed", reason=found.reason, has_version=is_ready)
+        elif self._last is not None and not self._last.up:
+            self.log.info("store followed again")
+        self._last = found
+        self.report(found)
+
+    def _pause_s(self, failures: int, took_s: float) -> float:
+        if not failures:
+            return self.pause_s
+        doubled_s: float = _FIRST_PAUSE_S * 2 ** min(failures - 1, 20)
+        spread = random.uniform(0.8, 1.0)  # noqa: S311  servers that lost a store together shall not come back together
+        return max(_LEAST_PAUSE_S, min(doubled_s, self.pause_s) * spread - took_s)

@@ -23,7 +23,7 @@ from raw_http import request
 from running import children_of, eventually, run_to_its_end, serving
 from store_servers import BUCKET, S3_VARIABLES, SECRET, file_server, s3_client, s3_server
 
-ASKED = {"features": ALL_KINDS.example()}
+REQUEST = {"features": ALL_KINDS.example()}
 POLL_S = 0.5
 POLL = ("--store-poll", str(POLL_S))
 
@@ -36,7 +36,7 @@ def bundles(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def truth(bundles):
-    return {read_bundle(path).short_version: float(load(path).predict([ASKED["features"]])[0]) for path in bundles}
+    return {read_bundle(path).short_version: float(load(path).predict([REQUEST["features"]])[0]) for path in bundles}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def short(path):
 
 
 def answered_by(server):
-    return server.ask("POST", "/predict", ASKED).json["version"]
+    return server.ask("POST", "/predict", REQUEST).json["version"]
 
 
 def is_up(server):
@@ -81,7 +81,7 @@ class Asking(threading.Thread):
         self.answers = 0
 
     def run(self):
-        content = request("POST", "/predict", ASKED)
+        content = request("POST", "/predict", REQUEST)
         with self.server.client() as client:
             while not self.stopped.is_set():
                 client.send(content)

@@ -16,11 +16,11 @@ from mlrf.cli.deploy import deploy
 from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
 from mlrf.cli.features import features
-from mlrf.cli.gc import gc
 from mlrf.cli.image import image
 from mlrf.cli.inspect import inspect
 from mlrf.cli.keygen import keygen
 from mlrf.cli.keys import keys
+from mlrf.cli.old_versions import gc
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
 from mlrf.cli.score import score

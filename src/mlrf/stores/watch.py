@@ -49,9 +49,9 @@ class StoreWatch:
         failures = 0
         while True:
             began_s = time.monotonic()
-            reasons = [reason for mirror in self.mirrors if (reason := self._look(mirror))]
-            failures = failures + 1 if reasons else 0
-            self._tell(reasons)
+            failed = [reason for mirror in self.mirrors if (reason := self._look(mirror))]
+            failures = failures + 1 if failed else 0
+            self._publish(failed)
             time.sleep(self._pause_s(failures, time.monotonic() - began_s))
 
     def _look(self, mirror: Mirror) -> str:
@@ -72,12 +72,12 @@ class StoreWatch:
             return f"{mirror.address.text}: {type(error).__name__}: {error}"[:_LONGEST_REASON]
         return ""
 
-    def _tell(self, reasons: list[str]) -> None:
+    def _publish(self, failed: list[str]) -> None:
         is_ready = not any(mirror.is_empty for mirror in self.mirrors)
-        found = StoreReport(not reasons, is_ready, "; ".join(reasons)[:_LONGEST_REASON])
+        found = StoreReport(not failed, is_ready, "; ".join(failed)[:_LONGEST_REASON])
         if found == self._last:
             return
-        if reasons:
+        if failed:
             self.log.warning("store not followed", reason=found.reason, has_version=is_ready)
         elif self._last is not None and not self._last.up:
             self.log.info("store followed again")

@@ -23,7 +23,7 @@ def test_a_version_is_a_folder():
     assert parse_address("s3://bucket/models/sales@latest").path == "models/sales@latest"
 
 
-def test_addresses_and_paths_are_told_apart():
+def test_addresses_differ_from_paths():
     assert is_address("s3://bucket/x")
     assert not is_address("models/sales")
     assert split_paths("a:b") == ["a", "b"]

@@ -36,6 +36,10 @@ def paths(tmp_path_factory):
             folder / "classes", name="classes", schema=numbers, n_outputs=20, task="multiclass", n_trees=40,
             link=LinkEntry("softmax"), classes=CLASSES,
         ),
+        "classes-next": write_tree_bundle(
+            folder / "classes-next", name="classes-next", schema=numbers, n_outputs=20, task="multiclass", n_trees=40,
+            link=LinkEntry("softmax"), classes=CLASSES, seed=8,
+        ),
         "wide": write_tree_bundle(folder / "wide", name="wide", schema=wide, n_trees=60),
         "large": write_tree_bundle(folder / "large", name="large", schema=large),
         "hostile": write_tree_bundle(folder / "hostile", name="hostile", schema=HOSTILE),

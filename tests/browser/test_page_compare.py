@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bundles import ALL_KINDS
+from page_visits import CLASSES
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MODELS = ("trees", "next")
@@ -69,6 +70,37 @@ def test_nearer_model_is_named(visit, server):
     visit.until("#nearer", "next is nearer")
     page.fill("#actual", "much")
     visit.until("#nearer", "is not a number")
+
+
+def test_classes_are_compared_one_by_one(visit, server):
+    page = visit.open("classes")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    visit.until("#side-1-name", "classes-next")
+    page.wait_for_selector("#compare-curves figure")
+    page.select_option("#compare-class", "13")
+    visit.settle()
+    row = {f"x{i}": 0.5 for i in range(4)}
+    found = [
+        server.ask("POST", f"/models/{name}/explain", {"features": row}).json for name in ("classes", "classes-next")
+    ]
+    first, second = (each["explanation"]["contributions"][CLASSES[13]] for each in found)
+    cells = page.eval_on_selector_all("#differences tr", "all => all.map(r => [...r.cells].map(c => c.textContent))")
+    shown = {each[0]: [float(cell) for cell in each[2:]] for each in cells}
+    assert {name: shown[name][:2] for name in row} == {name: [first[name], second[name]] for name in row}
+    page.select_option("#actual-class", "13")
+    chances = [each["probabilities"][13] for each in found]
+    nearer = "classes-next" if chances[1] > chances[0] else "classes"
+    visit.until("#nearer", f"{nearer} is nearer")
+
+
+@pytest.mark.parametrize("status", [422, 503])
+def test_refusal_of_the_other_model_is_shown(visit, status):
+    visit.expected.append(str(status))
+    page = visit.open("trees")
+    refusal = {"error": "in the server's words", "code": "X", "details": {}}
+    page.route("**/models/next/explain", lambda route: route.fulfill(status=status, json=refusal))
+    page.get_by_role("button", name="Compare", exact=True).click()
+    visit.until("#problem", "in the server's words")
 
 
 def test_models_of_other_features_are_not_offered(visit):

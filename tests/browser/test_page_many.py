@@ -201,3 +201,15 @@ def test_classes_names_with_markup_and_models_without_explanations(visit, models
     page = give(visit, json.dumps(rows_of(2)), model="graph")
     assert "2 rows answered" in page.inner_text("#many-said")
     assert page.locator("#many-why").is_hidden()
+
+
+def test_thousand_features_and_five_thousand_categories_are_drawn(visit, models):
+    rows = [{f"feature {i}": (i * 7 + n) % 13 / 6 for i in range(1000)} for n in range(30)]
+    page = give(visit, json.dumps(rows), model="wide")
+    assert [float(text) for text in table(page).values()] == models["wide"].predict(rows).tolist()
+    assert page.locator("#many-importance tr").count() == 30
+    rows = [{"place": f"place {37 * n}", "n": n / 10} for n in range(130)]
+    page = give(visit, json.dumps(rows), model="large")
+    assert [float(text) for text in table(page).values()] == models["large"].predict(rows)[:50].tolist()
+    page.select_option("#many-feature", "place")
+    assert page.locator("#many-scatter path.dots").count() == 1

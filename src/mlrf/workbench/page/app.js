@@ -2,7 +2,7 @@
 import { classNames, copyTable, drawWhy, ofOutput, output, predictionText, saveWhy, showAnswer } from "./answer.js";
 import { ask, askWhy, latest, ofModel, pause, SUPERSEDED, useKey } from "./api.js";
 import { startChangeable } from "./changeable.js";
-import { chooseOther, compareRow, drawCompared, showNearer } from "./compare.js";
+import { chooseClass, chooseOther, compareRow, drawCompared, showNearer } from "./compare.js";
 import { clearCurves, drawCurves, moreCurves, showCurves } from "./curves.js";
 import { $, guardedBy, make, options } from "./dom.js";
 import { filterFields, makeForm, refuse, showValues } from "./form.js";
@@ -180,10 +180,15 @@ function startRow() {
 }
 
 function startOthers() {
-  onOpen("row", () => state.answer && curvesNow());
+  onOpen("row", () => {
+    if (!state.answer) return;
+    showAnswer(state.model, state.answered, state.answer, state.reference);
+    void curvesNow();
+  });
   onOpen("compare", () => state.answer && compareNow());
   onOpen("live", readLive);
   on("other", "change", chooseOther);
+  on("compare-class", "change", chooseClass);
   $("actual").addEventListener("input", showNearer);
   $("actual-class").addEventListener("change", showNearer);
   $("many-file").addEventListener("change", () => askFiles([...$("many-file").files]));

@@ -47,11 +47,23 @@ const run = latest(async () => {
   }
   const [a, b] = sides.map((side) => numberOf(side.answer.prediction));
   $("compare-change").textContent = a === b ? "Both give the same answer." : `The second minus the first: ${signed(b - a)}`;
+  makeClass();
   makeActual(model);
   showNearer();
   drawCompared();
   await drawBoth(sides, values);
 });
+
+// The class that is compared is the one of the first view.
+function makeClass() {
+  $("compare-class-label").hidden = $("class-label").hidden;
+  options($("compare-class"), [...$("class").options].map((each) => [each.value, each.textContent]), $("class").value);
+}
+
+export function chooseClass() {
+  $("class").value = $("compare-class").value;
+  return run();
+}
 
 // What explains each side of one output, or null where one of them is not explained.
 function explained() {

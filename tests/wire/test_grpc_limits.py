@@ -132,6 +132,15 @@ def test_a_client_that_acknowledges_no_settings_is_disconnected(path):
         assert server.troubles == []
 
 
+def test_many_calls_at_once_are_all_answered(server):
+    with contextlib.ExitStack() as stack:
+        # More than a connection may have open at once; the library holds the rest back.
+        calls = [stack.enter_context(Peer(address_of(server))).channel.unary_unary(LIVE) for _ in range(3)]
+        for _ in range(3):
+            answers = [call.future(b"", timeout=LIMIT_S) for call in calls for _ in range(300)]
+            assert [each.code() for each in answers if each.code() != grpc.StatusCode.OK] == []
+
+
 def test_metadata_that_are_no_text_are_not_logged(server, raw):
     stream = raw.call(LIVE, {"authorization": "Bearer \udcff\udcfe-secret"})
     raw.send(stream, message_head(0), ends=True)

@@ -47,8 +47,9 @@ _MOST_STREAMS = 256
 _LOOKAHEAD_BYTES = 65535
 _LEAST_PING_MS = 5_000
 """Clients that send keep-alive pings more often are disconnected."""
-_MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
-"""How many calls may wait to be accepted: from the first number on the core refuses some, from the second all."""
+_MOST_PENDING, _MOST_PENDING_EVER = 1000, 2000
+"""How many calls may wait to be accepted, a fraction of a second: from the first number on the core cancels some, from the
+second all."""
 _SWEEP_S = 0.5
 _SETTINGS_MARGIN_S = 0.5
 """How late the core may end a connection that has acknowledged no settings."""
@@ -202,6 +203,8 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        # It would count streams that have ended until the core frees them, and refuse calls of clients that keep to the limit.
+        ("grpc.http.overload_protection", 0),
         # A stream may send this much before it is read; with bandwidth probes it would become 128 MB (ADR 13).
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),

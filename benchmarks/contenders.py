@@ -93,7 +93,7 @@ def started(contender: Contender, bundle: Path, *, workers: int) -> Iterator[Run
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             contender.command(bundle, port, workers),
-            env=os.environ | {"MODEL_BUNDLE": str(bundle)},
+            env=_environment(bundle),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -114,6 +114,11 @@ def started(contender: Contender, bundle: Path, *, workers: int) -> Iterator[Run
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _environment(bundle: Path) -> dict[str, str]:
+    """The variables of a server. Files are compiled as pip compiles them, whatever this process does."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"MODEL_BUNDLE": str(bundle)}
 
 
 def wait_until_open(running: Running) -> None:

@@ -6,6 +6,7 @@ requests per second of wall time depend on the other load.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -33,6 +34,16 @@ def cpu_seconds(root: int) -> float:
     return sum(map(_cpu_seconds, tree(root)))
 
 
+def live_cpu_seconds(root: int) -> float:
+    """Processor time of the live threads of a process tree to the nanosecond, without descendants that have ended."""
+    total_ns = 0
+    for pid in tree(root):
+        for schedstat in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):
+                total_ns += int(schedstat.read_text().split()[0])
+    return total_ns / 1e9
+
+
 def _cpu_seconds(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -44,7 +55,12 @@ def _cpu_seconds(pid: int) -> float:
 
 def pss_bytes(root: int) -> int:
     """Proportional set size of a process tree: a page that n processes share counts 1/n for each."""
-    return sum(_rollup(pid).get("Pss", 0) for pid in tree(root))
+    return sum(map(pss_of, tree(root)))
+
+
+def pss_of(pid: int) -> int:
+    """Proportional set size of one process, in bytes."""
+    return _rollup(pid).get("Pss", 0)
 
 
 def pss_without_files_bytes(root: int) -> int:

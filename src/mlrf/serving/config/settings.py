@@ -206,6 +206,9 @@ class ServeSettings:
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "lowest level of events that are logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
     )
+    print_timing: bool = option(
+        False, "log how long each phase of the start took, when a worker first answers", group=Group.TELEMETRY
+    )
 
     def __post_init__(self) -> None:
         if not self.bundles:

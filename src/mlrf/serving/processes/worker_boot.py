@@ -17,6 +17,7 @@ from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Reservation
 from mlrf.serving.processes.reload_messages import WAKE, ReloadPages
+from mlrf.serving.processes.start_timing import StartTiming
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
@@ -47,6 +48,8 @@ class WorkerBoot(msgspec.Struct):
     """Where workers listen for gRPC, if they do."""
     refused: dict[str, RefusedVersion] = msgspec.field(default_factory=dict)
     """By model, versions that the start of the server refused, without those that were replaced since."""
+    timing: StartTiming | None = None
+    """The phases of the start, which the first worker of slot 0 ends and logs; None if they were not requested."""
     arbiter: int = 0
     """The arbiter's process id."""
     pinned: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
@@ -120,7 +123,11 @@ class WorkerBoot(msgspec.Struct):
 
     def note_answered(self, slot: int) -> None:
         """Record that a worker of this slot is ready."""
-        self.block.row(slot)[self.layout.n_words + _ANSWERED] = 1
+        row, index = self.block.row(slot), self.layout.n_words + _ANSWERED
+        if self.timing is not None and slot == 0 and not row[index]:
+            self.timing.end_phase("fork and worker")
+            self.log.info("start timing", **self.timing.facts())
+        row[index] = 1
 
 
 def _exit_code(error: Exception) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pandas as pd
+import polars as pl
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
@@ -27,6 +29,9 @@ MANY = {
     "objects as instances": {"instances": [FLOATS, ROW]},
     "columns": {"columns": list(FLOATS), "data": [list(FLOATS.values())] * 2},
     "names in arrays": {"instances": [{"features": NAMING}] * 2},
+    "columns by name": {name: [value, value] for name, value in ROW.items()},
+    "columns by name and row": {name: {"0": value, "1": value} for name, value in FLOATS.items()},
+    "columns as instances": {"instances": {name: [value, value] for name, value in FLOATS.items()}},
 }
 
 
@@ -113,3 +118,49 @@ def test_absent_features_use_defaults_and_are_named(server):
     assert "promo" not in refused.json["details"]["missing"]
     described = {each["name"]: each for each in server.ask("GET", "/models").json["models"]}["optional"]
     assert {f["name"]: f["default"] for f in described["features"] if "default" in f} == DEFAULTS
+
+
+FRAME = pd.DataFrame([ROW, ROW | {"price": None, "store": "east"}])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        FRAME.to_json(),
+        FRAME.to_json(orient="records"),
+        FRAME.to_json(orient="split"),
+        pl.from_pandas(FRAME).write_json(),
+        json.dumps(pl.from_pandas(FRAME).to_dict(as_series=False)),
+    ],
+)
+def test_frames_as_pandas_and_polars_write_them_are_batches(server, body):
+    rows = [{"features": ROW}, {"features": ROW | {"price": None, "store": "east"}}]
+    expected = server.ask("POST", "/predict/batch", {"instances": rows})
+    assert server.ask("POST", "/predict/batch", body.encode()).body == expected.body
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/predict/batch", {"price": [1.0, 2.0], "promo": [True]}, "differ in length"),
+        ("/predict/batch", ROW, "a batch is"),
+        ("/predict", {"features": [[1.0]]}, "several rows go to /predict/batch"),
+        ("/predict", {"instances": [ROW]}, "several rows go to /predict/batch"),
+        ("/predict", {"Price": 1.0}, 'the feature is "price"'),
+        ("/predict", json.dumps(json.dumps(ROW)).encode(), "encoded as JSON twice"),
+        ("/predict/batch", b'{"price": 1}\n{"price": 2}', "JSON lines, in an array"),
+        ("/predict", b"\xef\xbb\xbf{}", "byte order mark"),
+        ("/predict", "{}".encode("utf-16"), "byte order mark"),
+        ("/predict/", ROW, "without the slash"),
+    ],
+)
+def test_common_mistakes_are_refused_with_the_remedy(server, path, body, message):
+    answer = server.ask("POST", path, body)
+    assert 400 <= answer.status < 500
+    assert message in answer.json["error"]
+
+
+def test_csv_for_a_native_route_is_referred_to_invocations(server):
+    answer = server.ask("POST", "/predict/batch", b"price\n1\n", headers=["Content-Type: text/csv"])
+    assert answer.status == 415
+    assert "CSV goes to /invocations" in answer.json["error"]

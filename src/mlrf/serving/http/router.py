@@ -181,7 +181,10 @@ class Router:
             raise MalformedRequestError("the request target is not a URL path") from error
         route: Route | MlrfError | None = self.routes.get(path)
         if route is None:
-            route = self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
+            slash = ", but one has it without the slash at its end" if path.rstrip("/") in self.routes else ""
+            route = self.missing(path) or RouteNotFoundError(
+                f"no route has this path{slash}; GET /docs lists the routes"
+            )
         if isinstance(route, MlrfError):
             raise route
         return route
@@ -237,9 +240,11 @@ def check_json(content_type: bytes | None) -> None:
     if content_type is None:
         return
     media_type, _, parameters = content_type.partition(b";")
-    if media_type.strip().lower() != JSON:
+    media_type = media_type.strip().lower()
+    if media_type != JSON:
+        csv = "; CSV goes to /invocations" if media_type == b"text/csv" else ""
         raise UnsupportedMediaTypeError(
-            "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
+            f"the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all{csv}",
             accepted=["application/json"],
         )
     if any(charset != b"utf-8" for charset in _CHARSET.findall(parameters.lower())):

@@ -26,6 +26,8 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """Also matches an unterminated string up to the end of the text, which keeps the search linear."""
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|N")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
+_DOUBLY_ENCODED = re.compile(rb'\s*"\s*[\[{]')
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOK_BACK_BYTES = 4096
 _LOOK_BACK_ROW_BYTES = 64 << 10
 _CLIPPED_BYTES = 200
@@ -53,7 +55,7 @@ def whole_document(body: bytes, features: Sequence[str]) -> msgspec.Raw:
         body.decode("utf-8")
         return msgspec.json.decode(body, type=msgspec.Raw)
     except UnicodeDecodeError as error:
-        raise MalformedRequestError(f"the body is not UTF-8 at byte {error.start}") from error
+        raise MalformedRequestError(f"the body is not UTF-8 at byte {error.start}{_byte_order(body)}") from error
     except RecursionError as error:
         raise MalformedRequestError("the body is nested too deep") from error
     except msgspec.MsgspecError as error:
@@ -63,7 +65,8 @@ def whole_document(body: bytes, features: Sequence[str]) -> msgspec.Raw:
 def members_of(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
     """Return the members of a JSON object; raises InvalidRequestError, which names `what`, for any other type."""
     if not begins_with(raw, b"{"):
-        raise InvalidRequestError(f"{what} must be a JSON object, not {type_of(raw)}", expected="object")
+        twice = "; it was encoded as JSON twice" if _DOUBLY_ENCODED.match(raw) else ""
+        raise InvalidRequestError(f"{what} must be a JSON object, not {type_of(raw)}{twice}", expected="object")
     return _decode_members(raw)
 
 
@@ -158,6 +161,24 @@ def type_of(raw: msgspec.Raw) -> str:
         return "a value out of range"
 
 
+def _remedy(body: bytes, byte: int, reason: str) -> str:
+    """Return what to do about a body that is malformed at a byte, "" where the reason says it."""
+    if body[byte : byte + 1] == b"+":
+        return "; remove the plus sign, which JSON does not allow"
+    if _NO_NUMBER.match(body, byte):
+        return "; JSON has no NaN or Infinity; send null where a value is missing"
+    if "hex escape" in reason or "surrogate" in reason:
+        return "; a surrogate escape is unpaired; send both halves"
+    if "trailing characters" in reason:
+        return "; send one document: several rows, as of JSON lines, in an array"
+    return _byte_order(body) if byte == 0 else ""
+
+
+def _byte_order(body: bytes) -> str:
+    """Return a remedy for text that begins with a byte order mark."""
+    return "; it begins with a byte order mark: send UTF-8 without one" if body.startswith(_BYTE_ORDER_MARKS) else ""
+
+
 def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedRequestError:
     """Return the error for malformed JSON; it names the preceding field, which is easier to find than a byte offset."""
     reason, byte = reason.removeprefix("JSON is malformed: "), None
@@ -169,13 +190,7 @@ def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedReq
         reason = f"unexpected end of hex escape (byte {byte})"
     if byte is None:
         return MalformedRequestError(f"the body is not JSON: {reason}")
-    hint = ""
-    if body[byte : byte + 1] == b"+":
-        hint = "; remove the plus sign, which JSON does not allow"
-    elif _NO_NUMBER.match(body, byte):
-        hint = "; JSON has no NaN or Infinity; send null where a value is missing"
-    elif "hex escape" in reason or "surrogate" in reason:
-        hint = "; a surrogate escape is unpaired; send both halves"
+    hint = _remedy(body, byte, reason)
     if positional := _POSITIONAL.search(body, max(0, byte - _LOOK_BACK_ROW_BYTES), byte):
         index = _STRING.sub(b"", positional[1]).count(b",")
         if index < len(features):

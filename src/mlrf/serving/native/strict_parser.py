@@ -168,6 +168,12 @@ class StrictParser:
             return schema.row_by_name(values, leniency), schema.defaults_for(values)
         if begins_with(features, b"["):
             items = json_scanner.items_of(features)
+            if items and (begins_with(items[0], b"[") or begins_with(items[0], b"{")):
+                raise InvalidRequestError(
+                    "features is an array of rows; one row is an array of values or an object by name, and several rows go to "
+                    "/predict/batch",
+                    field="features",
+                )
             if len(items) != len(schema.names):
                 # The wrong number of values is refused before any of them is read.
                 return schema.row_by_position(items, leniency), {}

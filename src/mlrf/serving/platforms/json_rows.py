@@ -11,6 +11,7 @@ import msgspec
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.canonical_rows import Rows, RowWriter
+from mlrf.serving.native.column_rows import is_of_columns, rows_of_columns
 from mlrf.serving.native.json_scanner import (
     KnownMembers,
     begins_with,
@@ -153,18 +154,7 @@ def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
 
 
 def _opened(writer: RowWriter, item: msgspec.Raw, name: str, index: int) -> msgspec.Raw:
-    return item if _is_of_columns(writer, item, index) else features_of(writer, members_of(item, name), item, index)
-
-
-def _is_of_columns(writer: RowWriter, raw: msgspec.Raw, index: int) -> bool:
-    """Return whether an object has more values than a row may have; FeatureCountError if it is not columns of rows either."""
-    if values_at_most(raw) <= writer.most_values():
-        return False
-    text = bytes(raw)
-    brackets = text.count(b"["), text.count(b"{") - 1
-    if not any(0 < each <= writer.most_values() for each in brackets):
-        writer.check_width(index, raw)
-    return True
+    return item if is_of_columns(writer, item, index) else features_of(writer, members_of(item, name), item, index)
 
 
 def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgspec.Raw, index: int) -> msgspec.Raw:
@@ -176,24 +166,4 @@ def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgs
 
 
 def _rows_of_object(writer: RowWriter, raw: msgspec.Raw, name: str, index: int = 0) -> Rows:
-    _is_of_columns(writer, raw, index)
-    members = members_of(raw, name)
-    columns = list(members.values())
-    if columns and all(begins_with(each, b"[") for each in columns):
-        values = [items_of(each) for each in columns]
-    elif columns and all(begins_with(each, b"{") for each in columns):
-        by_row = [members_of(each, name) for each in columns]
-        if any(list(each) != list(by_row[0]) for each in by_row):
-            raise InvalidRequestError(f"the columns of {name} have different row labels", field=clip(name))
-        values = [list(each.values()) for each in by_row]
-    else:
-        return [bytes(raw)]
-    lengths = {len(each) for each in values}
-    if len(lengths) != 1:
-        shown = ", ".join(
-            f"{clip(column)} has {len(each)}" for column, each in list(zip(members, values, strict=True))[:5]
-        )
-        raise InvalidRequestError(f"the columns of {name} differ in length: {shown}", field=clip(name))
-    writer.check_count(lengths.pop())
-    named = writer.named(list(members))
-    return [named.row([bytes(value) for value in row]) for row in zip(*values, strict=True)]
+    return rows_of_columns(writer, raw, name, index) or [bytes(raw)]

@@ -120,6 +120,21 @@ def test_non_regular_files_are_named_and_not_opened(bundle, name, kind, tmp_path
     assert f"{name} is not a regular file" in str(error)
 
 
+def test_a_signature_is_a_regular_file(bundle, tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"{}")
+    (bundle / "model.sig").symlink_to(tmp_path / "elsewhere")
+    assert "model.sig is not a regular file" in str(refusal(bundle))
+    (bundle / "model.sig").unlink()
+    (bundle / "model.sig").mkdir()
+    assert "model.sig is not a regular file" in str(refusal(bundle))
+
+
+def test_a_bundle_without_a_file_for_an_engine_is_refused(bundle):
+    (bundle / "model.onnx").unlink()
+    files = {name: entry for name, entry in manifest(bundle)["files"].items() if name != "model.onnx"}
+    assert "so no engine can serve it" in str(refusal(with_manifest(bundle, files=files)))
+
+
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden", "model.onnx.data"])
 def test_a_file_that_is_not_listed_is_named(bundle, name):
     (bundle / name).write_bytes(b"")

@@ -217,6 +217,27 @@ def test_a_directory_that_cannot_be_made_is_said(folder):
         score(folder / "b", [folder / "in"], folder / "file")
 
 
+def test_a_file_above_the_parts_directory_is_named_as_no_directory(folder):
+    (folder / "file").write_text("")
+    with pytest.raises(ConfigError, match="is not a directory; give a directory for the parts"):
+        score(folder / "b", [folder / "in"], folder / "file/parts")
+
+
+@pytest.mark.parametrize("name", ["empty", "*.parquet"])
+def test_an_input_without_parquet_files_is_refused(folder, name):
+    (folder / "empty").mkdir()
+    with pytest.raises(ConfigError, match="names no Parquet file"):
+        score(folder / "b", [folder / name], folder / "out")
+
+
+def test_a_kept_column_is_one_of_the_table_and_no_output(folder):
+    with pytest.raises(InvalidRequestError, match="no column 'id' to keep"):
+        Scorer(folder / "b", keep=["id"])(numbers(3).drop_columns(["id"]))
+    for name in ("prediction", "label"):
+        with pytest.raises(ConfigError, match=f"'{name}' has the name of an output column"):
+            Scorer(folder / "b", keep=[name])
+
+
 def test_a_scorer_travels_by_version(folder):
     scorer = Scorer(folder / "b", keep=["id"])
     frozen = pickle.dumps(scorer)

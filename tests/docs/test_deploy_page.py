@@ -49,7 +49,12 @@ def folder(tmp_path_factory):
 
 
 def test_the_image_contexts_are_complete(folder):
-    assert {file.name for file in (folder / "image").iterdir()} == {"Containerfile", "requirements.txt", "wheels"}
+    assert {file.name for file in (folder / "image").iterdir()} == {
+        "Containerfile",
+        "requirements.txt",
+        "requirements-onnx.txt",
+        "wheels",
+    }
     assert read_bundle(folder / "sales-image/bundle").name == "sales"
 
 

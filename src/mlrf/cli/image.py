@@ -11,8 +11,10 @@ import typer
 import mlrf
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
+from mlrf.core.manifest import ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 from mlrf.deploy.templates import write_files
+from mlrf.engines.selection import engine_file
 
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 
@@ -41,3 +43,7 @@ def image(
         # The container runs as another user than the one who built the image, and must be able to read the files.
         file.chmod(_FILE_MODE)
     typer.echo(f"{out}: an image of {source.name} {source.short_version}; build it with `podman build {out}`")
+    if engine_file(source) == ONNX_MODEL:
+        typer.echo(
+            f"{source.name} needs ONNX Runtime: build {base} with --build-arg REQUIREMENTS=requirements-onnx.txt"
+        )

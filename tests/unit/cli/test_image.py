@@ -6,10 +6,11 @@ import stat
 
 import pytest
 
-from bundles import write_bundle
+from bundles import write_bundle, write_tree_bundle
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
+from mlrf.deploy.templates import ROOT
 
 
 def test_an_image_context_holds_the_bundle_readable_by_all(tmp_path, capsys):
@@ -24,7 +25,18 @@ def test_an_image_context_holds_the_bundle_readable_by_all(tmp_path, capsys):
     assert "ARG MLRF_IMAGE=here/mlrf:9\n" in text
     assert "COPY bundle /opt/ml/model\n" in text
     assert f'image.version="{read_bundle(bundle).short_version}"' in text
-    assert "sales" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "sales" in shown
+    # Its only model is an ONNX file.
+    assert "build here/mlrf:9 with --build-arg REQUIREMENTS=requirements-onnx.txt" in shown
+
+
+def test_an_image_of_trees_needs_no_onnx_runtime(tmp_path, capsys):
+    bundle = write_tree_bundle(tmp_path / "bundle", name="sales")
+    assert main(["image", str(bundle), "-o", str(tmp_path / "context")]) == 0
+    assert "requirements-onnx" not in capsys.readouterr().out
+    for name, has in (("requirements.txt", False), ("requirements-onnx.txt", True)):
+        assert ("onnxruntime==" in (ROOT / "container" / name).read_text("utf-8")) is has
 
 
 def test_an_image_is_made_of_a_model_in_a_repository(tmp_path):

@@ -162,6 +162,10 @@ FORMS = {
     "batch of bare objects": many(lambda row: {"instances": [floats(row), row]}),
     "batch of both": many(lambda row: {"instances": [{"features": row}, row]}),
     "bare batch": many(lambda row: [row, floats(row)]),
+    "columns by name": many(lambda row: {name: [value, value] for name, value in row.items()}),
+    "columns by name and row": many(
+        lambda row: {"instances": {name: {"0": value, "1": value} for name, value in floats(row).items()}}
+    ),
     "columns and data": many(lambda row: {"columns": list(row), "data": [list(row.values())]}),
     "columns and data of floats": many(
         lambda row: {"columns": list(row)[::-1], "data": [list(floats(row).values())[::-1]] * 2}

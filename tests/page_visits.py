@@ -51,3 +51,22 @@ class Visit:
     def until(self, selector: str, text: str) -> None:
         """Wait until an element holds a text."""
         self.page.locator(selector).filter(has_text=text).first.wait_for()
+
+
+def table(page: Any) -> dict[str, list[str]]:
+    """The table of every feature: the cells by feature."""
+    if page.locator("#numbers").get_attribute("open") is None:
+        page.click("#numbers > summary")
+    page.wait_for_selector("#numbers tbody tr")
+    rows = page.eval_on_selector_all("#numbers tbody tr", "all => all.map(r => [...r.cells].map(c => c.textContent))")
+    return {cells[0]: cells[1:] for cells in rows}
+
+
+def enter(visit: Visit, label: str, text: str) -> None:
+    visit.page.get_by_label(label, exact=True).fill(text)
+    visit.settle()
+
+
+def explained(server: Any, row: dict[str, Any], model: str = "trees") -> Any:
+    """The answer of /explain for a row."""
+    return server.ask("POST", f"/models/{model}/explain", {"features": row}).json

@@ -226,7 +226,7 @@ def test_docs_page_forbids_other_scripts_and_framing(service, bundles):
 
 def test_reference_lists_the_routes_that_need_no_key():
     text = (PAGE.parent / "server.md").read_text(encoding="utf-8")
-    described = text.partition("needs one but those to")[2].partition("Send it as")[0]
+    described = text.partition("needs a key, except those to")[2].partition("Send it as")[0]
     assert set(re.findall(r"`(/[^`]*)`", described)) == {
         "/",
         *(each.path for each in table.ROUTES if each.scope == OPEN),

@@ -11,7 +11,8 @@ ALIKE = {
     "build": ({"cli", "builder"}, "`mlrf build`, and what it does"),
     "keys": ({"cli", "serving/auth"}, "`mlrf keys`, and the file of keys that it writes"),
     "errors": ({"core", "client"}, "the errors that a package raises"),
-    "interface": ({"engines", "features"}, "what every engine, and every feature store, offers"),
+    "interface": ({"engines", "features", "stores"}, "what every engine, feature store, and store of models offers"),
+    "publishing": ({"core", "stores"}, "publishing a version: in a directory, and in a store of models"),
     "settings": (
         {f"serving/{each}" for each in ("auth", "cache", "config", "http", "oip/grpc", "platforms", "telemetry")},
         "the options of a package",

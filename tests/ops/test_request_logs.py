@@ -166,7 +166,7 @@ def test_files_are_bounded_in_number_and_size(tmp_path):
 def test_a_file_that_was_removed_is_followed_by_another(tmp_path):
     log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
     log.put(predicted())
-    log.hand_over()
+    log.flush()
     eventually(lambda: log.take_counts() == (1, 0), what="the first line")
     (first,) = tmp_path.iterdir()
     first.unlink()
@@ -201,7 +201,7 @@ def test_files_of_others_and_those_in_use_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("")
     first = PredictionLog(tmp_path, 0, 1000, 2, Log("critical"))
     first.put(predicted())
-    first.hand_over()
+    first.flush()
     (locked,) = eventually(lambda: list(tmp_path.glob("*.jsonl")))
     second = PredictionLog(tmp_path, 1, 1000, 2, Log("critical"))
     for _ in range(50):

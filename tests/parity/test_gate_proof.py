@@ -12,7 +12,7 @@ from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.parity.comparison import rounding_limit
 from mlrf.builder.parity.exports import run_onnx, run_trees
-from mlrf.builder.parity.gate import Exports, judge, judge_trees, prove
+from mlrf.builder.parity.gate import Exports, check_onnx_export, check_tree_export, prove
 from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.reference_runner import run_reference_library
@@ -53,7 +53,7 @@ def proven(request):
 def test_the_right_export_passes_to_the_bit(proven):
     model, schema, golden, kept, answers = proven
     got = run_onnx(export_onnx(model.forest, model.link), golden.rows)
-    parity = judge(model, schema, golden, kept, answers, got)
+    parity = check_onnx_export(model, schema, golden, kept, answers, got)
     assert all(rows.rows == rows.bit_equal for rows in parity.values())
     assert golden.coverage.unreachable == 0
     assert golden.coverage.both_sides == golden.coverage.nodes == int(np.count_nonzero(model.forest.feature >= 0))
@@ -72,9 +72,9 @@ def test_one_wrong_thing_fails_the_gate(proven, what):
         visible += 1
         got = run_onnx(export_onnx(wrong, model.link), golden.rows)
         with pytest.raises(ParityError):
-            judge_trees(model, schema, golden, kept, answers, run_trees(encode_forest(wrong), golden.rows, kept))
+            check_tree_export(model, schema, golden, kept, answers, run_trees(encode_forest(wrong), golden.rows, kept))
         with contextlib.suppress(ParityError):
-            judge(model, schema, golden, kept, answers, got)
+            check_onnx_export(model, schema, golden, kept, answers, got)
             continue
         caught += 1
     assert caught == visible

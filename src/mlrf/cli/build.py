@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from mlrf.builder.required_packages import require_packages
 from mlrf.cli.build_report import print_build_report
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import read_bundle
 from mlrf.core.manifest import NAME_RULE
@@ -21,7 +21,7 @@ def build(
     model: Annotated[
         Path,
         typer.Argument(
-            parser=some_path,
+            parser=non_empty_path,
             metavar="model",
             help="A model file, or an MLflow directory: LightGBM, XGBoost, CatBoost, scikit-learn (skops), ONNX.",
         ),
@@ -31,7 +31,7 @@ def build(
         typer.Option(
             "--out",
             "-o",
-            parser=some_path,
+            parser=non_empty_path,
             metavar="<path>",
             help="Directory to write the bundle to; it must not exist (see --force).",
         ),
@@ -62,7 +62,7 @@ def build(
         bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file. This RUNS ANY CODE in the file.")
     ] = False,
     features: Annotated[
-        Path | None, typer.Option(parser=some_path, metavar="<path>", help="Parquet file of rows to serve by key.")
+        Path | None, typer.Option(parser=non_empty_path, metavar="<path>", help="Parquet file of rows to serve by key.")
     ] = None,
     key: Annotated[
         str | None,

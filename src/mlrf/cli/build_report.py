@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.engine_timing import Figures, rows_for, time_engines, timeable_engines
-from mlrf.cli.terminal_text import harmless
+from mlrf.cli.terminal_text import escaped
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
 from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, RowsEntry
@@ -51,7 +51,7 @@ def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
         say(f"{name} on this machine: {_speed(figures)}")
     size = sum(entry.size_bytes for entry in manifest.files.values())
     parts = ", ".join(
-        f"{harmless(name)} {_megabytes(entry.size_bytes)}"
+        f"{escaped(name)} {_megabytes(entry.size_bytes)}"
         for name, entry in manifest.files.items()
         if name in (FOREST, ONNX_MODEL)
     )
@@ -77,7 +77,7 @@ def _recognised(manifest: Manifest) -> list[str]:
     ]
     if manifest.task == "raw" and manifest.graph is None:
         lines.append(f"the objective defines no link: predictions are raw margins, as {manifest.library} returns them")
-    return [harmless(line) for line in lines]
+    return [escaped(line) for line in lines]
 
 
 def _table_entries(cover: CoverageEntry) -> str:
@@ -93,7 +93,7 @@ def _table_entries(cover: CoverageEntry) -> str:
 
 def _by_code(bundle: Bundle) -> list[str]:
     """Return a line about the features without category names, which accept codes only."""
-    names = [harmless(f.name) for f in bundle.schema.features if f.kind is Kind.CATEGORICAL and f.categories is None]
+    names = [escaped(f.name) for f in bundle.schema.features if f.kind is Kind.CATEGORICAL and f.categories is None]
     if not names:
         return []
     shown = ", ".join(names[:_SHOWN_NAMES]) + (
@@ -106,7 +106,7 @@ def _by_code(bundle: Bundle) -> list[str]:
 
 def _reserved(bundle: Bundle) -> list[str]:
     """Return a warning about features whose names are reserved words: bare rows with them are refused."""
-    names = [harmless(name) for name in reserved_among(bundle.schema.names)]
+    names = [escaped(name) for name in reserved_among(bundle.schema.names)]
     if not names:
         return []
     shown = ", ".join(names[:_SHOWN_NAMES])
@@ -133,10 +133,10 @@ def _short(number: float) -> str:
 
 def rows_sentence(rows: RowsEntry) -> str:
     """Return a sentence about the rows that a bundle serves by key."""
-    fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
+    fields = ", ".join(escaped(f"{field.name} ({field.type})") for field in rows.key)
     content = f"{rows.count} rows" if rows.count else "rows to be loaded"
     explained = f", {rows.explained} with their contributions" if rows.explained else ""
-    as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
+    as_of = f", true as of {escaped(rows.as_of_column)}" if rows.as_of_column else ""
     return f"{content} by {fields}{as_of}{explained}"
 
 
@@ -146,8 +146,8 @@ def parity_table(bundle: Bundle) -> Table:
     for engine, kinds in bundle.manifest.parity.items():
         for kind, rows in kinds.items():
             table.add_row(
-                Text(harmless(engine)),
-                Text(harmless(kind)),
+                Text(escaped(engine)),
+                Text(escaped(kind)),
                 str(rows.rows),
                 str(rows.bit_equal),
                 f"{rows.max_difference:.1e}",

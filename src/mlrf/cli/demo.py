@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.path_arguments import some_path
-from mlrf.demo.story import DEFAULT_OUT, run
+from mlrf.cli.path_arguments import non_empty_path
+from mlrf.demo.demo_command import DEFAULT_OUT, run
 
 
 def demo(
@@ -16,7 +16,8 @@ def demo(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     out: Annotated[
-        Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write the bundle to.")
+        Path,
+        typer.Option("--out", "-o", parser=non_empty_path, metavar="<path>", help="Directory to write the bundle to."),
     ] = DEFAULT_OUT,
     rate: Annotated[int, typer.Option(help="Requests per second of the load test.")] = 1000,
     seconds: Annotated[int, typer.Option(help="Seconds that the load test lasts.")] = 10,

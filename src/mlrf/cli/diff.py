@@ -11,8 +11,8 @@ import msgspec
 import typer
 
 from mlrf.cli.exit_status import FAILED
-from mlrf.cli.path_arguments import some_path
-from mlrf.cli.terminal_text import harmless, harmless_json
+from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
@@ -28,12 +28,13 @@ from mlrf.model.row_predictor import RowPredictor
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
-    new: Annotated[Path, typer.Argument(help="The bundle that would replace it, named alike.", parser=some_path)],
+    old: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=non_empty_path)],
+    new: Annotated[Path, typer.Argument(help="The bundle that would replace it, named alike.", parser=non_empty_path)],
     rows: Annotated[
         Path | None,
         typer.Option(
-            help="Rows to predict with both (.parquet, .csv, .json, .jsonl; default: golden rows).", parser=some_path
+            help="Rows to predict with both (.parquet, .csv, .json, .jsonl; default: golden rows).",
+            parser=non_empty_path,
         ),
     ] = None,
     label: Annotated[
@@ -72,10 +73,10 @@ def diff(
     if fail_above is not None:
         document["gate"] = {"limit": fail_above, "failed": _exceeded(document["predictions"], fail_above)}
     if as_json:
-        typer.echo(harmless_json(document, indent=2))
+        typer.echo(escaped_json(document, indent=2))
     else:
         for line in _report_lines(before, after, document):
-            typer.echo(harmless(line))
+            typer.echo(escaped(line))
     if fail_above is not None and document["gate"]["failed"]:
         failed = "; ".join(document["gate"]["failed"])
         typer.echo(f"mlrf: the bundles differ by more than --fail-above {fail_above:g}: {failed}", err=True)

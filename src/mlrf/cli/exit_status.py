@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mlrf.cli.signals import Ended
-from mlrf.cli.terminal_text import harmless
+from mlrf.cli.signals import EndedBySignal
+from mlrf.cli.terminal_text import escaped
 from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, RowsError, SampleError
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
@@ -51,10 +51,10 @@ def reported() -> Iterator[Outcome]:
         if sys.stdout is not None:
             sys.stdout.flush()
     except MlrfError as error:
-        print(f"mlrf: {harmless(str(error))}", file=sys.stderr)
+        print(f"mlrf: {escaped(str(error))}", file=sys.stderr)
         outcome.status = exit_status(error)
-    except (Ended, KeyboardInterrupt) as end:
-        number = end.number if isinstance(end, Ended) else signal.SIGINT
+    except (EndedBySignal, KeyboardInterrupt) as end:
+        number = end.number if isinstance(end, EndedBySignal) else signal.SIGINT
         print("mlrf: interrupted" if number == signal.SIGINT else "mlrf: terminated", file=sys.stderr)
         outcome.status = BY_SIGNAL + number
     except BrokenPipeError:

@@ -15,9 +15,9 @@ from rich.console import Console
 from mlrf.cli.answer_files import write_lines
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
-from mlrf.cli.terminal_text import harmless
+from mlrf.cli.terminal_text import escaped
 from mlrf.cli.waterfall_text import waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.core.named_bundle import open_bundle
@@ -36,12 +36,12 @@ _SLICE_ROWS = 1000
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     rows: Annotated[
         Path,
         typer.Argument(
             help="Rows by column name: .json (array or lines), .csv or .parquet; - for standard input.",
-            parser=some_path,
+            parser=non_empty_path,
             metavar="rows",
         ),
     ],
@@ -61,13 +61,17 @@ def explain(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", parser=some_path, metavar="<path>", help="File to write the lines of --json to (.jsonl)."
+            "--out",
+            "-o",
+            parser=non_empty_path,
+            metavar="<path>",
+            help="File to write the lines of --json to (.jsonl).",
         ),
     ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
-            parser=some_path,
+            parser=non_empty_path,
             metavar="<path>",
             help="File to write a page to, with a drawing and a table of each row (.html).",
         ),
@@ -163,7 +167,7 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     contributions, class_text = _explained(model, table, row, output)
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    console.print(harmless(title + class_text), highlight=False, markup=False)
+    console.print(escaped(title + class_text), highlight=False, markup=False)
     console.print(waterfall(contributions, top, console.width), no_wrap=True)
 
 

@@ -12,9 +12,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mlrf.cli.keyed_files import read_key_text, read_rows
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
-from mlrf.cli.terminal_text import harmless, harmless_json
+from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.core.json_infinities import encoded_infinities
@@ -36,14 +36,14 @@ features = typer.Typer(
 BundlePath = Annotated[
     Path,
     typer.Argument(
-        parser=some_path, metavar="bundle", help="The bundle that the rows are for, or REPOSITORY/NAME[@VERSION]."
+        parser=non_empty_path, metavar="bundle", help="The bundle that the rows are for, or REPOSITORY/NAME[@VERSION]."
     ),
 ]
-RowsPath = Annotated[Path, typer.Argument(parser=some_path, metavar="rows", help="The file of rows.")]
+RowsPath = Annotated[Path, typer.Argument(parser=non_empty_path, metavar="rows", help="The file of rows.")]
 StateDir = Annotated[
     Path | None,
     typer.Option(
-        "--state-dir", parser=some_path, metavar="DIR", help="The server's --state-dir (default: as the server's)."
+        "--state-dir", parser=non_empty_path, metavar="DIR", help="The server's --state-dir (default: as the server's)."
     ),
 ]
 StoreUrl = Annotated[
@@ -131,17 +131,17 @@ def get(
     encoded = format_.key.encode(values)
     row = _query_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
     if row is None:
-        raise KeyNotFoundError(f"no row is stored under the key {harmless_json(values)}", key=values)
+        raise KeyNotFoundError(f"no row is stored under the key {escaped_json(values)}", key=values)
     document = show_document(encoded, row, format_)
     document["features"] = encoded_infinities(document["features"])
-    typer.echo(harmless_json(document, indent=2))
+    typer.echo(escaped_json(document, indent=2))
 
 
 @features.command()
 def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
     """Print the location of the store, its number of rows, and their source, as JSON."""
     found, _ = _keyed(bundle)
-    typer.echo(harmless_json(_query_store(found, state_dir, url, lambda store: store.stats()), indent=2))
+    typer.echo(escaped_json(_query_store(found, state_dir, url, lambda store: store.stats()), indent=2))
 
 
 def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
@@ -212,5 +212,5 @@ def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, progress:
 def _bar(n_rows: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=progress_console()) as bars:
-        task = bars.add_task(harmless("loading rows"), total=n_rows)
+        task = bars.add_task(escaped("loading rows"), total=n_rows)
         yield lambda done: bars.update(task, completed=done)

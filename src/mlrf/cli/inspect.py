@@ -14,8 +14,8 @@ from rich.text import Text
 
 from mlrf.cli.build_report import parity_table, rows_sentence
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
-from mlrf.cli.terminal_text import harmless, harmless_json
+from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import Manifest
@@ -35,7 +35,7 @@ _UNCLIPPED = (
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Show the contents of a bundle: the model, its features, the proof, and an example request.
@@ -48,7 +48,7 @@ def inspect(
     found = open_bundle(bundle)
     open_engine(found)
     if as_json:
-        typer.echo(harmless_json(_document(found), indent=2))
+        typer.echo(escaped_json(_document(found), indent=2))
         return
     console = Console()
     manifest = found.manifest
@@ -68,11 +68,11 @@ def inspect(
         lines.append(rows_sentence(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))
     for line in lines:
-        console.print(harmless(line), highlight=False, markup=False)
+        console.print(escaped(line), highlight=False, markup=False)
     console.print(_features(found))
     console.print(parity_table(found))
     for name, entry in manifest.files.items():
-        console.print(harmless(f"{name}  {entry.size_bytes} bytes"), highlight=False, markup=False)
+        console.print(escaped(f"{name}  {entry.size_bytes} bytes"), highlight=False, markup=False)
     # Printed without rich: a wrapped line cannot be copied.
     typer.echo(f"example: {_curl(found)}")
 
@@ -109,7 +109,7 @@ def _features(bundle: Bundle) -> Table:
 
 
 def _plain(value: Any) -> Text:
-    return Text(harmless(value if isinstance(value, str) else msgspec.json.encode(value).decode()))
+    return Text(escaped(value if isinstance(value, str) else msgspec.json.encode(value).decode()))
 
 
 def _listed(feature: Feature) -> str:
@@ -121,5 +121,5 @@ def _listed(feature: Feature) -> str:
 
 
 def _curl(bundle: Bundle) -> str:
-    body = harmless_json({"features": bundle.schema.example()})
+    body = escaped_json({"features": bundle.schema.example()})
     return f"curl localhost:8080/predict -H 'Content-Type: application/json' -d {shlex.quote(body)}"

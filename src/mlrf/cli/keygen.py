@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.signing.key_pairs import generate
 
 
 def keygen(
     file: Annotated[
-        Path, typer.Argument(help="The private key's file; the public one gets `.pub` added.", parser=some_path)
+        Path, typer.Argument(help="The private key's file; the public one gets `.pub` added.", parser=non_empty_path)
     ],
     passphrase_file: Annotated[
         Path | None,
         typer.Option(
-            parser=some_path, metavar="FILE", help="Encrypt the private key with the passphrase in this file."
+            parser=non_empty_path, metavar="FILE", help="Encrypt the private key with the passphrase in this file."
         ),
     ] = None,
 ) -> None:

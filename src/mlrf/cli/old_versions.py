@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.core.errors import ConfigError, RepositoryError
 from mlrf.core.removal import removable, remove_versions, unused_bundles
 from mlrf.core.repository import ModelDirectory, model_directories
@@ -16,7 +16,7 @@ from mlrf.core.repository import ModelDirectory, model_directories
 
 def gc(
     path: Annotated[
-        Path, typer.Argument(help="A repository, one model of it, or a server's --state-dir.", parser=some_path)
+        Path, typer.Argument(help="A repository, one model of it, or a server's --state-dir.", parser=non_empty_path)
     ],
     keep: Annotated[int, typer.Option(min=0, help="Versions to keep besides the current one.")] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,

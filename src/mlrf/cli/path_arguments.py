@@ -14,7 +14,7 @@ from mlrf.stores.address import is_address, parse_address
 def path_or_address(text: str | Path) -> Path:
     """Return the path or the address of a store in an argument; a usage error when it is empty or not a known address."""
     if text == "" or not is_address(text):
-        return some_path(text)
+        return non_empty_path(text)
     try:
         parse_address(text)
     except ConfigError as error:
@@ -22,7 +22,7 @@ def path_or_address(text: str | Path) -> Path:
     return Path(text)
 
 
-def some_path(text: str | Path) -> Path:
+def non_empty_path(text: str | Path) -> Path:
     """Return the path of an argument; a usage error when it is empty or an address."""
     if text == "":
         raise typer.BadParameter("the path is empty")

@@ -10,7 +10,7 @@ import typer
 
 from mlrf.cli.answer_files import as_lines, check_ending, write_answers
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
@@ -19,12 +19,12 @@ from mlrf.model.row_predictor import RowPredictor
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     rows: Annotated[
         Path,
         typer.Argument(
             help="Rows by column name: .json (array or lines), .csv or .parquet; - for standard input.",
-            parser=some_path,
+            parser=non_empty_path,
             metavar="rows",
         ),
     ],
@@ -33,7 +33,7 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            parser=some_path,
+            parser=non_empty_path,
             metavar="<path>",
             help="File to write instead of stdout (-): .jsonl, .csv or .parquet.",
         ),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import path_or_address, some_path
+from mlrf.cli.path_arguments import non_empty_path, path_or_address
 from mlrf.cli.sign import check_identity
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
@@ -27,12 +27,12 @@ STORE_TIMEOUT_S = 60.0
 """Seconds to wait for each answer of a store."""
 
 _IDENTITY = typer.Option(
-    parser=some_path, metavar="KEY", help="Public key (PEM) that must have signed it; repeat for any of several."
+    parser=non_empty_path, metavar="KEY", help="Public key (PEM) that must have signed it; repeat for any of several."
 )
 
 
 def publish(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     repository: Annotated[
         Path,
         typer.Argument(
@@ -76,7 +76,7 @@ def _prove(bundle: Bundle, identity: list[Path] | None) -> None:
 
 
 def rollback(
-    model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
+    model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=non_empty_path)],
     to: Annotated[str | None, typer.Option("--to", help="A number or the first digits of a digest.")] = None,
     identity: Annotated[list[Path] | None, _IDENTITY] = None,
 ) -> None:

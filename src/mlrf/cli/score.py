@@ -9,21 +9,25 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.row_files import leniency_of
 from mlrf.core.errors import ConfigError
 
 
 def score(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Parquet files, directories of them, or quoted globs.", parser=some_path, metavar="inputs"),
+        typer.Argument(
+            help="Parquet files, directories of them, or quoted globs.", parser=non_empty_path, metavar="inputs"
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", parser=some_path, metavar="<directory>", help="Directory to write the parts to."),
+        typer.Option(
+            "--out", "-o", parser=non_empty_path, metavar="<directory>", help="Directory to write the parts to."
+        ),
     ],
     keep: Annotated[
         str,

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
-from mlrf.cli.terminal_text import harmless
+from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.terminal_text import escaped
 from mlrf.core.bundle import Bundle
 from mlrf.core.named_bundle import open_bundle
 from mlrf.signing.bundle_signature import sign_bundle, verify_bundle
@@ -19,16 +19,16 @@ from mlrf.signing.statement import Provenance
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
-    key: Annotated[Path, typer.Option(parser=some_path, metavar="FILE", help="Private key (PEM) to sign with.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    key: Annotated[Path, typer.Option(parser=non_empty_path, metavar="FILE", help="Private key (PEM) to sign with.")],
     passphrase_file: Annotated[
         Path | None,
-        typer.Option(parser=some_path, metavar="FILE", help="File with the passphrase of an encrypted key."),
+        typer.Option(parser=non_empty_path, metavar="FILE", help="File with the passphrase of an encrypted key."),
     ] = None,
     source: Annotated[
         list[Path] | None,
         typer.Option(
-            parser=some_path,
+            parser=non_empty_path,
             metavar="FILE",
             help="File that the bundle was built from; its digest is recorded. Repeatable.",
         ),
@@ -46,7 +46,7 @@ def sign(
     found = open_bundle(bundle)
     private = read_private_key(key, passphrase_file)
     path = sign_bundle(found, private, built_by=built_by, sources=source or [])
-    typer.echo(harmless(f"{path}: {found.name} {found.short_version} signed with key {private.id[:12]}"))
+    typer.echo(escaped(f"{path}: {found.name} {found.short_version} signed with key {private.id[:12]}"))
 
 
 def check_identity(bundle: Bundle, identity: Sequence[Path], *, quiet: bool = False) -> None:
@@ -54,9 +54,9 @@ def check_identity(bundle: Bundle, identity: Sequence[Path], *, quiet: bool = Fa
     verified = verify_bundle(bundle, read_public_keys(identity))
     if quiet:
         return
-    typer.echo(harmless(f"signed with key {verified.key.id[:12]} ({verified.key.file})"))
+    typer.echo(escaped(f"signed with key {verified.key.id[:12]} ({verified.key.file})"))
     for line in _provenance_lines(verified.provenance):
-        typer.echo(harmless(line))
+        typer.echo(escaped(line))
 
 
 def _provenance_lines(provenance: Provenance) -> list[str]:

@@ -11,7 +11,7 @@ from types import FrameType
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Ended(BaseException):
+class EndedBySignal(BaseException):
     """Raised on a signal to terminate. Not a KeyboardInterrupt, which typer would swallow silently."""
 
     def __init__(self, number: int) -> None:
@@ -21,7 +21,7 @@ class Ended(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise `Ended` at the first signal to terminate, and ignore later ones during the cleanup.
+    """Raise `EndedBySignal` at the first signal to terminate, and ignore later ones during the cleanup.
 
     A signal that was ignored at the start (`nohup`, a shell's `&`) stays ignored.
     """
@@ -34,7 +34,7 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         for other in handled:
             signal.signal(other, signal.SIG_IGN)
-        raise Ended(number)
+        raise EndedBySignal(number)
 
     for number in handled:
         signal.signal(number, end)

@@ -11,12 +11,12 @@ import msgspec
 from mlrf.core.value_text import printable
 
 
-def harmless(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text on one line, with each nonprintable character replaced by a blank."""
     return printable(text)
 
 
-def harmless_json(document: object, *, indent: int | None = None) -> str:
+def escaped_json(document: object, *, indent: int | None = None) -> str:
     """Return a document as JSON, with nonprintable characters escaped in strings."""
     raw = msgspec.json.encode(document)
     text = (raw if indent is None else msgspec.json.format(raw, indent=indent)).decode()

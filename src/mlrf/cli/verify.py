@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import some_path
+from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.sign import check_identity
 from mlrf.core.bundle import Bundle
@@ -30,14 +30,14 @@ _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
     engine: Annotated[
         str | None, typer.Option(help="Engine to check (default: the one that `mlrf serve` would use).")
     ] = None,
     identity: Annotated[
         list[Path] | None,
         typer.Option(
-            parser=some_path,
+            parser=non_empty_path,
             metavar="KEY",
             help="Public key (PEM) that must have signed it; repeat for any of several.",
         ),

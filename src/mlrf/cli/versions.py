@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlrf.cli.path_arguments import path_or_address
-from mlrf.cli.terminal_text import harmless_json
+from mlrf.cli.terminal_text import escaped_json
 from mlrf.core.errors import BundleError
 from mlrf.core.named_bundle import open_model_directory
 from mlrf.core.repository import ModelDirectory
@@ -31,7 +31,7 @@ def versions(
     """
     document = _in_store(model) if is_address(model) else _document(open_model_directory(model))
     if as_json:
-        typer.echo(harmless_json(document, indent=2))
+        typer.echo(escaped_json(document, indent=2))
         return
     for each in document["versions"]:
         mark = "  current" if each["number"] == document["current"] else ""

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note that the connection is open."""
         self._transport = cast("asyncio.Transport", transport)
-        self._rest()
+        self._become_idle()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and report a complete response."""
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         due_at, self.due_at = self.due_at, None
         self._owner.answered(self._number, due_at, Response(self._status, self._headers, bytes(self._body)))
         if self._keep_alive:
-            self._rest()
+            self._become_idle()
         else:
             # Announced with the response, so it is not an error.
             self._closing = True
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._status, self._keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
         self._answers += 1
 
-    def _rest(self) -> None:
+    def _become_idle(self) -> None:
         self.idle_since = time.perf_counter()
         self._owner.free(self)
 

@@ -24,7 +24,7 @@ class Pacer:
     ) -> None:
         self._loop, self._wake, self._started_at, self._rate, self._due = loop, wake, started_at, rate, due
         self._stopped = False
-        self._thread = threading.Thread(target=self._beat, name="pacemaker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="pacemaker", daemon=True)
 
     def start(self) -> None:
         """Start."""
@@ -35,7 +35,7 @@ class Pacer:
         self._stopped = True
         self._thread.join()
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         number = 0
         while number < self._due and not self._stopped:
             pause_s = self._started_at + number / self._rate - time.perf_counter()

@@ -89,7 +89,7 @@ class DemoRun:
     def run_steps(self, *, rate: int, seconds: int, once: bool) -> int:
         """Run all steps and return 0, or 1 when a request of the load failed or the server ended by itself."""
         console.print_introduction(self._console)
-        trained = self._learn()
+        trained = self._train()
         with self._step("building and verifying the bundle"):
             hold_out = trained.hold_out.features
             spread = np.linspace(0, len(hold_out) - 1, min(SAMPLE_ROWS, len(hold_out))).astype(np.int64)
@@ -119,7 +119,7 @@ class DemoRun:
                 status = 1
         return status
 
-    def _learn(self) -> Trained:
+    def _train(self) -> Trained:
         with self._step("reading the transactions"):
             retail = self._parts.read()
         with self._step("making the panel"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlrf.cli import main
-from mlrf.cli.signals import Ended, ended_by_signals
+from mlrf.cli.signals import EndedBySignal, ended_by_signals
 from running import eventually, is_alive
 
 ENDINGS = {signal.SIGINT: (130, "mlrf: interrupted\n"), signal.SIGTERM: (143, "mlrf: terminated\n")}
@@ -119,7 +119,7 @@ def test_of_several_signals_the_first_ends_and_the_rest_do_not(number):
                     signal.raise_signal(late)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(EndedBySignal) as ended:
         cleaning()
     assert ended.value.number == number
 

@@ -11,7 +11,7 @@ import mlrf
 from bundles import write_bundle, write_tree_bundle
 from mlrf.cli import main
 from mlrf.cli.exit_status import reported
-from mlrf.cli.terminal_text import harmless, harmless_json
+from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.errors import BundleError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
@@ -33,14 +33,14 @@ def odd(tmp_path):
 
 
 def test_a_sentence_is_one_line_of_what_prints():
-    assert harmless("süß “x” 日本") == "süß “x” 日本"
-    assert not OBEYED & set(harmless(NASTY))
-    assert len(harmless(NASTY)) == len(NASTY)
+    assert escaped("süß “x” 日本") == "süß “x” 日本"
+    assert not OBEYED & set(escaped(NASTY))
+    assert len(escaped(NASTY)) == len(NASTY)
 
 
 def test_json_means_the_same():
     for indent in (None, 2):
-        encoded = harmless_json({NASTY: [NASTY, "süß"]}, indent=indent)
+        encoded = escaped_json({NASTY: [NASTY, "süß"]}, indent=indent)
         assert json.loads(encoded) == {NASTY: [NASTY, "süß"]}
         assert not (OBEYED - {"\n"}) & set(encoded)
         assert "süß" in encoded
@@ -51,7 +51,7 @@ def test_an_error_is_one_harmless_line(capsys):
         raise BundleError(f"the file {NASTY} is wrong")
     stderr = capsys.readouterr().err
     assert outcome.status == 3
-    assert stderr == f"mlrf: the file {harmless(NASTY)} is wrong\n"
+    assert stderr == f"mlrf: the file {escaped(NASTY)} is wrong\n"
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["inspect", "--json"], ["explain"]])

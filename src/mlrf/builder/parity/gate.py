@@ -74,13 +74,13 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     answers = run_reference_library(model, golden.rows, kept, infinite.rows)
     progress(f"asking {model.library}", 1.0)
     trees = run_trees(exports.forest, golden.rows, kept)
-    parity = {TreeEngine.name: judge_trees(model, schema, golden, kept, answers, trees)}
+    parity = {TreeEngine.name: check_tree_export(model, schema, golden, kept, answers, trees)}
     if exports.onnx is None:
         _check_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
     else:
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
         progress("running ONNX Runtime", 1.0)
-        parity[ONNX_RUNTIME] = judge(model, schema, golden, kept, answers, got)
+        parity[ONNX_RUNTIME] = check_onnx_export(model, schema, golden, kept, answers, got)
     # Rows of one background are consecutive: their file stores the differences from the row before.
     order = np.argsort(golden.rows.start[kept], kind="stable")
     stored = golden.take(kept[order])
@@ -124,7 +124,7 @@ def _with_infinities(
     return with_infinities(schema, probed, found.answered, agrees, is_single=is_single)
 
 
-def judge(
+def check_onnx_export(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: tuple[F64, F64]
 ) -> dict[str, ParityRows]:
     """Return the result of each kind of golden rows; ParityError if margins or predictions differ.
@@ -156,7 +156,7 @@ def _check_predictions(
         raise refuse("prediction", model.library, part, verdict, answers.predictions, exported, schema)
 
 
-def judge_trees(
+def check_tree_export(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: TreesRun
 ) -> dict[str, ParityRows]:
     """Return the result of each kind of golden rows on the tree engine.

@@ -50,7 +50,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReferenceRequest:
     """A reference to compare with: a module's `answer`, a model in its library's format, and settings."""
 
     library: str
@@ -76,7 +76,7 @@ def run_reference_library(
     BuildError if the library is not installed, crashes or takes too long; ModelUnreadableError if it refuses the model.
     """
     found = run_reference_process(
-        Question(model.library, model.answers, model.source, model.settings, model.unused_packages),
+        ReferenceRequest(model.library, model.answers, model.source, model.settings, model.unused_packages),
         rows,
         prediction_indices,
         time_limit_s,
@@ -91,7 +91,7 @@ def run_reference_library(
 
 
 def run_reference_process(
-    question: Question,
+    request: ReferenceRequest,
     rows: F64 | SparseRows,
     prediction_indices: I64,
     time_limit_s: float,
@@ -103,13 +103,13 @@ def run_reference_process(
     """
     with temporary_folder("parity") as folder:
         try:
-            (folder / "model").write_bytes(question.source)
-            (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
+            (folder / "model").write_bytes(request.source)
+            (folder / "settings.json").write_text(json.dumps(dict(request.settings)), encoding="utf-8")
             as_sparse(rows).save(folder)
             np.save(folder / "prediction_indices.npy", prediction_indices, allow_pickle=False)
             if infinite is not None and len(infinite):
                 np.save(folder / INFINITE_ROWS, infinite, allow_pickle=False)
-            version = _run(question, folder, time_limit_s)
+            version = _run(request, folder, time_limit_s)
             margins, predictions = (
                 np.load(folder / f"{answer}.npy", allow_pickle=False) for answer in ("margins", "predictions")
             )
@@ -117,7 +117,7 @@ def run_reference_process(
         except OSError as error:
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
     if len(margins) != len(rows) or len(predictions) != len(prediction_indices):
-        raise ModelUnreadableError(f"{question.library} returned {len(margins)} answers for {len(rows)} rows")
+        raise ModelUnreadableError(f"{request.library} returned {len(margins)} answers for {len(rows)} rows")
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version, answers_to_infinite)
 
 
@@ -129,7 +129,7 @@ def _infinite_answers(folder: Path) -> InfiniteAnswers | None:
         return InfiniteAnswers(found["answered"], found["margins"].astype(np.float64))
 
 
-def _run(model: Question, folder: Path, time_limit_s: float) -> str:
+def _run(model: ReferenceRequest, folder: Path, time_limit_s: float) -> str:
     threads = str(len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "mlrf.builder.parity.reference_process", model.answers, str(folder), threads]
     command += [str(os.getpid()), ",".join(model.unused_packages)]

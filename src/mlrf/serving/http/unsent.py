@@ -18,7 +18,7 @@ _KEPT_SHARE = 0.75
 again."""
 
 
-class Reader(Protocol):
+class UnreadConnection(Protocol):
     """A connection whose client has responses to read."""
 
     def unsent_bytes(self) -> int:
@@ -35,10 +35,10 @@ class UnsentResponses:
 
     def __init__(self, max_bytes: int = MAX_UNSENT_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._unsent: dict[Reader, int] = {}
+        self._unsent: dict[UnreadConnection, int] = {}
         self._n_bytes = 0
 
-    def note(self, reader: Reader, n_bytes: int, *, was_read: bool = False) -> None:
+    def note(self, reader: UnreadConnection, n_bytes: int, *, was_read: bool = False) -> None:
         """Record the unsent bytes of a connection; `was_read`: it had none before. May close this or another connection."""
         if was_read:
             self.forget(reader)
@@ -47,7 +47,7 @@ class UnsentResponses:
         if self._n_bytes > self._max_bytes:
             self._cut_slow_readers()
 
-    def forget(self, reader: Reader) -> None:
+    def forget(self, reader: UnreadConnection) -> None:
         """Forget a connection that has closed or was read."""
         self._n_bytes -= self._unsent.pop(reader, 0)
 

@@ -126,7 +126,7 @@ class StoredRows:
             raise self._not_found(request)
         now_s, time_us = time.time(), stored.as_of_us
         self._meter.count_lookups(1, 0, 0.0 if time_us is None else now_s - time_us * _US)
-        return self._judge(request, stored, now_s)
+        return self._found_row(request, stored, now_s)
 
     def read(self, request: Sequence[ByKey], indices: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each key from a local store, all from one transaction.
@@ -137,7 +137,7 @@ class StoredRows:
         if self.local is None:
             raise AssertionError(_NOT_LOCAL)
         try:
-            return self._judged(request, self.local.read_many([each.key for each in request]), indices)
+            return self._found_rows(request, self.local.read_many([each.key for each in request]), indices)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
@@ -145,7 +145,7 @@ class StoredRows:
     async def fetch(self, request: Sequence[ByKey], indices: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each key from any store, all from one snapshot; raises as `read` does."""
         try:
-            return self._judged(request, await self.store.fetch([each.key for each in request]), indices)
+            return self._found_rows(request, await self.store.fetch([each.key for each in request]), indices)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
@@ -169,7 +169,7 @@ class StoredRows:
         with suppress(InvalidStoredRowError):  # it is an answer nevertheless
             await self.store.fetch([_NO_KEY])
 
-    def _judged(
+    def _found_rows(
         self, request: Sequence[ByKey], rows: Sequence[StoredRow | None], indices: Sequence[int] | None
     ) -> list[FoundRow]:
         now_s = time.time()
@@ -181,7 +181,7 @@ class StoredRows:
                     raise self._not_found(each)
                 if stored.as_of_us is not None:
                     age_s += now_s - stored.as_of_us * _US
-                found.append(self._judge(each, stored, now_s))
+                found.append(self._found_row(each, stored, now_s))
         except RequestError as error:
             if indices is None:
                 raise
@@ -192,7 +192,7 @@ class StoredRows:
             self._meter.count_lookups(len(rows) - missed, missed, age_s)
         return found
 
-    def _judge(self, request: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
+    def _found_row(self, request: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
         overrides = request.overrides
         if stored.absent:
             self._check_absent(request, stored)

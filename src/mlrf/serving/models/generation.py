@@ -162,7 +162,7 @@ class Generation:
         """Answer `GET /readyz`; raises NotReadyError with the reason."""
         self._check_serving()
         for each in self._served.values():
-            if not each.repeats_itself():
+            if not each.reproduces_example():
                 raise NotReadyError(f"the model {each.name} gives another answer for the same row")
         if any(each.rows is not None for each in self._served.values()):
             return Awaited(self._ready_by_key)

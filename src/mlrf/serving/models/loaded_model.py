@@ -90,7 +90,7 @@ class LoadedModel:
             self.model,
             settings.leniency,
             settings.max_batch,
-            ResponseBuilder(self.model, never_again=False),
+            ResponseBuilder(self.model, never_cached=False),
             costs,
             counters[0],
         )
@@ -133,7 +133,7 @@ class LoadedModel:
         if self._partitions is not None:
             self._partitions.close()
 
-    def repeats_itself(self) -> bool:
+    def reproduces_example(self) -> bool:
         """Return whether the example row still gets the same answer as when the model was opened."""
         return _bits(self.model.engine.margin(self._example)) == self._expected
 

@@ -47,7 +47,7 @@ def public_routes(
             handler = make(spec, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
                 is_bare = spec.needs_default and path == spec.path
-                chosen = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
+                chosen = _no_default_handler(path, names) if is_bare and not default_is_chosen else handler
                 _add(routes, path, spec, name if spec.names_model else "", chosen, layout)
     for alias, path in aliases.items():
         if path in routes and (alias not in routes or alias == PREDICT):
@@ -55,7 +55,7 @@ def public_routes(
     return routes
 
 
-def _refusing_to_choose(path: str, names: Sequence[str]) -> Handler:
+def _no_default_handler(path: str, names: Sequence[str]) -> Handler:
     def refuse(_body: bytes) -> bytes:
         raise ModelNotFoundError(
             f"{path} names no model: {', '.join(names)} are served and none of them is the default; send the request to "

@@ -124,7 +124,7 @@ class Service:
 
     def admin_router(self) -> Router:
         """Return the router of the admin listener."""
-        return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
+        return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_admin_route)
 
     def open(
         self, bundle: Bundle, number: int = 1, prove: Callable[[RowPredictor], object] = lambda _model: None
@@ -182,7 +182,7 @@ class Service:
         if self.draining:
             raise NotReadyError("the server is shutting down")
 
-    def _missing_for_admins(self, path: str) -> MlrfError | Route | None:
+    def _missing_admin_route(self, path: str) -> MlrfError | Route | None:
         """Return an error for an admin path of an unknown model, or the route of a path that loads or unloads one."""
         name, rest = split_path(path, ADMIN_MODEL)
         if rest:

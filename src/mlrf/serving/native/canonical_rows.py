@@ -94,15 +94,15 @@ class RowWriter:
             **({} if index is None else {"index": index}),
         )
 
-    def named(self, names: Sequence[str]) -> Named:
+    def named(self, names: Sequence[str]) -> NamedRow:
         """Return a writer of rows whose columns have these names."""
         order = None
         if not self._is_by_value and len(names) == len(self._position) and self._position.keys() == set(names):
             order = [names.index(name) for name in self.schema.names]
-        return Named(names, order)
+        return NamedRow(names, order)
 
 
-class Named:
+class NamedRow:
     """Writes rows whose columns have names: as objects, or in schema order if that is equivalent, because it is shorter."""
 
     def __init__(self, names: Sequence[str], order: Sequence[int] | None) -> None:

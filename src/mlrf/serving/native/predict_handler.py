@@ -259,7 +259,7 @@ class PredictHandler:
 def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
     """Return the builder of the responses of a model with these stored rows, or with none."""
     # A shared store does not report changes, so an answer made from it must not be cached.
-    return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
+    return ResponseBuilder(model, never_cached=rows is not None and rows.local is None)
 
 
 def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:

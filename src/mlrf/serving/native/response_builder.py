@@ -29,10 +29,10 @@ _encode = msgspec.json.encode
 class ResponseBuilder:
     """Builds the responses of one model."""
 
-    def __init__(self, model: RowPredictor, *, never_again: bool) -> None:
-        """`never_again`: responses from stored rows must not be cached, since changes of the rows are not reported."""
+    def __init__(self, model: RowPredictor, *, never_cached: bool) -> None:
+        """`never_cached`: responses from stored rows must not be cached, since changes of the rows are not reported."""
         self.model = model
-        self._never_again = never_again
+        self._never_cached = never_cached
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
         self.origin = named + b',"cached":false'
         """The members after a prediction. Text from callers must come later, because the cache rewrites the first
@@ -147,7 +147,7 @@ class ResponseBuilder:
         answer += b"}"
         if not found:
             return answer
-        fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
+        fresh_until_s = -math.inf if self._never_cached else min(each.fresh_until_s for each in found.values())
         return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
 
     def _margins(
@@ -230,7 +230,7 @@ class ResponseBuilder:
             return answer + features + end
         stale = b',"features_stale":true' if found.is_stale else b""
         whole = b'%b,"features_as_of":%b%b%b%b' % (answer, found.as_of, stale, features, end)
-        return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_again else found.fresh_until_s)
+        return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_cached else found.fresh_until_s)
 
     def _details(self, details: Details, row: Row) -> bytes:
         features = b',"features":%b' % self._instance(row) if details.features else b""

@@ -41,7 +41,7 @@ class AccessLog:
         self._pid = pid
         self._thread = LogThread[AccessRecord]("mlrf-access-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
         self.close = self._thread.close
-        self.hand_over = self._thread.hand_over
+        self.flush = self._thread.flush
         self.take_counts = self._thread.take_counts
 
     def put(self, entry: AccessRecord) -> None:

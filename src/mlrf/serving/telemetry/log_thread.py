@@ -45,9 +45,9 @@ class LogThread(Generic[_R]):
         self._batch.append(record)
         self._batch_bytes += size_bytes
         if len(self._batch) >= _BATCH:
-            self.hand_over()
+            self.flush()
 
-    def hand_over(self) -> None:
+    def flush(self) -> None:
         """Hand the thread the records since the last call; called regularly."""
         if self._batch:
             self._queue.put((self._batch, self._batch_bytes))
@@ -61,7 +61,7 @@ class LogThread(Generic[_R]):
 
     def close(self, limit_s: float) -> None:
         """Write the queued records, within the time limit."""
-        self.hand_over()
+        self.flush()
         self._queue.put(None)
         self._thread.join(limit_s)
 

@@ -69,7 +69,7 @@ class PredictionLog:
         self._failed = False
         self._thread = LogThread[PredictionRecord]("mlrf-prediction-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
         self.close = self._thread.close
-        self.hand_over = self._thread.hand_over
+        self.flush = self._thread.flush
         self.take_counts = self._thread.take_counts
 
     def put(self, entry: PredictionRecord) -> None:

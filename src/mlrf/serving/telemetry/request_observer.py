@@ -133,10 +133,10 @@ class TelemetryObserver:
     def tick(self) -> None:
         """Flush the logs, and count what was written and dropped; called twice a second."""
         if self._access_log is not None:
-            self._access_log.hand_over()
+            self._access_log.flush()
             self._count_dropped_lines(self._access_log.take_counts()[1])
         if self._prediction_log is not None:
-            self._prediction_log.hand_over()
+            self._prediction_log.flush()
             records, dropped = self._prediction_log.take_counts()
             self._count_records(records)
             self._count_dropped_records(dropped)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedGraph
-from mlrf.builder.parity.reference_runner import InfiniteAnswers, Question, run_reference_process
+from mlrf.builder.parity.reference_runner import InfiniteAnswers, ReferenceRequest, run_reference_process
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64
 
@@ -35,8 +35,8 @@ def run_graph_reference(graph: ImportedGraph, rows: F64, infinite: F64 | None = 
 
     ModelUnreadableError if it refuses the model; BuildError if it crashes or takes too long.
     """
-    question = Question("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
-    found = run_reference_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S, infinite)
+    request = ReferenceRequest("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
+    found = run_reference_process(request, rows, np.arange(len(rows)), _TIME_LIMIT_S, infinite)
     return GraphAnswers(found.margins, found.predictions[:, 0], found.version, found.infinite)
 
 
@@ -45,8 +45,8 @@ def run_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:
 
     None if it does not support the operators.
     """
-    question = Question("onnx", _REFERENCE, graph.source, {**graph.settings, "budget_s": _REFERENCE_BUDGET_S})
+    request = ReferenceRequest("onnx", _REFERENCE, graph.source, {**graph.settings, "budget_s": _REFERENCE_BUDGET_S})
     try:
-        return run_reference_process(question, rows, np.arange(len(rows)), _REFERENCE_LIMIT_S).margins
+        return run_reference_process(request, rows, np.arange(len(rows)), _REFERENCE_LIMIT_S).margins
     except BuildError:
         return None

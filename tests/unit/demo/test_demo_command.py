@@ -20,10 +20,10 @@ import pytest
 from rich.console import Console
 
 from mlrf.core.errors import ConfigError, MlrfError, OutputExistsError
+from mlrf.demo.demo_command import _interrupted_once, run
 from mlrf.demo.request_rows import key_of, named_instances
 from mlrf.demo.server_process import Server, require_free_port, serve_command
 from mlrf.demo.steps import DemoOptions
-from mlrf.demo.story import _interrupted_once, run
 
 STAND_IN = str(Path(__file__).with_name("stand_in_server.py"))
 OPTIONS = {"workers": 1, "rate": 100, "seconds": 1}
@@ -208,6 +208,8 @@ def test_the_command_is_what_a_newcomer_would_type():
 
 
 def test_load_driver_imports_without_demo_packages():
-    script = "import sys, mlrf.demo.load, mlrf.demo.story; print({'pandas', 'lightgbm', 'numpy'} & set(sys.modules))"
+    script = (
+        "import sys, mlrf.demo.load, mlrf.demo.demo_command; print({'pandas', 'lightgbm', 'numpy'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

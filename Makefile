@@ -38,7 +38,7 @@ demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands 
 test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
-test-all: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready  ## every test, those of time and memory by themselves at the end
+test-all: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready $(VENV)-conformance/mlflow/.ready  ## every test, those of time and memory by themselves at the end
 	ALL_EXAMPLES=1 $(BIN)/python -m pytest $(PARALLEL) -m "not timing"
 	$(MAKE) test-timing
 
@@ -48,7 +48,7 @@ test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after ano
 test-readme: $(VENV)/.ready  ## the lines of README and tutorial, the README's in a fresh environment
 	$(BIN)/python -m pytest tests/docs/test_readme.py tests/docs/test_tutorial.py
 
-test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready  ## clients of Triton and KServe, and generated ones, against this server
+test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready $(VENV)-conformance/mlflow/.ready  ## clients of Triton and KServe, and generated ones, against this server
 	$(BIN)/python -m pytest -m clients
 
 test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), its views and its errors; SMOKE=1 for a few
@@ -78,7 +78,7 @@ ops: $(VENV)/.ready  ## the reliability scoreboard: figures, bars and injected f
 
 check: lint test  ## what must pass before a commit lands
 
-clients: $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready  ## environments with the clients that tests/clients runs
+clients: $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready $(VENV)-conformance/mlflow/.ready  ## environments with the clients that tests/clients runs
 
 # A separate environment, because kserve requires older versions of pandas and protobuf than the tests use.
 $(VENV)-clients/.ready: requirements/clients.txt
@@ -166,9 +166,9 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-annotate --no-emit-index-url --no-emit-find-links \
-	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra signing --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
+	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra oci --extra signing --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
 	$(VENV)-lock/bin/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra signing --group dev --output-file requirements/lowest.txt \
+	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra oci --extra signing --group dev --output-file requirements/lowest.txt \
 	  pyproject.toml --upgrade
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --no-emit-package mlrf --extra grpc --extra redis --extra otel --output-file src/mlrf/deploy/container/requirements.txt \

@@ -11,6 +11,7 @@ _VENV = Path(__file__).parents[1] / os.environ.get("VENV", ".venv")
 PYTHON = _VENV.with_name(f"{_VENV.name}-clients") / "bin/python"
 GENERATORS = _VENV.with_name(f"{_VENV.name}-generators") / "bin"
 """Where the programs are that generate clients of the OpenAPI document."""
+MLFLOW = _VENV.with_name(f"{_VENV.name}-conformance") / "mlflow/bin/python"
 MODEL_SIGNING = _VENV.with_name(f"{_VENV.name}-conformance") / "model-signing/bin/python"
 
 
@@ -22,6 +23,11 @@ def needs_clients(test):
 def needs_generators(test):
     """Mark a test that runs `GENERATORS`, as `needs_clients` does."""
     return _needs(GENERATORS, test)
+
+
+def needs_mlflow(test):
+    """Mark a test that runs `MLFLOW`, as `needs_clients` does."""
+    return _needs(MLFLOW, test)
 
 
 def needs_model_signing(test):

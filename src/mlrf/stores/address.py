@@ -17,9 +17,16 @@ from typing import NamedTuple
 from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
 
-_EXTRAS = {"s3": ("s3", "botocore")}
+_EXTRAS = {
+    "s3": ("s3", "botocore"),
+    "oci": ("oci", "oras"),
+    "models": ("mlflow", "mlflow"),
+    "runs": ("mlflow", "mlflow"),
+}
 """By scheme, the extra that it needs and the module by which that is found."""
-_SCHEMES = ("s3", "https", "http")
+_SCHEMES = ("s3", "https", "http", "oci")
+_MLFLOW = ("models", "runs")
+_MLFLOW_PATH = re.compile(r"[^/@]+(/[1-9][0-9]*|@[A-Za-z0-9_.-]+)")
 _LATER = {"gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "abfs": "Azure", "abfss": "Azure", "az": "Azure"}
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 _DIGITS = 16
@@ -79,6 +86,8 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         raise ConfigError(
             f"{given}: {_LATER[scheme]} ({scheme}://) is not supported; copy it to this machine, or serve it by s3:// or https://"
         )
+    if scheme in _MLFLOW:
+        return _mlflow_address(scheme, given)
     if scheme not in _SCHEMES:
         raise ConfigError(f"{given}: {scheme} addresses are not supported; copy it to this machine and give its path")
     rest = given[len(scheme) + 1 :].lstrip("/")
@@ -92,10 +101,27 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         )
     if any(part in ("", ".", "..") for part in address.path.split("/")) and address.path:
         raise ConfigError(f"{given}: has an empty part, `.` or `..` in its path")
-    if scheme == "http" and not _LOOPBACK.fullmatch(address.host):
+    if scheme == "http" and not is_loopback(address.host):
         raise ConfigError(
             f"{given}: http:// is for this machine only, anyone on the way could replace the model; use https://"
         )
+    _check_extra(address)
+    return address
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, with or without a port, is this machine."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
+def _mlflow_address(scheme: str, given: str) -> Address:
+    rest = given[len(scheme) + 1 :].lstrip("/")
+    parts = rest.split("/")
+    is_right = _MLFLOW_PATH.fullmatch(rest) is not None if scheme == "models" else len(parts) > 1 and all(parts)
+    if not is_right or ".." in parts or not rest.isprintable():
+        form = "models:/NAME/VERSION or models:/NAME@ALIAS" if scheme == "models" else "runs:/ID/PATH"
+        raise ConfigError(f"{given}: is not an address of the form {form}")
+    address = Address(f"{scheme}:/{rest}")
     _check_extra(address)
     return address
 

@@ -94,3 +94,39 @@ def cost(axis, point, x):
     high = math.inf if point == len(axis.cuts) else axis.cuts[point]
     step = 1.0 if axis.kind != "numeric" else 0.0
     return max(low + step - x, x - high, 0.0) / (axis.cuts[-1] - axis.cuts[0])
+
+
+@pytest.mark.parametrize(
+    ("vary", "low", "high"), [("depth", 0.1, 2.3), ("depth", -0.5, 0.2), ("count", -2.5, 4.5), ("price", 9.6, 9.7)]
+)
+def test_nearest_change_keeps_to_bounds(call, models, vary, low, high):
+    """Each value that is found lies within the bounds, and no other value there that reaches the goal is nearer."""
+    model, row = models["trees"], ALL_KINDS.example()
+    curve = model.curve(row, vary)
+    (axis,) = curve.axes
+    answer = {
+        "axes": [{"kind": axis.kind.value, "cuts": axis.cuts, "values": axis.values, "at": axis.at}],
+        "predictions": curve.predictions,
+    }
+    code = "(m, [answer, x, target, low, high]) => m.nearestPoint(answer, [x], p => p >= target, [{low, high, missing: false}])"
+    step = 1 if axis.kind == "integer" else 0.0
+    allowed = [
+        (max(start + step, low), min(end, high), prediction)
+        for start, end, prediction in zip(
+            [-math.inf, *axis.cuts], [*axis.cuts, math.inf], curve.predictions, strict=False
+        )
+        if (math.ceil(max(start + step, low)) <= min(end, high) if step else max(start, low) < min(end, high))
+    ]
+    x = row[vary]
+    for target in sorted({prediction for _, _, prediction in allowed}):
+        found = call("nearest.js", code, [answer, x, target, low, high])
+        (value,) = found["values"]
+        reaching = [each for each in allowed if each[2] >= target]
+        if found["cost"]:
+            assert low <= value <= high
+            assert model.predict([row | {vary: value}])[0] >= target
+            ends = [(math.ceil(a), math.floor(b)) if step else (a, b) for a, b, _ in reaching]
+            assert abs(value - x) == pytest.approx(min(max(a - x, x - b, 0) for a, b in ends))
+        else:
+            assert value == x
+    assert call("nearest.js", code, [answer, x, max(curve.predictions) + 1, low, high]) is None

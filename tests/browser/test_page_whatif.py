@@ -120,6 +120,16 @@ def test_label_is_flipped_by_two_features(visit, server):
     visit.until("#prediction", other)
 
 
+def test_change_of_one_feature_is_listed_once_among_pairs(visit):
+    page = visit.open("trees")
+    page.select_option("#goal", "at least")
+    page.fill("#target", str(json.loads(page.get_attribute("#prediction", "title")) * 1.001))
+    n_found = search(visit, "2")
+    texts = page.locator("#found li").all_inner_texts()
+    assert ", " not in texts[0], "one feature is enough"
+    assert n_found == len(set(texts)) == 5
+
+
 def test_change_keeps_to_declared_features_and_bounds(visit, server, models):
     page = visit.open("trees")
     curve = models["trees"].curve(ALL_KINDS.example(), "depth")

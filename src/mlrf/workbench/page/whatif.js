@@ -72,17 +72,26 @@ function noneText(n, how) {
   return "The search found no change that reaches it; one may exist nevertheless.";
 }
 
+// What a change changes: [name, from, to as text] of each feature.
+function partsOf(change) {
+  if (change.steps) return change.steps.map((step) => [step.feature, step.x, pointText(step.axis, step.points[0], step.x, step.bounds)]);
+  const parts = change.axes.map((axis, i) => [axis.feature, change.xs[i], pointText(axis, change.points[i], change.xs[i], change.bounds[i])]);
+  return parts.filter((_, i) => change.values[i] !== change.xs[i]);
+}
+
 function listOf(found, how, apply) {
+  // One feature's change is found with every other feature that stays as it is.
+  const changes = new Map();
+  for (const change of found) {
+    const text = partsOf(change).map(([name, from, to]) => `${name}: ${shown(from)} → ${to}`).join(", ");
+    if (!changes.has(text)) changes.set(text, change);
+  }
   const list = make("ol", {});
-  for (const each of found.slice(0, MOST_SHOWN)) {
-    const parts = each.steps
-      ? each.steps.map((step) => [step.feature, step.x, pointText(step.axis, step.points[0], step.x, step.bounds)])
-      : each.axes.map((axis, i) => [axis.feature, each.xs[i], pointText(axis, each.points[i], each.xs[i], each.bounds[i])]).filter((_, i) => each.values[i] !== each.xs[i]);
-    const names = each.steps ? each.steps.map((step) => step.feature) : each.axes.map((axis) => axis.feature);
-    const text = parts.map(([name, from, to]) => `${name}: ${shown(from)} → ${to}`).join(", ");
-    const result = each.label === undefined ? short(numberOf(each.prediction)) : shown(each.label);
+  for (const [text, change] of [...changes].slice(0, MOST_SHOWN)) {
+    const names = (change.steps ?? change.axes).map((each) => each.feature);
+    const result = change.label === undefined ? short(numberOf(change.prediction)) : shown(change.label);
     const button = make("button", { type: "button", textContent: "Try it", attributes: { "aria-label": `Try ${text}` } });
-    button.addEventListener("click", () => apply(new Map(names.map((name, i) => [name, each.values[i]]))));
+    button.addEventListener("click", () => apply(new Map(names.map((name, i) => [name, change.values[i]]))));
     list.append(make("li", {}, `${text} gives ${result} `, button));
   }
   return how === "3" ? [make("p", { textContent: "Found by a search, step by step: a smaller change may exist." }), list] : [list];

@@ -21,6 +21,7 @@ from mlrf.builder.defaults import read_defaults, with_defaults
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
+from mlrf.builder.memory import is_out_of_memory
 from mlrf.builder.sample import sampled_categories
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.feature import Category, Value
@@ -115,7 +116,9 @@ def build(
             report("writing", 0.0)
             path = write_bundle(target, manifest, files, force=force)
             report("writing", 1.0)
-    except MemoryError as error:
+    except (MemoryError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise BuildError(
             "the build ran out of memory and left nothing behind; build on a machine, or in a container, with more memory"
         ) from error

@@ -15,6 +15,8 @@ _MEMORY_INFO = Path("/proc/meminfo")
 _PROCESS = Path("/proc/self/statm")
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _MIB = 1 << 20
+_NOT_MAPPED = ("failed to map segment", "cannot allocate memory")
+"""How the dynamic linker says that there is no memory for a library."""
 
 
 def require_memory(size_bytes: int, purpose: str) -> None:
@@ -25,6 +27,13 @@ def require_memory(size_bytes: int, purpose: str) -> None:
             f"{purpose} needs at least {_mebibytes(size_bytes)} of memory, but {_mebibytes(available)} are available; "
             "build on a machine, or in a container, with more"
         )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out: MemoryError, or no room to map a compiled package into."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, ImportError) and any(text in str(error).lower() for text in _NOT_MAPPED)
 
 
 def available_bytes() -> int | None:

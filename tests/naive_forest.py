@@ -208,40 +208,52 @@ def make_forest(
     base_order: str = "first",
     scale: float = 1.0,
     no_code_up_to: float = TRUNCATED,
+    symmetric_share: float = 0.0,
 ) -> Forest:
-    """Return a random valid forest: odd thresholds, every missing rule, sets of any size, covers of zero."""
+    """Return a random valid forest: odd thresholds, every missing rule, sets of any size, covers of zero.
+
+    In symmetric trees, as CatBoost grows them, all nodes of a level have the same split; `max_leaves` bounds their leaves too.
+    """
     nodes: list[dict[str, float]] = []
     offsets, outputs = [0], []
     sets: list[list[int]] = []
     codes = CODES if n_codes == 0 else list(range(n_codes))
     pool = THRESHOLDS if n_thresholds == 0 else np.linspace(-3.0, 3.0, n_thresholds).tolist()
     is_category = rng.random(n_features) < category_share
+
+    def random_split(feature: int) -> dict[str, float]:
+        split: dict[str, float] = {"feature": feature, "default_left": bool(rng.integers(2))}
+        if is_category[feature]:
+            size = int(rng.integers(0, len(codes) + 1))
+            sets.append(sorted(rng.choice(codes, size=size, replace=False).tolist()))
+            split["category_set"] = len(sets) - 1
+        else:
+            split["threshold"] = pool[int(rng.integers(len(pool)))] if rng.random() < 0.8 else float(rng.normal())
+            split["missing"] = int(rng.integers(3))
+        return split
+
+    def grow(node: int, split: dict[str, float]) -> list[int]:
+        """Split a leaf; return its children."""
+        children = [len(nodes), len(nodes) + 1]
+        left, right = children if rng.random() < 0.5 else reversed(children)
+        nodes[node] = split | {"left": left, "right": right}
+        nodes.extend([{}, {}])
+        return children
+
     for tree in range(n_trees):
         start = len(nodes)
         nodes.append({})
         leaves = [start]
-        for _ in range(int(rng.integers(0, max_leaves)) if not is_chain else max_leaves - 1):
-            node = leaves.pop(-1 if is_chain else int(rng.integers(len(leaves))))
-            # A chain takes its features in turn: as many different ones on a path as there are.
-            feature = (len(nodes) - start) // 2 % n_features if is_chain else int(rng.integers(n_features))
-            split: dict[str, float] = {
-                "feature": feature,
-                "left": len(nodes),
-                "right": len(nodes) + 1,
-                "default_left": bool(rng.integers(2)),
-            }
-            if rng.random() < 0.5:
-                split["left"], split["right"] = split["right"], split["left"]
-            if is_category[feature]:
-                size = int(rng.integers(0, len(codes) + 1))
-                sets.append(sorted(rng.choice(codes, size=size, replace=False).tolist()))
-                split["category_set"] = len(sets) - 1
-            else:
-                split["threshold"] = pool[int(rng.integers(len(pool)))] if rng.random() < 0.8 else float(rng.normal())
-                split["missing"] = int(rng.integers(3))
-            nodes[node] = split
-            leaves += [len(nodes), len(nodes) + 1]
-            nodes += [{}, {}]
+        if rng.random() < symmetric_share:
+            for _ in range(int(rng.integers(0, max_leaves.bit_length()))):
+                split = random_split(int(rng.integers(n_features)))
+                leaves = [child for leaf in leaves for child in grow(leaf, split)]
+        else:
+            for _ in range(int(rng.integers(0, max_leaves)) if not is_chain else max_leaves - 1):
+                node = leaves.pop(-1 if is_chain else int(rng.integers(len(leaves))))
+                # A chain takes its features in turn: as many different ones on a path as there are.
+                feature = (len(nodes) - start) // 2 % n_features if is_chain else int(rng.integers(n_features))
+                leaves += grow(node, random_split(feature))
         for leaf in leaves:
             nodes[leaf] = {
                 "value": float(rng.normal()),

@@ -63,6 +63,7 @@ Engine::Engine(const std::string& path, const char* level)
       forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
       level_(choose_level(level)),
       rules_(forest_),
+      symmetric_(forest_),
       packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_) : nullptr),
       depth_of_tree_(forest_.n_trees) {
     for (std::size_t i = 0; i < forest_.walk_trees.count; ++i)
@@ -141,12 +142,14 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
     if (packed_ && f.sweep_lane_bytes == 2)
         least_swept = rows.n_rows + 1;
     else if (packed_)
-        least_swept = f.category_features.count > 0 ? block_rows * 3 / 4 : block_rows * 7 / 8;
+        least_swept = symmetric_.holds_all() ? block_rows * 3 / 8 : block_rows * 3 / 4;
+    else if (symmetric_.holds_all())
+        least_swept = block_rows / 10;
     run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
         std::size_t row = first;
         if (end - row >= least_swept) {
             const auto scratch = blocks_.take([&] {
-                auto made = std::make_unique<BlockScratch>(f, block_rows);
+                auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view());
                 level_.prepare_sweep(f, made->view);
                 return made;
             });

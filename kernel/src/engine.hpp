@@ -13,6 +13,7 @@
 #include "packed_trees.hpp"
 #include "pool.hpp"
 #include "quadrature.hpp"
+#include "symmetric.hpp"
 
 namespace mlrf {
 
@@ -67,6 +68,7 @@ private:
     Forest forest_;
     const Level& level_;
     QuadratureRules rules_;
+    SymmetricForest symmetric_;
     std::unique_ptr<const PackedForest> packed_;  // nullptr where the level or the forest does not allow it
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;

@@ -80,13 +80,13 @@ struct Engine::WalkedBlockScratch {
 };
 
 struct Engine::BlockScratch {
-    BlockScratch(const Forest& f, std::size_t block_rows)
+    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric)
         : columns(f.n_columns * kSweepBytes),
           slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
           code_rows((block_rows + 1) * kSweepBytes),
           code_slots(f.category_codes.count),
           sums(f.n_outputs * block_rows),
-          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data()} {}
+          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric} {}
 
     Arena<unsigned char> columns, slots, code_rows, code_slots;
     Arena<double> sums;

@@ -18,6 +18,18 @@ struct WalkScratch {
     const std::uint32_t* depth_of_tree;
 };
 
+// A level of a symmetric tree: its rank as that of a sweep node.
+struct SymmetricLevel {
+    std::uint16_t column;
+    std::int16_t rank;
+};
+
+// The levels of each tree from the root down; none for a tree that is not symmetric, or a leaf.
+struct SymmetricTrees {
+    const std::uint32_t* first_level;  // [T + 1]
+    const SymmetricLevel* levels;
+};
+
 // All 64-byte aligned.
 struct SweepScratch {
     void* columns;              // [n_columns][kSweepBytes]
@@ -25,6 +37,7 @@ struct SweepScratch {
     void* code_rows;            // [rows + 1][kSweepBytes]: 1 in the rows that hold a code, first the code that no row holds
     unsigned char* code_slots;  // [category codes], zeroed: where in code_rows a code of this block is, 0 if nowhere
     double* sums;               // [K][rows]
+    SymmetricTrees symmetric;
 };
 
 // Nodes and weights of one Gauss-Legendre rule on [0, 1], padded with weight 0 to a multiple of 8.

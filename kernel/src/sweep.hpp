@@ -198,6 +198,45 @@ const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const S
     return reinterpret_cast<const typename Lanes<Lane>::Unsigned*>(n_nodes == 0 ? middle - kRows : out - kRows);
 }
 
+// The same for a symmetric tree: each level's decision is the next bit of the leaf number.
+template <typename Lane>
+const typename Lanes<Lane>::Unsigned* number_leaves(const SymmetricLevel* first, const SymmetricLevel* end, const Lane* columns,
+                                                    Lane* middle) {
+    typedef typename Lanes<Lane>::Vector Vector;
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
+    Vector leaf[kGroups] = {};
+    for (const SymmetricLevel* level = first; level != end; ++level) {
+        const Vector* column = reinterpret_cast<const Vector*>(columns + level->column * kRows);
+        const Vector rank = Vector{} + static_cast<Lane>(level->rank);
+        // A true comparison is -1.
+        for (std::size_t g = 0; g < kGroups; ++g) leaf[g] = leaf[g] + leaf[g] - reinterpret_cast<Vector>(column[g] > rank);
+    }
+    for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<Vector*>(middle)[g] = leaf[g];
+    return reinterpret_cast<const typename Lanes<Lane>::Unsigned*>(middle);
+}
+
+// Trees whose leaves are added in one pass over the sums, each row's in the order of the trees.
+constexpr std::size_t kSummedTrees = 4;
+
+template <typename Lane, std::size_t kTrees>
+void add_trees(const Forest& f, const typename Lanes<Lane>::Unsigned (*leaves)[kSweepRows<Lane>], const double* const* values,
+               double* sums) {
+    if (f.sums_in_float32) {
+        for (std::size_t row = 0; row < kSweepRows<Lane>; ++row) {
+            float sum = static_cast<float>(sums[row]);
+            for (std::size_t i = 0; i < kTrees; ++i) sum += static_cast<float>(values[i][leaves[i][row]]);
+            sums[row] = sum;
+        }
+    } else {
+        for (std::size_t row = 0; row < kSweepRows<Lane>; ++row) {
+            double sum = sums[row];
+            for (std::size_t i = 0; i < kTrees; ++i) sum += values[i][leaves[i][row]];
+            sums[row] = sum;
+        }
+    }
+}
+
 // Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk.
 template <typename Lane, typename Value>
 void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch, double* margins) {
@@ -210,16 +249,24 @@ void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const
     for (std::size_t k = 0; k < f.n_outputs; ++k)
         for (std::size_t row = 0; row < kRows; ++row)
             scratch.sums[k * kRows + row] = start_sum(f, k);
+    alignas(64) Unsigned leaves[kSummedTrees][kRows];
+    const double* values_of_leaves[kSummedTrees];
+    std::size_t n_summed = 0;
     for (std::size_t t = 0; t < f.n_trees; ++t) {
         const TreeRecord& tree = f.trees[t];
-        const Unsigned* leaf = sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle);
-        const double* leaf_values = f.leaf_values.data + tree.first_value;
+        const SymmetricLevel* levels = scratch.symmetric.levels + scratch.symmetric.first_level[t];
+        const SymmetricLevel* end = scratch.symmetric.levels + scratch.symmetric.first_level[t + 1];
+        const Unsigned* leaf = levels == end ? sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle)
+                                             : number_leaves<Lane>(levels, end, columns, middle);
+        for (std::size_t row = 0; row < kRows; ++row) leaves[n_summed][row] = leaf[row];
+        values_of_leaves[n_summed++] = f.leaf_values.data + tree.first_value;
+        if (n_summed < kSummedTrees && t + 1 < f.n_trees && f.trees[t + 1].output == tree.output) continue;
         double* sums = scratch.sums + tree.output * kRows;
-        if (f.sums_in_float32)
-            for (std::size_t row = 0; row < kRows; ++row)
-                sums[row] = static_cast<float>(sums[row]) + static_cast<float>(leaf_values[leaf[row]]);
+        if (n_summed == kSummedTrees)
+            add_trees<Lane, kSummedTrees>(f, leaves, values_of_leaves, sums);
         else
-            for (std::size_t row = 0; row < kRows; ++row) sums[row] += leaf_values[leaf[row]];
+            for (std::size_t i = 0; i < n_summed; ++i) add_trees<Lane, 1>(f, leaves + i, values_of_leaves + i, sums);
+        n_summed = 0;
     }
     for (std::size_t row = 0; row < n_rows; ++row)
         for (std::size_t k = 0; k < f.n_outputs; ++k)

@@ -154,6 +154,26 @@ def test_packed_trees(tmp_path: Path, is_packed: bool, rounding: str, shape: dic
     check(forest, naive.make_rows(rng, forest, 21), tmp_path, explained=1)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"max_leaves": 64},
+        {"max_leaves": 64, "category_share": 1.0},
+        {"max_leaves": 256, "n_trees": 6},
+        {"max_leaves": 1024, "n_trees": 6, "n_thresholds": 400},  # swept in words
+        {"max_leaves": 16, "n_outputs": 3},
+        {"max_leaves": 64, "symmetric_share": 0.5},
+    ],
+)
+@pytest.mark.parametrize("rounding", ["float64", "float32"])
+def test_symmetric_trees(tmp_path: Path, rounding: str, shape: dict[str, int]) -> None:
+    """Trees whose levels test one split each give the reference's margins, among other trees too."""
+    rng = np.random.default_rng(17)
+    shape = {"n_trees": 25, "symmetric_share": 1.0, **shape}
+    forest = naive.make_forest(rng, **shape, rounding=rounding)  # type: ignore[arg-type]
+    check(forest, naive.make_rows(rng, forest, 140 if forest.n_nodes < 5000 else 70), tmp_path, explained=1)
+
+
 def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
     """A feature with more than 65,535 thresholds does not fit 16-bit ranks."""
     rng = np.random.default_rng(3)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 IMAGE ?= mlrf
 ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command -v $(each)),$(each))))
 
-.PHONY: demo test test-all test-timing test-readme test-clients test-browser screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients test-browser screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize audit sbom licences lock lowest clean help foreign parity mutated mutated-messages long-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -126,6 +126,8 @@ bench: $(VENV)/.ready  ## speed and memory compared with a FastAPI server, in on
 
 # auditwheel tags the wheel with the oldest C library it runs on (here manylinux_2_34, glibc 2.34). It bundles nothing, because the
 # kernel links only to the C and C++ runtimes.
+# The same commit gives the same bytes: files in the wheel get the commit's time (tests/ops/test_reproducible_wheel.py).
+wheel: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 wheel: $(VENV)/.ready  ## dist/*.whl for this Python and platform
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist/built
@@ -146,6 +148,28 @@ image: wheel  ## a container image of the server, with buildah, podman or docker
 
 image-test: wheel  ## build the image on a Debian made here, and run it in namespaces (minutes; root, buildah, mmdebstrap, curl)
 	PYTHONPATH=tests $(BIN)/python tests/ops/built_image.py dist/*.whl
+
+LOCK := src/mlrf/deploy/container/requirements.txt
+
+# What is asked about the image's packages: tools in one environment, the packages in another.
+$(VENV)-supply/.ready: requirements/supply.txt $(LOCK)
+	$(PYTHON) -m venv $(VENV)-supply
+	$(VENV)-supply/bin/python -m pip install --quiet --requirement requirements/supply.txt
+	$(PYTHON) -m venv $(VENV)-supply/image
+	$(VENV)-supply/image/bin/python -m pip install --quiet --only-binary :all: --require-hashes --requirement $(LOCK)
+	@touch $@
+
+audit: $(VENV)-supply/.ready  ## known vulnerabilities of the image's packages (pip-audit); fails where it cannot ask
+	$(VENV)-supply/bin/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK)
+
+sbom: $(VENV)-supply/.ready  ## build/sbom.cdx.json: the image's packages with versions and licences, as CycloneDX
+	mkdir -p build
+	$(VENV)-supply/bin/cyclonedx-py environment --output-reproducible --output-file build/sbom.cdx.json $(VENV)-supply/image/bin/python
+
+licences: $(VENV)-supply/.ready  ## rewrite docs/reference/licences.md: the licences of the image's packages
+	sed -i '/^|/,$$d' docs/reference/licences.md
+	$(VENV)-supply/bin/pip-licenses --python $(VENV)-supply/image/bin/python --format=markdown --order=name --from=mixed \
+	  --ignore-packages pip setuptools | sed -E 's/ +\|/ |/g; s/\| +/| /g; s/\|-+/|---/g' >> docs/reference/licences.md
 
 sanitize: $(VENV)/.ready  ## the kernel's tests and 10,000 damaged files under ASan and UBSan (minutes)
 	$(MAKE) -C kernel sanitize PYTHON=$(abspath $(BIN)/python) CMAKE=$(abspath $(BIN)/cmake)
@@ -178,4 +202,4 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above created
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-conformance $(VENV)-lowest $(VENV)-lock build dist
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-conformance $(VENV)-lowest $(VENV)-lock $(VENV)-supply build dist

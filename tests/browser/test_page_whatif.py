@@ -47,6 +47,7 @@ def test_charts_of_a_classifier_say_where_its_class_changes(visit, server, model
     page.wait_for_selector("#curves figure")
     visit.settle()
     label = explained(server, ALL_KINDS.example(), "binary")["label"]
+    assert page.inner_text("#curves-what") == "the probability of yes"
     for name in ("depth", "price"):
         curve = server.ask("POST", "/models/binary/curve", {"features": ALL_KINDS.example(), "vary": name}).json
         text = page.inner_text(f"#curves figure[data-feature={name}] figcaption")

@@ -45,6 +45,12 @@ export const output = () => ($("class-label").hidden ? 0 : Number($("class").val
 // The one number that curves show: a class's probability, or the prediction.
 export const numberOf = (prediction) => (Array.isArray(prediction) ? prediction[output()] : prediction);
 
+// What that number is.
+export function nameOfNumber() {
+  const names = classNames(view.model), k = Array.isArray(view.answer.prediction) ? output() : 1;
+  return names.length ? `the probability of ${names[k]}` : "the answer";
+}
+
 function showChange() {
   const { answer, reference } = view;
   const before = reference ? numberOf(reference.answer.prediction) : null, now = numberOf(answer.prediction);

@@ -1,9 +1,9 @@
 // Response curves: fetched by feature, drawn as small multiples, the largest effects first.
-import { numberOf } from "./answer.js";
+import { nameOfNumber, numberOf } from "./answer.js";
 import { askCurve } from "./api.js";
 import { $, make } from "./dom.js";
 import { addSlider } from "./form.js";
-import { nearestPoint, pointText } from "./nearest.js";
+import { ANYWHERE, nearestPoint, pointText } from "./nearest.js";
 import { short, shown } from "./numbers.js";
 import { eachOf } from "./search.js";
 import { steps } from "./steps.js";
@@ -45,6 +45,7 @@ export function drawCurves() {
     return { name, answer, ys, span: ys.reduce((a, b) => Math.max(a, b)) - ys.reduce((a, b) => Math.min(a, b)) };
   });
   $("curves").replaceChildren(...drawn.sort((a, b) => b.span - a.span).map(figure));
+  $("curves-what").textContent = drawn.length ? nameOfNumber() : "the answer";
   $("more-curves").hidden = order.length <= curves.size;
 }
 
@@ -60,7 +61,9 @@ function figure({ name, answer, ys, span }) {
 function flipText(answer) {
   if (!answer.labels) return "";
   const axis = answer.axes[0], best = nearestPoint(answer, [axis.x], (_prediction, found) => found !== label);
-  return best ? `; becomes ${shown(best.label)} at ${pointText(axis, best.points[0], axis.x)}` : `; stays ${shown(label)}`;
+  if (!best) return `; stays ${shown(label)}`;
+  const text = pointText(axis, best.points[0], axis.x, ANYWHERE, short);
+  return `; becomes ${shown(best.label)} ${text.startsWith("just above") ? text : `at ${text}`}`;
 }
 
 export function moreCurves() {

@@ -26,10 +26,11 @@ export function nearestValue(axis, point, x, bounds = ANYWHERE) {
   return Math.min(Math.max(start, ends[0]), ends[1]);
 }
 
-export function pointText(axis, point, x, bounds = ANYWHERE) {
+// A point's nearest value as text; `write` turns its numbers into text.
+export function pointText(axis, point, x, bounds = ANYWHERE, write = full) {
   const value = nearestValue(axis, point, x, bounds), cut = axis.cuts?.[point - 1];
-  if (isNumber(axis, point) && axis.kind === "numeric" && typeof cut === "number" && value === nextUp(cut)) return `just above ${full(cut)}`;
-  return typeof value === "number" ? full(value) : shown(value);
+  if (isNumber(axis, point) && axis.kind === "numeric" && typeof cut === "number" && value === nextUp(cut)) return `just above ${write(cut)}`;
+  return typeof value === "number" ? write(value) : shown(value);
 }
 
 // How far a value lies from the row's own: a share of the range of the thresholds; another category, or missing, is 1.

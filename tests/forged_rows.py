@@ -125,7 +125,7 @@ def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expecte
             ]
             sound_answer = server.ask("POST", "/predict", {"key": {"id": sound_id}})
             if sound_answer.status != 200 or sound_answer.json["prediction"] != expected:
-                wrong.append(f"a sound row beside {what}: {sound_answer.body!r}")
+                wrong.append(f"a sound row next to {what}: {sound_answer.body!r}")
             with Client(admin) as client:
                 row = {"key": {"id": number}, "features": ALL_KINDS.example()}
                 client.ask("POST", "/admin/models/sample/features", {"rows": [row]})

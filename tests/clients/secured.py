@@ -1,5 +1,5 @@
 """What unmodified clients of Triton need to say where certificates and keys are wanted, as suite.py: also `ca`, `cert`, `key` (files),
-`api_key`, and `address` over REST beside `grpc_address`.
+`api_key`, and `address` over REST next to `grpc_address`.
 """
 
 from __future__ import annotations

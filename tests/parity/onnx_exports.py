@@ -35,7 +35,7 @@ _OBJECTIVES = {
     "catboost": ("RMSE", "Logloss", "MultiClass"),
     "sklearn": tuple(name + task for name in _ESTIMATORS for task in ("Classifier", "Regressor")),
 }
-"""What the exporters can write and we can read. skl2onnx 1.20 fails at histograms beside onnx 1.23."""
+"""What the exporters can write and we can read. skl2onnx 1.20 fails at histograms with onnx 1.23."""
 _KINDS = ("gbdt", "gbtree", "SymmetricTree", "2 classes", "4 classes", "regressor")
 
 

@@ -31,7 +31,7 @@ def make_rows(rng: np.random.Generator, n_rows: int) -> np.ndarray:
 
 
 def make_odd_rows(rng: np.random.Generator, booster: lightgbm.Booster, n_rows: int) -> np.ndarray:
-    """Rows on thresholds and beside them, unseen categories, and what is not finite."""
+    """Rows on thresholds and next to them, unseen categories, and what is not finite."""
     thresholds = read_model_text(booster.model_to_string()).threshold
     thresholds = thresholds[np.abs(thresholds) < 1e300]
     pool = np.concatenate(

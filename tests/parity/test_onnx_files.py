@@ -303,7 +303,7 @@ NOT_TREES_ALONE = {
         lambda: before("Scaler", domain=files.ML, offset=[0.0], scale=[1.0]),
         "columns of its trees with Scaler",
     ),
-    "an operator behind": (lambda: behind("Relu"), "operator Relu beside its trees"),
+    "an operator behind": (lambda: behind("Relu"), "operator Relu besides its trees"),
     "MIN": (lambda: files.model(files.version_3([STUMP], aggregate_function="MIN")), "aggregates its trees by MIN"),
     "two base values": (
         lambda: files.model(files.version_3([STUMP], labels=[0, 1], base_values=[0.1, 0.2])),

@@ -58,7 +58,7 @@ def test_margins_are_xgboosts_to_the_bit(objective, variant):
 
 
 def test_dropout_is_read_from_old_and_new_xgboost_files(tmp_path):
-    """Up to 3.3 dart is a booster around gbtree; from 3.4 on gbtree keeps the weights beside its trees."""
+    """Up to 3.3 dart is a booster around gbtree; from 3.4 on gbtree keeps the weights next to its trees."""
     document = json.loads(train("reg:squarederror", **VARIANTS["dart"]).save_raw("json"))
     booster = document["learner"]["gradient_booster"]
     if booster["name"] == "dart":

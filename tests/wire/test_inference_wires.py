@@ -485,7 +485,7 @@ DAMAGED = {
     "binary size huge": ("REST, binary", with_(b": 56}", b": 99999999999999999999}"), TENSOR, ["features", "56", "send"]),
     "bytes that follow": ("REST, binary", and_more(b"12345678"), MALFORMED, ["8 bytes follow", "binary_data_size"]),
     "body cut short": ("REST, binary", cut(8), TENSOR, ["features", "56", "48"]),
-    "data beside binary data": ("REST, binary", with_(SHAPE, SHAPE + b', "data": [1]'), TENSOR, ["features", "one of them"]),
+    "data and binary data": ("REST, binary", with_(SHAPE, SHAPE + b', "data": [1]'), TENSOR, ["features", "one of them"]),
     "header length beyond the body": ("REST, binary", length_of(lambda _b, _n: 10**9), MALFORMED, ["1000000000", "send"]),
     "header length of less than the JSON": ("REST, binary", length_of(lambda _b, n: n - 1), MALFORMED, ["Inference-Header-Content-Length"]),
     "header length of the body": ("REST, binary", length_of(lambda b, _n: len(b)), MALFORMED, ["Inference-Header-Content-Length"]),
@@ -513,7 +513,7 @@ DAMAGED = {
     "raw contents of fewer bytes": ("gRPC, raw", raw_inputs(bytes(55)), TENSOR, ["features", "56", "55"]),
     "raw contents of more bytes": ("gRPC, raw", raw_inputs(bytes(64)), TENSOR, ["features", "56", "64"]),
     "raw contents of one tensor more": ("gRPC, raw", raw_inputs(bytes(56), bytes(56)), TENSOR, ["2", "1", "send one for each"]),
-    "raw contents beside values": ("gRPC, raw", raw_inputs(bytes(56), contents={"fp64_contents": ROW}), TENSOR, ["features", "one of them"]),
+    "raw contents and values": ("gRPC, raw", raw_inputs(bytes(56), contents={"fp64_contents": ROW}), TENSOR, ["features", "one of them"]),
     "values of another datatype": (
         "gRPC, values", raw_inputs(contents={"fp32_contents": ROW}), TENSOR, ["features", "fp32_contents", "fp64_contents"],
     ),

@@ -281,7 +281,7 @@ COSTLY = {name: body for name, (body, *_) in BAD.items() if "deep" in name or "d
     "a name a million times": b'{"features": {' + b'"a":1,' * 10**6 + b'"a":1}}',
     "a million instances": b'{"instances": [' + b"{}," * 10**6 + b"{}]}",
     "600,000 names": b'{"features":{' + DISTINCT + b"}}",
-    "600,000 names beside features": b"{" + DISTINCT + b"}",
+    "600,000 names and features": b"{" + DISTINCT + b"}",
     "600,000 names in an instance": b'{"instances":[{"features":{' + DISTINCT + b"}}]}",
     "600,000 names an instance is made of": b'{"instances":[{' + DISTINCT + b"}]}",
     "600,000 names after all features": b'{"features":' + json.dumps(EXAMPLE).encode()[:-1] + b"," + DISTINCT + b"}}",

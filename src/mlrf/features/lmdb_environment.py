@@ -55,7 +55,7 @@ class Environment:
         try:
             return self._env.begin()
         except lmdb.MapResizedError:
-            # A process with a larger map has written beyond the end of ours.
+            # A process with a larger map has written beyond the end of this one.
             self._env.set_mapsize(0)
         except lmdb.ReadersFullError:
             self._env.reader_check()

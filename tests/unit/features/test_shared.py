@@ -136,7 +136,7 @@ def test_incomplete_responses_are_not_answers(server, fault):
         return None
 
     rows = run_story(server.url, story)
-    assert rows is None or rows[0].values[0] == 1.0  # rows of another schema lie beside ours
+    assert rows is None or rows[0].values[0] == 1.0  # rows of another schema are stored with them
 
 
 def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):

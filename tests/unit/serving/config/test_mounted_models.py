@@ -47,7 +47,7 @@ def test_a_repository_is_found(tmp_path):
 
 def test_a_bundle_in_the_one_directory_of_a_mount_is_found(tmp_path):
     path = mount(tmp_path, "/mnt/models/sales")
-    (tmp_path / "mnt/models/README").write_text("beside it")
+    (tmp_path / "mnt/models/README").write_text("next to it")
     assert find_mounted(root=tmp_path) == path
 
 

@@ -80,7 +80,7 @@ MANY = {
     "objects": [NAMED, NAMED],
     "objects as instances": {"instances": [NAMED, NAMED]},
     "canonical instances in an array": [{"features": NAMED}, {"features": CODED}],
-    "an object beside a canonical instance": {"instances": [NAMED, {"features": CODED}]},
+    "an object with a canonical instance": {"instances": [NAMED, {"features": CODED}]},
     "columns": {"columns": list(NAMED), "data": [list(NAMED.values())] * 2},
     "columns in another order": {"columns": list(reversed(NAMED)), "data": [list(reversed(NAMED.values()))] * 2},
     "columns with an index": {"columns": list(NAMED), "index": [0, 1], "data": [[3.5, 4.0, 1.0, "green", 12.0]] * 2},

@@ -30,7 +30,7 @@ _PAUSE_S, _PAUSE_SHARE = 0.5, 50
 """Time between looks without growth, and its least ratio to the time that a look takes: 15 ms for ten thousand connections."""
 _BYTES_PER_BYTE = 128
 _KEPT_BYTES, _USUAL_BYTES = (32 << 20) // _BYTES_PER_BYTE, (128 << 20) // _BYTES_PER_BYTE
-"""What may have been sent in all beside messages: when the process has grown, and when not."""
+"""What may have been sent in all outside messages: when the process has grown, and when not."""
 _LEAST_FORGOTTEN = 1024
 
 

@@ -10,7 +10,6 @@ PACKAGE = Path(mlrf.__file__).parent
 WITHOUT = {
     "builder/exporters/forest_file": "tests/unit/kernel reads what it writes",
     "builder/importers/catboost": "tests/parity compares it with the library",
-    "builder/importers/combination": "tests/parity compares it with the library",
     "builder/importers/onnx_trees": "tests/parity compares it with the library",
     "builder/importers/pipeline": "tests/parity compares it with the library",
     "builder/importers/sklearn": "tests/parity compares it with the library",

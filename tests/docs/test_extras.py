@@ -9,13 +9,13 @@ from documents import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
-NAMED = re.compile(r"mlrf\[([a-z, ]+)\]")
+NAMED = re.compile(r"mlrf\[([a-z0-9, ]+)\]")
 
 
 def test_readme_lists_the_extras_and_no_others():
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| extra | adds |")[2].partition("\n\n")[0]
     first_cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
-    listed = [name for cell in first_cells for name in re.findall("`([a-z]+)`", cell)]
+    listed = [name for cell in first_cells for name in re.findall("`([a-z0-9]+)`", cell)]
     assert sorted(listed) == sorted(EXTRAS)
 
 

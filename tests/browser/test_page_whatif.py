@@ -116,6 +116,7 @@ def test_label_is_flipped_by_two_features(visit, server):
     missing = grid["axes"][1]["values"].index(None), len(grid["axes"][1]["values"])
     reached = [i for i, found in enumerate(grid["labels"]) if found == other and i % missing[1] != missing[0]]
     assert (search(visit, "2", "depth", "price") > 0) == bool(reached)
+    page.click("#change-all")
     assert search(visit, "2") > 0
     page.locator("#found li button").first.click()
     visit.until("#prediction", other)

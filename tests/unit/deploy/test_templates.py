@@ -24,7 +24,12 @@ def test_a_name_without_a_value_is_an_error():
 
 def test_files_are_written_with_their_folders(tmp_path):
     written = write_files("container", tmp_path / "out", {"version": "1.2.3"})
-    assert sorted(map(str, written)) == ["Containerfile", "requirements.txt", "wheels/README.md"]
+    assert sorted(map(str, written)) == [
+        "Containerfile",
+        "requirements-onnx.txt",
+        "requirements.txt",
+        "wheels/README.md",
+    ]
     assert "ARG MLRF=mlrf==1.2.3\n" in (tmp_path / "out/Containerfile").read_text()
     assert (tmp_path / "out/requirements.txt").read_bytes() == (ROOT / "container/requirements.txt").read_bytes()
 

@@ -35,8 +35,10 @@ def gc(
         raise ConfigError(
             f"{path} is neither a repository nor a state directory with versions from stores", option="PATH"
         )
+    n_removed = 0
     for directory in directories:
         numbers = removable(directory, keep)
+        n_removed += len(numbers)
         if not dry_run:
             remove_versions(directory, numbers)
         for number in numbers:
@@ -44,7 +46,10 @@ def gc(
     for bundle in unused_bundles(path) if is_cache else ():
         if not dry_run:
             _remove(bundle)
+        n_removed += 1
         typer.echo(f"{verb} {bundle}")
+    if not n_removed:
+        typer.echo(f"{path}: no version to remove")
 
 
 def _mirrored(state_dir: Path) -> list[ModelDirectory]:

@@ -18,8 +18,8 @@ PACKAGE = Path(mlrf.__file__).parent
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9](?![\w-])")
 _COMMAND = re.compile(r"`mlrf ([a-z]+)")
 _EXTRA = re.compile(r"mlrf\[([a-z]+)\]")
-OF_OTHERS = {"--strict"}
-"""Of the OpenAPI tools that a description names."""
+OF_OTHERS = {"--strict", "--build-arg"}
+"""Of the OpenAPI tools that a description names, and of engines that build images."""
 
 
 def texts():

@@ -66,3 +66,9 @@ def test_what_was_fetched_is_removed_with_its_last_link(models, bundles, tmp_pat
     assert directory.read(directory.pointer().version)
     capsys.readouterr()
     assert main(["gc", str(tmp_path / "nothing")]) == 2
+
+
+def test_nothing_to_remove_is_said(models, capsys):
+    for _ in range(2):
+        assert main(["gc", str(models), "--keep", "99"]) == 0
+        assert capsys.readouterr().out == f"{models}: no version to remove\n"

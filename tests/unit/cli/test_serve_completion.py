@@ -28,7 +28,7 @@ def test_every_option_of_serve_is_offered():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("mlrf serve --print", ["--print-config"]),
+        ("mlrf serve --print", ["--print-config", "--print-timing"]),
         ("mlrf serve bundle --port 80 --on-bad", ["--on-bad-model"]),
         ("mlrf serve --on-bad-model ", ["fall-back", "exit"]),
         ("mlrf serve bundle --on-bad-model e", ["exit"]),

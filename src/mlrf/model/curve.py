@@ -31,6 +31,7 @@ from mlrf.engines.interface import PiecewiseConstant, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mlrf.model.drawing.curves import DrawnCurve
     from mlrf.model.row_predictor import Prediction, RowPredictor
 
 MOST_POINTS = 100_000
@@ -77,19 +78,26 @@ class Curve(msgspec.Struct, frozen=True):
         """
         from mlrf.model.drawing.curves import curve_svg  # noqa: PLC0415  a server draws nothing
 
-        return curve_svg(self, output)
+        return curve_svg(self._drawn(), output)
 
     def plot(self, *, output: int | None = None, ax: Axes | None = None) -> Axes:
         """Draw the same with matplotlib and return its axes; ConfigError when matplotlib is not installed."""
         from mlrf.model.drawing.curves import plot_curve  # noqa: PLC0415
 
-        return plot_curve(self, output, ax)
+        return plot_curve(self._drawn(), output, ax)
 
     def _repr_html_(self) -> str:
         """Return the drawing, or a sentence for a map of too many cells."""
         from mlrf.model.drawing.curves import curve_html  # noqa: PLC0415
 
-        return curve_html(self)
+        return curve_html(self._drawn())
+
+    def _drawn(self) -> DrawnCurve:
+        from mlrf.model.drawing.curves import DrawnCurve  # noqa: PLC0415
+        from mlrf.model.drawing.step_chart import Steps  # noqa: PLC0415
+
+        steps = [Steps(axis.feature, axis.cuts, axis.values, axis.at) for axis in self.axes]
+        return DrawnCurve(steps, self.predictions)
 
 
 class Sweep(msgspec.Struct, frozen=True):

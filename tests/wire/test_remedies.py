@@ -76,6 +76,7 @@ ROUTES: dict[str, tuple[Request, Request]] = {
         batch({"columns": ["x0", "x1", "x2"], "data": [[1, 2, None]]}),
     ),
     'the body has no "instances"': (batch({}), GOOD_BATCH),
+    "features is an array of rows": (predict({"features": [ROW, ROW]}), batch({"instances": [{"features": ROW}] * 2})),
     "the batch contains no instances": (batch({"instances": []}), GOOD_BATCH),
     "the batch contains {} instances": (batch({"instances": [{"features": ROW}] * 9}), GOOD_BATCH),
     'served without rows by key; send "features"': (predict({"key": {"id": 1}}), GOOD),

@@ -47,7 +47,7 @@ FOREIGN = {
     "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(40),
     "Keras": zipped("config.json", "model.weights.h5"),
     "PyTorch": zipped("archive/data.pkl", "archive/version"),
-    "compressed with LZ4, .* if it is none": b"\x04\x22M\x18" + bytes(40),
+    "compressed with LZ4, .*if it is not a pickle": b"\x04\x22M\x18" + bytes(40),
     "PMML": b'<?xml version="1.0"?>\n<PMML version="4.4">',
     "H2O MOJO": zipped("model.ini", "domains/d000.txt"),
     "treelite": struct.pack("<3i", 4, 3, 0) + bytes(40),

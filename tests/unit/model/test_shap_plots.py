@@ -37,7 +37,7 @@ def test_a_single_output_is_plotted(model, table, plt):
     plt.gcf().canvas.draw()
     heaviest = max(explained.values[3].tolist(), key=abs)
     shown = [text.get_text() for text in _texts(axes.figure)]
-    assert f"{heaviest:+.2f}".rstrip("0").replace("-", "\N{MINUS SIGN}") in shown
+    assert f"{heaviest:+.2f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}") in shown
     plt.figure()
     shap.plots.beeswarm(explanation, show=False)
     plt.gcf().canvas.draw()

@@ -51,7 +51,7 @@ def trace() -> array[int]:
 def mlrf_cache(keys: array[int]) -> float:
     """Use the cache itself, with bodies and answers as long as those of 27 features."""
     from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
-    from mlrf.serving.cache.answers_of import AnswersOf  # noqa: PLC0415
+    from mlrf.serving.cache.cache_namespace import CacheNamespace  # noqa: PLC0415
     from mlrf.serving.cache.cache_partition import CachePartitions  # noqa: PLC0415
     from mlrf.serving.cache.sieve import Entry  # noqa: PLC0415
 
@@ -66,7 +66,7 @@ def mlrf_cache(keys: array[int]) -> float:
     entry = Entry(_BODY % (KEYS, rest), answer_bytes, {}, None)
     counts = CacheCounts(hit, lambda _n: None, lambda _n: None, lambda _n: None)
     cache = AnswerCache(CAPACITY * entry.size_bytes, None, counts)
-    answer = CachePartitions(cache, AnswersOf("00", b"secret")).keep(lambda _body: answer_bytes, "/predict")
+    answer = CachePartitions(cache, CacheNamespace("00", b"secret")).keep(lambda _body: answer_bytes, "/predict")
     for key in keys:
         answer(_BODY % (key, rest))
     return n_hits / len(keys)

@@ -35,7 +35,7 @@ N_ROWS = 20
 _HEAD_BYTES = 5 + 32 + 16
 """What stands before the code of a value."""
 N_TENSOR_ROWS = 100
-"""Reasons in a tensor are cheaper: nobody writes names."""
+"""Contributions in a tensor are cheaper: names are not written."""
 FROZEN_S = 20.0 if FULL else 1.5
 RATE = 1_000 if FULL else 200
 BACK_S = 2.0

@@ -84,7 +84,7 @@ def _written(model: Any) -> onnx.ModelProto:
 
 
 def counts_rows(source: Cell, exporter: str) -> bool:
-    """Whether the covers of the model's own reasons are numbers of training rows, which the file sends to the same leaves."""
+    """Whether the covers of the model's own explanations are numbers of training rows, which the file sends to the same leaves."""
     return (
         source.splits == "numeric"
         and not (source.library == "xgboost" and source.objective != "reg:squarederror")  # Hessians

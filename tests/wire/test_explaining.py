@@ -149,10 +149,10 @@ def test_batch_level_explain_explains_every_instance(server, models):
 
 
 def test_only_instances_that_request_it_are_explained(server, models):
-    import_options = [2, False, True, None]
+    explain_options = [2, False, True, None]
     instances = [
-        {"features": row} | ({} if wish is None else {"explain": wish})
-        for row, wish in zip(ROWS, import_options, strict=True)
+        {"features": row} | ({} if explain is None else {"explain": explain})
+        for row, explain in zip(ROWS, explain_options, strict=True)
     ]
     explanations = server.ask("POST", "/predict/batch", {"instances": instances}).json["explanations"]
     check(explanations[0], models["trees"], ROWS[0], k=2)

@@ -195,7 +195,7 @@ def test_keys_are_required_except_for_health(path, tmp_path):
             message("ModelStreamInferResponse").FromString(each)
             for each in streaming(iter(bodies), timeout=LIMIT_S, **bearer("predict"))
         ]
-        # Who may infer, and not ask for reasons, has that one request refused; the stream of who may not infer ends.
+        # A key without the scope for explanations has that one request refused; without the scope to infer, the stream ends.
         assert ["'explain'" in each.error_message for each in answers] == [False, True, False]
         assert answers[0].infer_response.outputs == answers[2].infer_response.outputs != []
         with pytest.raises(grpc.RpcError) as refused:

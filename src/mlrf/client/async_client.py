@@ -40,35 +40,35 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         await self._transport.close()
 
     async def models(self) -> dict[str, Any]:
-        """As `Client.models`."""
+        """Return the models that the server serves; see `Client.models`."""
         return await self._drive(self._calls.models(), None)
 
     async def is_ready(self) -> bool:
-        """As `Client.is_ready`."""
+        """Return whether the server answers predictions; see `Client.is_ready`."""
         return await self._drive(self._calls.is_ready(), None)
 
     async def predict(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
-        """As `Client.predict`."""
+        """Return the predictions of a table or rows; see `Client.predict`."""
         return await self._drive(self._calls.predict(rows, base_margin), timeout_s)
 
     async def predict_proba(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
-        """As `Client.predict_proba`."""
+        """Return the probabilities of the classes, one column each; see `Client.predict_proba`."""
         return await self._drive(self._calls.predict_proba(rows, base_margin), timeout_s)
 
     async def leaves(self, rows: Any, *, timeout_s: float | None = None) -> Any:
-        """As `Client.leaves`."""
+        """Return the leaf that each row reaches in each tree; see `Client.leaves`."""
         return await self._drive(self._calls.leaves(rows), timeout_s)
 
     async def explain(
         self, rows: Any, *, top: int | None = None, base_margin: Any = None, timeout_s: float | None = None
     ) -> Any:
-        """As `Client.explain`."""
+        """Return the contributions of the features to each prediction; see `Client.explain`."""
         return await self._drive(self._calls.explain(rows, top, base_margin), timeout_s)
 
     async def curve(
         self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None
     ) -> Curve:
-        """As `Client.curve`."""
+        """Return the predictions of a row as one or two features vary; see `Client.curve`."""
         return await self._drive(self._calls.curve(row, features), timeout_s)
 
     async def by_key(
@@ -79,7 +79,7 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         explain: bool | int = False,
         timeout_s: float | None = None,
     ) -> Any:
-        """As `Client.by_key`."""
+        """Return the prediction for a stored row; see `Client.by_key`."""
         return await self._drive(self._calls.by_key(keys, overrides, explain), timeout_s)
 
     @staticmethod

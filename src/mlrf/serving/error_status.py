@@ -27,11 +27,11 @@ def _allow(error: MlrfError) -> bytes:
     return b"Allow: %b\r\n" % ", ".join(error.details["allow"]).encode()
 
 
-def _wants_key(_error: MlrfError) -> bytes:
+def _key_challenge(_error: MlrfError) -> bytes:
     return b'WWW-Authenticate: Bearer realm="mlrf"\r\n'
 
 
-def _wants_scope(error: MlrfError) -> bytes:
+def _scope_challenge(error: MlrfError) -> bytes:
     return (
         b'WWW-Authenticate: Bearer realm="mlrf", error="insufficient_scope", scope="%b"\r\n'
         % error.details["scope"].encode()
@@ -52,8 +52,8 @@ class ErrorStatus(NamedTuple):
 
 TABLE: dict[type[MlrfError], ErrorStatus] = {
     errors.MalformedRequestError: ErrorStatus(400, "INVALID_ARGUMENT", "Malformed HTTP, JSON or binary tensors"),
-    errors.UnauthenticatedError: ErrorStatus(401, "UNAUTHENTICATED", "A key is needed", _wants_key),
-    errors.NotPermittedError: ErrorStatus(403, "PERMISSION_DENIED", "The key lacks a scope", _wants_scope),
+    errors.UnauthenticatedError: ErrorStatus(401, "UNAUTHENTICATED", "A key is needed", _key_challenge),
+    errors.NotPermittedError: ErrorStatus(403, "PERMISSION_DENIED", "The key lacks a scope", _scope_challenge),
     errors.RouteNotFoundError: ErrorStatus(404, "UNIMPLEMENTED", "No such route"),
     errors.ModelNotFoundError: ErrorStatus(404, "NOT_FOUND", "No such model or version"),
     errors.KeyNotFoundError: ErrorStatus(404, "NOT_FOUND", "No row under this key"),

@@ -136,18 +136,16 @@ def _mark(text: str, x: float, y: float, anchor: str) -> Markup:
 
 
 def _ends(steps: Steps) -> list[Markup]:
-    """Return the name of the feature below, and the first and last cut or value."""
-    y, last = float(_HEIGHT - _BOTTOM + 15), len(steps.values) - 1
+    """Return the name of the feature below, and the first and last cut, where they are, or the first and last value."""
+    y, where = float(_HEIGHT - _BOTTOM + 15), steps.extents()
     if steps.cuts is None:
-        first_text, last_text, right = value_text(steps.values[0]), value_text(steps.values[last]), 1.0
-    elif steps.cuts:
-        first_text, last_text = f"{steps.cuts[0]:.6g}", f"{steps.cuts[-1]:.6g}"
-        right = _NUMBERS if steps.has_missing else 1.0
+        marks = [_mark(value_text(steps.values[0]), _LEFT, y, "start")]
+        marks.append(_mark(value_text(steps.values[-1]), _across(1.0), y, "end"))
     else:
-        first_text, last_text, right = "", "", 1.0
-    marks = [_mark(first_text, _LEFT, y, "start"), _mark(last_text, _across(right), y, "end")]
-    if steps.cuts is not None and steps.has_missing:
-        marks.append(_mark("missing", _across(1.0), y + 12, "end"))
+        ends = sorted({0, len(steps.cuts) - 1}) if steps.cuts else []
+        marks = [_mark(f"{steps.cuts[i]:.6g}", _across(where[i][1]), y, "middle") for i in ends]
+        if steps.has_missing:
+            marks.append(_mark("missing", _across(1.0), y + 12, "end"))
     middle = _across(0.5)
     return [*marks, element("text", shortened(steps.feature, MAX_NAME_CHARS), x=middle, y=y + 12, text_anchor="middle")]
 

@@ -39,7 +39,7 @@ class AccessControl:
             server.tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
 
     @property
-    def wants_keys(self) -> bool:
+    def requires_keys(self) -> bool:
         """Whether callers need keys."""
         return self._ring is not None
 

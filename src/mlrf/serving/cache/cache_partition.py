@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
-from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
@@ -46,7 +46,7 @@ class CachePartitions:
     def __init__(
         self,
         cache: AnswerCache,
-        of: AnswersOf,
+        of: CacheNamespace,
         transaction: Callable[[], int] | None = None,
         counts: CacheCounts | None = None,
     ) -> None:
@@ -99,7 +99,7 @@ class CachePartition:
         cache: AnswerCache,
         counts: CacheCounts,
         transaction: Callable[[], int] | None,
-        of: AnswersOf,
+        of: CacheNamespace,
         route: str,
         mark: Callable[[bytes], bytes],
     ) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError
 from mlrf.features.circuit_breaker import PROBE_EVERY_S, Breaker
-from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_namespace import CacheNamespace
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -87,7 +87,7 @@ class RedisCache:
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
         return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
 
-    async def get(self, of: AnswersOf, key: bytes) -> bytes | None:
+    async def get(self, of: CacheNamespace, key: bytes) -> bytes | None:
         """Return the response stored under a key; None if there is none or it fails verification."""
         began = perf_counter()
         value = await self._execute(b"GET", _name(of, key))
@@ -103,7 +103,7 @@ class RedisCache:
         self._counts.hits(1)
         return answer
 
-    def put(self, of: AnswersOf, key: bytes, answer: bytes) -> None:
+    def put(self, of: CacheNamespace, key: bytes, answer: bytes) -> None:
         """Store a response in the background; dropped if no connection is free."""
         if self._breaker.is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
             return
@@ -218,20 +218,20 @@ async def _close(connection: AbstractConnection) -> None:
         await connection.disconnect(nowait=True)
 
 
-def _hash(of: AnswersOf, key: bytes) -> bytes:
+def _hash(of: CacheNamespace, key: bytes) -> bytes:
     return blake2b(key, digest_size=_HASH_BYTES, key=of.secret).digest()
 
 
-def _name(of: AnswersOf, key: bytes) -> bytes:
+def _name(of: CacheNamespace, key: bytes) -> bytes:
     return b"mlrf:%b:%b" % (of.version.encode(), _hash(of, key).hex().encode())
 
 
-def _sealed(answer: bytes, of: AnswersOf, key: bytes) -> bytes:
+def _sealed(answer: bytes, of: CacheNamespace, key: bytes) -> bytes:
     head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     return head + _code(head, answer, of) + answer
 
 
-def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
+def _opened(value: bytes, of: CacheNamespace, key: bytes) -> bytes | None:
     """Return the answer in a value; None if its code shows that no server with the same bundle wrote it for this key."""
     head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     start = len(head) + _HASH_BYTES
@@ -240,7 +240,7 @@ def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
     return answer if is_authentic else None
 
 
-def _code(head: bytes, answer: bytes, of: AnswersOf) -> bytes:
+def _code(head: bytes, answer: bytes, of: CacheNamespace) -> bytes:
     code = blake2b(head, digest_size=_HASH_BYTES, key=of.secret)
     code.update(answer)
     return code.digest()

@@ -19,7 +19,7 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving import route_paths as paths
 from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
-from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import CachePartitions
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
@@ -75,7 +75,9 @@ class LoadedModel:
                 hits=meter.counter("mlrf_cache_hits_total", bundle.name),
                 misses=meter.counter("mlrf_cache_misses_total", bundle.name),
             )
-            self._partitions = CachePartitions(cache, _answers_of(bundle, settings), _transaction(self.rows), counts)
+            self._partitions = CachePartitions(
+                cache, _cache_namespace(bundle, settings), _transaction(self.rows), counts
+            )
         self.handlers: dict[str, Handler] = {
             paths.PREDICT: predict_handler.one,
             paths.PREDICT_BATCH: predict_handler.many,
@@ -167,14 +169,14 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
     return StoredRows(rows, store, limit, counts, open_explanations(bundle, settings.state_dir))
 
 
-def _answers_of(bundle: Bundle, settings: ServeSettings) -> AnswersOf:
+def _cache_namespace(bundle: Bundle, settings: ServeSettings) -> CacheNamespace:
     """Return the secret of shared cached answers, derived from the bundle and the options that answers depend on.
 
     A server with other options finds none of the answers, and without the bundle none can be forged.
     """
     digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
     dependencies = repr((bundle.version, digests, settings.leniency, settings.max_batch, settings.max_infer_rows))
-    return AnswersOf(bundle.version, hashlib.sha256(dependencies.encode()).digest())
+    return CacheNamespace(bundle.version, hashlib.sha256(dependencies.encode()).digest())
 
 
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:

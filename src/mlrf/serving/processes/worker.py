@@ -188,7 +188,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def _admin_server(self, listener: AdminListener, refusals: ErrorEncoder) -> HttpServer:
         limits = self.boot.settings.limits
         server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
-        if listener.socket.family != socket.AF_UNIX and self.boot.access.wants_keys:
+        if listener.socket.family != socket.AF_UNIX and self.boot.access.requires_keys:
             # File permissions protect a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
         return server

@@ -22,7 +22,7 @@ class ObservableCall(Protocol):
 
     @property
     def handler(self) -> Handler:
-        """What answers it."""
+        """The handler of the request."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class ObservedRequest(Protocol):
 
     @property
     def handler(self) -> Handler:
-        """What answers it."""
+        """The handler of the request."""
         ...
 
     def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:

@@ -22,7 +22,7 @@ _C = TypeVar("_C", bound=ObservableCall)
 
 
 class RequestMeter(Protocol):
-    """What counts requests."""
+    """The counters of requests."""
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:
         """Count one response."""

@@ -94,7 +94,7 @@ class Layout:
 
     def ending(self) -> list[tuple[int, int]]:
         """Return the ranges of words that are reset when a slot's worker ends: first word, and the one after the last."""
-        ending = [family for family in FAMILIES if not family.lives_on]
+        ending = [family for family in FAMILIES if not family.survives_restart]
         runs = [(self.first(f), self.first(f) + self.n_samples(f) * self.width(f)) for f in ending]
         return [*runs, (self.pid, self.pid + 1)]
 

@@ -37,7 +37,7 @@ class Family(msgspec.Struct, frozen=True):
     """Upper bounds of a histogram's buckets; the last bucket has none."""
     unit: float = 1.0
     """Factor from the stored count to the exposed value: 1e-9 for nanoseconds exposed as seconds."""
-    lives_on: bool = True
+    survives_restart: bool = True
     """Whether a worker's replacement continues its predecessor's count; gauges of a worker's own state do not."""
     merge: Callable[[list[int]], int] = sum
     """Combines the counts of all workers into the exposed value."""
@@ -85,18 +85,18 @@ FAMILIES = (
     Family("mlrf_cache_hits_total", "counter", "Requests answered from the cache.", (("model", ()),)),
     Family("mlrf_cache_misses_total", "counter", "Requests looked up in the cache and not found.", (("model", ()),)),
     Family("mlrf_cache_evictions_total", "counter", "Responses evicted from the cache."),
-    Family("mlrf_cache_bytes", "gauge", "Memory of the cached answers.", lives_on=False),
+    Family("mlrf_cache_bytes", "gauge", "Memory of the cached answers.", survives_restart=False),
     Family("mlrf_shared_cache_hits_total", "counter", "Answers found in the shared cache."),
     Family("mlrf_shared_cache_misses_total", "counter", "Answers looked up in the shared cache and not found."),
     Family("mlrf_shared_cache_failures_total", "counter",
         "Commands to the shared cache that failed, and values that were invalid."),
-    Family("mlrf_shared_cache_up", "gauge", "Workers that use the shared cache now.", lives_on=False),
+    Family("mlrf_shared_cache_up", "gauge", "Workers that use the shared cache now.", survives_restart=False),
     Family("mlrf_connections_total", "counter", "Connections accepted."),
     Family("mlrf_connections_cut_total", "counter", "Connections ended by the server.", (("reason", CUT_CAUSES),)),
-    Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
+    Family("mlrf_open_connections", "gauge", "Connections open now.", survives_restart=False),
     Family(
         "mlrf_requests_waiting", "gauge", "Requests waiting for the worker thread, or for another process or machine.",
-        (("on", ("thread", "remote")),), lives_on=False,
+        (("on", ("thread", "remote")),), survives_restart=False,
     ),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
     Family("mlrf_worker_failures_total", "counter", "Workers that ended unexpectedly, or could not be started."),
@@ -107,7 +107,7 @@ FAMILIES = (
     ),
     Family("mlrf_unloads_total", "counter", "Models taken out of service."),
     Family("mlrf_model_store_up", "gauge", "1 if every store of models could be followed at the last look, or there is none."),
-    Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
+    Family("mlrf_workers_ready", "gauge", "Workers that answer.", survives_restart=False),
     Family(
         "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and its predecessors in the slot.", unit=1e-9,
         by_process=True,

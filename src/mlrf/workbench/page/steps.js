@@ -52,15 +52,20 @@ export function steps({ width, height, axis, series, title }) {
   return drawn;
 }
 
+// The first and the last threshold, where they are, or the first and the last category.
 function endsOf(axis, isLine, width, height) {
-  if (isLine && !axis.cuts.length) return [];
-  const ends = isLine ? [axis.cuts[0], axis.cuts.at(-1)].map(short) : [shown(axis.values[0]), shown(axis.values.at(-1))];
-  const right = width - 4 - (isLine && hasMissing(axis) ? (width - LEFT) * 0.2 : 0);
-  return [
-    small({ x: LEFT, y: height - 4 }, cut(ends[0], 14)),
-    small({ x: right, y: height - 4, "text-anchor": "end" }, cut(ends[1], 14)),
-    ...(isLine && hasMissing(axis) ? [small({ x: width - 4, y: height - 4, "text-anchor": "end" }, "none")] : []),
-  ];
+  const y = height - 4, across = (share) => LEFT + share * (width - LEFT - 4);
+  if (!isLine) {
+    const [first, last] = [axis.values[0], axis.values.at(-1)].map((value) => cut(shown(value), 14));
+    return [small({ x: LEFT, y }, first), small({ x: width - 4, y, "text-anchor": "end" }, last)];
+  }
+  const cuts = axis.cuts.length > 1 ? [axis.cuts[0], axis.cuts.at(-1)] : axis.cuts;
+  const marks = cuts.flatMap((value) => {
+    const x = across(positionOf(axis)(value));
+    const tick = svg("line", { x1: x, x2: x, y1: height - BOTTOM, y2: height - BOTTOM + 4, stroke: "currentColor" });
+    return [tick, small({ x, y, "text-anchor": "middle" }, cut(short(value), 14))];
+  });
+  return hasMissing(axis) ? [...marks, small({ x: width - 4, y, "text-anchor": "end" }, "missing")] : marks;
 }
 
 // One axis over which two curves of a feature are drawn: all cuts of both, or all categories, and each curve's answers on it.

@@ -12,14 +12,14 @@ import pytest
 from mlrf.core.errors import InvalidFeatureError
 from mlrf.serving.cache import answer_cache, cache_partition
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
-from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartitions
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.runtime.results import Awaited, Deferred
 
 HITS, MISSES, EVICTIONS, BYTES = range(4)
-OF = AnswersOf("00", b"secret")
+OF = CacheNamespace("00", b"secret")
 END = b',"model":"m","version":"1","cached":'
 
 

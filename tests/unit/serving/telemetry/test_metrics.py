@@ -163,7 +163,7 @@ def test_what_ends_with_a_worker_is_forgotten_and_the_rest_kept(block):
     for family in FAMILIES:
         first = ROUTES.first(family)
         words = row[first : first + len(ROUTES.samples(family)) * ROUTES.width(family)]
-        assert set(words) == {7 if family.lives_on else 0}
+        assert set(words) == {7 if family.survives_restart else 0}
     assert row[ROUTES.pid] == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class AnswersOf(NamedTuple):
+class CacheNamespace(NamedTuple):
     """The bundle's version (64 hex digits), and a secret of 1 to 64 bytes derived from everything that answers depend on."""
 
     version: str

@@ -30,7 +30,7 @@ def require_memory(size_bytes: int, purpose: str) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out: MemoryError, or no room to map a compiled package into."""
+    """Return whether an error says that memory ran out: MemoryError, or too little of it to map a compiled package."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, ImportError) and any(text in str(error).lower() for text in _NOT_MAPPED)

@@ -67,7 +67,7 @@ def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry, *, allow
 
 
 def _check_signature_file(root: Path, entry: os.DirEntry[str], *, allow_links: bool) -> None:
-    """Check the kind and size of the signature; whoever requires one reads it."""
+    """Check the kind and size of the signature; only a verification reads it."""
     try:
         found = entry.stat(follow_symlinks=allow_links)
     except OSError as error:

@@ -10,7 +10,7 @@ from mlrf.features.interface import ExplanationStore, FeatureStore
 from mlrf.features.redis_commands import round_trips
 from mlrf.features.redis_store import TIMEOUT_S, RedisStore
 from mlrf.features.row_format import row_format
-from mlrf.features.seed_store import take_rows
+from mlrf.features.seed_store import import_rows
 from mlrf.features.store_location import store_location
 
 
@@ -28,7 +28,7 @@ def open_store(
         return None
     if url is not None:
         return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
-    take_rows(bundle, state_dir)
+    import_rows(bundle, state_dir)
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
 
     return LmdbStore(store_location(state_dir, bundle, rows).rows, rows)
@@ -39,7 +39,7 @@ def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | Non
     rows = row_format(bundle)
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None
-    take_rows(bundle, state_dir, shared=True)
+    import_rows(bundle, state_dir, shared=True)
     from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
 
     path = store_location(state_dir, bundle, rows).explanations

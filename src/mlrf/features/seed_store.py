@@ -28,7 +28,7 @@ _MODULE = "mlrf.features.seed_store"
 _BAD_BUNDLE = 3
 
 
-def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
+def import_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
     """Import the rows and explanations of a bundle unless that was done before; return whether anything was imported.
 
     `shared`: the rows are in a shared store, and only the explanations are imported. ConfigError when the state
@@ -101,14 +101,14 @@ def _take(bundle: Bundle, rows: RowFormat, location: StoreLocation, *, shared: b
         # The parent kills this process if it waits too long here.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if not shared and not location.has_rows(bundle):
-            _take_rows(bundle, rows, location)
+            _import_rows(bundle, rows, location)
         if location.explanations is not None and not location.has_explanations():
             _take_explanations(bundle, rows, location.explanations)
     finally:
         os.close(descriptor)
 
 
-def _take_rows(bundle: Bundle, rows: RowFormat, location: StoreLocation) -> None:
+def _import_rows(bundle: Bundle, rows: RowFormat, location: StoreLocation) -> None:
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
     from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415

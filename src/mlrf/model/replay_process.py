@@ -25,7 +25,7 @@ _GRACE_S = 2.0
 
 
 def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Replay the golden rows of bundles and return, by model name, the reasons of failures.
+    """Replay the golden rows of bundles and return, by model name, why it failed.
 
     It forks, so no other thread may be running.
     """

@@ -83,6 +83,8 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
     given = os.fspath(path)
     scheme = (scheme_of(given) or "").lower()
     if scheme in _LATER:
+        # A path has one slash where the address had two.
+        given = re.sub(r":/+", "://", given, count=1)
         raise ConfigError(
             f"{given}: {_LATER[scheme]} ({scheme}://) is not supported; copy it to this machine, or serve it by s3:// or https://"
         )

@@ -21,7 +21,7 @@ from mlrf.core.errors import RepositoryError
 from mlrf.stores.address import Address
 from mlrf.stores.interface import Content
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # whoever calls tries again, and knows when
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the caller tries again, and knows when
 
 
 class MlflowStore:

@@ -87,7 +87,7 @@ class OciStore:
         return self._checked(self._request(url, {}, stream=True), name)
 
     def _request(self, url: str, headers: dict[str, str], *, stream: bool = False) -> Any:
-        # Without oras' own retries: whoever calls tries again, and knows when.
+        # Without oras' own retries: the caller tries again, and knows when.
         request = getattr(type(self._registry).do_request, "__wrapped__", type(self._registry).do_request)
         return request(self._registry, url, "GET", headers=headers, stream=stream)
 

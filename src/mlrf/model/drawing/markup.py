@@ -23,6 +23,23 @@ def element(tag: str, *children: str, **attributes: Any) -> Markup:
     return Markup(f"<{tag}{pairs}>{inner}</{tag}>")
 
 
+def svg_element(title: str, width: int, height: int, *children: Markup) -> Markup:
+    """Return an SVG element of a size in pixels, with a title for screen readers, in the colour of the text around it."""
+    return element(
+        "svg",
+        element("title", title),
+        *children,
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
+        role="img",
+        font_family="sans-serif",
+        font_size="13",
+        fill="currentColor",
+    )
+
+
 def table(rows: list[list[str]], header: list[str] | None = None) -> Markup:
     """Return an HTML table; a row's cells are text or markup."""
     lines = [element("tr", *(element("td", cell) for cell in row)) for row in rows]

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 
 from mlrf.core.feature import Value
 from mlrf.model.drawing.contributions import MAX_NAME_CHARS, shortened, value_text
-from mlrf.model.drawing.markup import Markup, element
+from mlrf.model.drawing.markup import Markup, element, svg_element
 
 CURVE, OWN = "#2f6fb7", "#c8323c"
 """Colours of a curve and of the row's own point, readable on light and on dark."""
@@ -156,16 +156,4 @@ def _colour(share: float) -> str:
 
 
 def _frame(title: str, *children: Markup) -> Markup:
-    return element(
-        "svg",
-        element("title", title),
-        *children,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        width=_WIDTH,
-        height=_HEIGHT,
-        role="img",
-        font_family="sans-serif",
-        font_size="13",
-        fill="currentColor",
-    )
+    return svg_element(title, _WIDTH, _HEIGHT, *children)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import accumulate
 
 from mlrf.model.drawing.contributions import MAX_NAME_CHARS, Bar, RowContributions, largest_bars, shortened
-from mlrf.model.drawing.markup import Markup, element
+from mlrf.model.drawing.markup import Markup, element, svg_element
 
 RAISES, LOWERS = "#c8323c", "#2f6fb7"
 """Colours of contributions that raise and lower the margin, readable on light and on dark."""
@@ -28,19 +28,7 @@ def waterfall_svg(row: RowContributions, top: int = 10, title: str = "contributi
     if row.prediction is not None:
         name = "prediction" if row.link == "identity" else f"prediction, through {row.link}"
         lines.append(element("g", *_labels(name, f"{row.prediction:.6g}", len(bars) + 2), font_weight="bold"))
-    return element(
-        "svg",
-        element("title", title),
-        *lines,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH} {height}",
-        width=_WIDTH,
-        height=height,
-        role="img",
-        font_family="sans-serif",
-        font_size="13",
-        fill="currentColor",
-    )
+    return svg_element(title, _WIDTH, height, *lines)
 
 
 def _scale(values: list[float]) -> Callable[[float], float]:

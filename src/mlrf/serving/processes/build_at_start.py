@@ -18,10 +18,11 @@ from pathlib import Path
 from mlrf import __version__
 from mlrf.core.bundle import read_bundle
 from mlrf.core.bundle_files import digest_file
-from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.errors import BundleError
 from mlrf.core.manifest import MANIFEST
 from mlrf.core.parent_death import die_with_parent
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.processes.state_folder import make_state_folder
 from mlrf.serving.telemetry.logs import Log
 
 _LIMIT_S = 900.0
@@ -72,13 +73,7 @@ def _built(file: Path, out: Path, log: Log) -> Path:
         return out
     log.info("building a bundle", model=name, file=str(file))
     began_s = time.monotonic()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"--state-dir: the directory {out.parent} for bundles of --build-at-start cannot be created: {error.strerror}",
-            option="--state-dir",
-        ) from error
+    make_state_folder(out.parent, "bundles of --build-at-start")
     _build(file, out, name)
     log.info("bundle built", model=name, file=str(file), took_s=round(time.monotonic() - began_s, 1))
     return out

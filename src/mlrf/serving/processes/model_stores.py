@@ -17,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.errors import BundleError
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.processes.state_folder import make_state_folder
 from mlrf.stores.address import Address, is_address, mirror_path, parse_address
 from mlrf.stores.report import FetcherTask, StoreReport
 
@@ -90,13 +91,7 @@ def store_addresses(settings: ServeSettings) -> dict[Path, Address]:
 def _start_fetcher(settings: ServeSettings, addresses: list[Address]) -> None:
     import subprocess  # noqa: PLC0415  most servers have no store
 
-    try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"--state-dir: {settings.state_dir}, for what is fetched, cannot be made: {error.strerror}",
-            option="--state-dir",
-        ) from error
+    make_state_folder(settings.state_dir, "fetched models")
     read, write = os.pipe()
     os.set_blocking(write, False)
     os.set_inheritable(read, True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from mlrf import __version__
 from mlrf.core.bundle import Bundle
-from mlrf.features.seed_store import take_rows
+from mlrf.features.seed_store import import_rows
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.access_rules import access_control, warn_if_open
@@ -56,7 +56,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     )
     served = [bundle for bundle in bundles if bundle.name in at_start.versions]
     _log_refused(at_start, log)
-    _take_rows(served, settings, log)
+    _import_rows(served, settings, log)
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     grpc = _reserve(settings)
     metric_layout = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
@@ -104,12 +104,12 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
             admin.remove()
 
 
-def _take_rows(bundles: Sequence[Bundle], settings: ServeSettings, log: Log) -> None:
+def _import_rows(bundles: Sequence[Bundle], settings: ServeSettings, log: Log) -> None:
     """Load the rows of bundles into the feature store if it lacks them: workers would too, but later and without a log."""
     for bundle in bundles:
         began_s = time.monotonic()
-        if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
-            log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
+        if import_rows(bundle, settings.state_dir, shared=settings.features is not None):
+            log.info("rows imported", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
 
 
 def _log_refused(at_start: ModelsAtStart, log: Log) -> None:

@@ -22,7 +22,7 @@ export class ServerError extends Error {
   }
 }
 
-// Return the JSON answer. Throws ServerError, with status 0 where nobody answered or `signal` ended the request.
+// Return the JSON answer. Throws ServerError, with status 0 where no server answered or `signal` ended the request.
 export async function ask(method, path, body, signal) {
   const response = await send(method, path, body, signal);
   let answer;

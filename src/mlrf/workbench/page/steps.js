@@ -63,7 +63,9 @@ function endsOf(axis, isLine, width, height) {
   const marks = cuts.flatMap((value) => {
     const x = across(positionOf(axis)(value));
     const tick = svg("line", { x1: x, x2: x, y1: height - BOTTOM, y2: height - BOTTOM + 4, stroke: "currentColor" });
-    return [tick, small({ x, y, "text-anchor": "middle" }, cut(short(value), 14))];
+    // Left of its tick where "missing" follows.
+    const anchor = hasMissing(axis) && value === cuts.at(-1) && cuts.length > 1 ? "end" : "middle";
+    return [tick, small({ x, y, "text-anchor": anchor }, cut(short(value), 14))];
   });
   return hasMissing(axis) ? [...marks, small({ x: width - 4, y, "text-anchor": "end" }, "missing")] : marks;
 }

@@ -25,7 +25,7 @@ from mlrf.features.explanation_store import model_digest
 from mlrf.features.explanations_parquet import read_explanations
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
-from mlrf.features.seed_store import take_rows
+from mlrf.features.seed_store import import_rows
 from mlrf.features.store_location import store_location
 from once_a_run import once_a_run
 from redis_server import redis_server
@@ -74,8 +74,8 @@ def instance_of(row) -> dict:
 def test_rows_and_contributions_are_served_unchanged(built, rows, tmp_path):
     bundle = read_bundle(built)
     format_ = row_format(bundle)
-    assert take_rows(bundle, tmp_path)
-    assert not take_rows(bundle, tmp_path)
+    assert import_rows(bundle, tmp_path)
+    assert not import_rows(bundle, tmp_path)
     store, explanations = open_store(bundle, tmp_path), open_explanations(bundle, tmp_path)
     model = mlrf.load(built)
     for _, row in rows.iterrows():
@@ -163,7 +163,7 @@ def test_rows_may_lack_features_where_that_is_said(booster, frame, rows, tmp_pat
 def test_a_key_alone_makes_a_bundle_whose_rows_come_later(booster, tmp_path):
     bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="s", key=["shop:string", "day:date"]))
     assert [(f.name, f.type) for f in bundle.manifest.rows.key] == [("day", "date"), ("shop", "string")]
-    assert not take_rows(bundle, tmp_path / "state")
+    assert not import_rows(bundle, tmp_path / "state")
 
 
 def test_rows_survive_a_new_model_but_not_a_new_schema(built, tmp_path):
@@ -196,7 +196,7 @@ def test_bundle_replaced_during_the_start_is_refused(built, tmp_path):
     bundle = read_bundle(copy)
     (copy / "features.parquet").write_bytes(b"PAR1")
     with pytest.raises(BundleError, match=r"could not be loaded: .*features\.parquet has 4 bytes"):
-        take_rows(bundle, tmp_path / "state")
+        import_rows(bundle, tmp_path / "state")
     assert not list((tmp_path / "state").rglob("seeded"))
 
 
@@ -271,9 +271,9 @@ def test_inspect_reports_the_rows(built, capsys):
     assert "features.parquet" in stdout
 
 
-def test_a_server_needs_pyarrow_only_to_take_rows(built, tmp_path):
+def test_a_server_needs_pyarrow_only_to_import_rows(built, tmp_path):
     """The process that serves opens both stores without importing pyarrow or NumPy."""
-    take_rows(read_bundle(built), tmp_path)
+    import_rows(read_bundle(built), tmp_path)
     code = f"""
 import sys
 from pathlib import Path

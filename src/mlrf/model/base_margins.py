@@ -14,6 +14,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import InvalidRequestError
 from mlrf.core.infinities import LARGEST_FLOAT32
+from mlrf.core.value_text import clip
 from mlrf.engines.interface import Engine, Rows, WalksTrees
 
 _XGBOOST, _LIGHTGBM = "xgboost", "lightgbm"
@@ -25,15 +26,23 @@ def starts_of(base_margin: Any, n_rows: int, n_outputs: int) -> list[float]:
     """Return base margins as a flat list [n, K]; InvalidRequestError unless they are numbers [n] or [n, K], or one number."""
     import numpy as np  # noqa: PLC0415  a server does without
 
+    expected = f"[{n_rows}]" if n_outputs == 1 else f"[{n_rows}, {n_outputs}]"
     try:
         given = np.asarray(base_margin, dtype=np.float64)
-        if given.ndim == 1 and n_outputs == 1:
-            given = given[:, None]
-        return [float(each) for each in np.broadcast_to(given, (n_rows, n_outputs)).reshape(-1)]
     except (TypeError, ValueError) as error:
-        shape = f"[{n_rows}]" if n_outputs == 1 else f"[{n_rows}, {n_outputs}]"
         raise InvalidRequestError(
-            f"base_margin must be numbers of the shape {shape}, or one for all rows ({error})", field="base_margin"
+            f"base_margin must be numbers of the shape {expected}, or one for all rows, not {clip(repr(base_margin))}",
+            field="base_margin",
+        ) from error
+    shape = list(given.shape)
+    if given.ndim == 1 and n_outputs == 1:
+        given = given[:, None]
+    try:
+        return [float(each) for each in np.broadcast_to(given, (n_rows, n_outputs)).reshape(-1)]
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"base_margin must be numbers of the shape {expected}, or one for all rows, not of the shape {shape}",
+            field="base_margin",
         ) from error
 
 

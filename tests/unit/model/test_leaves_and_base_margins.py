@@ -71,3 +71,19 @@ def test_a_model_without_leaf_numbers_is_refused(model, tree_bundle):
         plain.leaves(np.zeros((1, 7)))
     with pytest.raises(InvalidRequestError, match="takes no base_margin"):
         plain.margin(np.zeros((1, 7)), base_margin=0.5)
+
+
+@pytest.mark.parametrize(
+    ("starts", "what"),
+    [
+        ([1.0, 2.0], r"not of the shape \[2\]"),
+        ("x", "not 'x'"),
+        ([[1.0], [2.0, 3.0]], r"not \[\[1.0\]"),
+        ({}, r"not \{\}"),
+    ],
+)
+def test_base_margins_of_another_shape_are_refused_plainly(model, starts, what):
+    with pytest.raises(
+        InvalidRequestError, match=r"base_margin must be numbers of the shape \[60\], or one for all rows, " + what
+    ):
+        model.margin(ROWS, base_margin=starts)

@@ -322,7 +322,6 @@ ELSEWHERE = {
     "the batch contains {} instances": "wire",
     'send "features", or build the bundle': "wire",
     "the CSV needs a header": "wire",
-    "cannot be created: {}": "ops/test_build_at_start.py",
     "publish it to a repository with `mlrf publish`": "ops",
     "sign the bundle with `mlrf sign`": "unit/cli/test_sign.py",
 }

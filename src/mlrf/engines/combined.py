@@ -25,9 +25,9 @@ class CombinedEngine:
         """Return the K margins of one row."""
         return self._combination.margins(self._trees.margin(row))
 
-    def margins(self, rows: Rows) -> array[float]:
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
-        outputs, step = self._trees.margins(rows), self._trees.n_outputs
+        outputs, step = self._trees.margins(rows, threads), self._trees.n_outputs
         combined: array[float] = array("d")
         for start in range(0, len(outputs), step):
             combined.extend(self._combination.margins(outputs[start : start + step]))

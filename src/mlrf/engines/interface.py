@@ -32,8 +32,11 @@ class Engine(Protocol):
         """Return the K raw margins of one row."""
         ...
 
-    def margins(self, rows: Rows) -> array[float]:
-        """Return the raw margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the raw margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit.
+
+        The tree engine uses at most `threads` threads, and no more than there are processors; the others use one.
+        """
         ...
 
 

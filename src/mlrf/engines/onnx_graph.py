@@ -91,8 +91,8 @@ class GraphEngine(InterruptibleRuns):
             numbers = []
         return numbers if len(numbers) == self.n_outputs else [math.nan] * self.n_outputs
 
-    def margins(self, rows: Rows) -> array[float]:
-        """Return the numbers of n rows, n x K row-major."""
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:  # noqa: ARG002  of the interface
+        """Return the numbers of n rows, n x K row-major; one thread computes them."""
         table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self.n_features)
         return array("d", [number for row in table for number in self.margin(row.tolist())])
 

@@ -69,8 +69,8 @@ class OnnxRuntimeEngine(InterruptibleRuns):
             raise EngineError("ONNX Runtime could not answer a row") from error
         return self._margins[0].tolist()  # type: ignore[no-any-return]
 
-    def margins(self, rows: Rows) -> array[float]:
-        """Return the raw margins of n rows, n x K row-major; EngineError when ONNX Runtime fails."""
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:  # noqa: ARG002  of the interface
+        """Return the raw margins of n rows, n x K row-major, on one thread; EngineError when ONNX Runtime fails."""
         table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self._n_features)
         answer = array("d", bytes(8 * len(table) * self._n_outputs))
         margins = np.frombuffer(answer, dtype=np.float64).reshape(-1, self._n_outputs)

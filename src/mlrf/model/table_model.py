@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mlrf.model.curve import Curve
     from mlrf.model.explanation import Explanation
 
+MOST_THREADS = 1 << 16
+"""More than any machine has processors, and within the integers of the kernel."""
+
 
 class TableModel:
     """A bundle and an engine, ready to predict tables of rows.
@@ -54,6 +57,7 @@ class TableModel:
         rows: Any,
         leniency: Leniency = STRICT,
         *,
+        threads: int = 1,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
@@ -65,16 +69,19 @@ class TableModel:
         does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips
         columns that are not features; `unknown_categories="missing"` treats an unknown category as missing. `base_margin` [n]
         or [n, K], or a number for all rows, is where the margins start: XGBoost's `DMatrix(base_margin=…)`, LightGBM's
-        `init_score`; models of other libraries have none.
+        `init_score`; models of other libraries have none. `threads` is the largest number of threads that the tree engine
+        uses, never more than there are processors (default: 1); the numbers do not depend on it. ConfigError if it is below 1.
         """
+        threads = _checked(threads)
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        return self._margins(table, base_margin)
+        return self._margins(table, base_margin, threads)
 
     def predict(
         self,
         rows: Any,
         leniency: Leniency = STRICT,
         *,
+        threads: int = 1,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
@@ -85,6 +92,7 @@ class TableModel:
         margins = self.margin(
             rows,
             leniency,
+            threads=threads,
             unknown_features=unknown_features,
             unknown_categories=unknown_categories,
             base_margin=base_margin,
@@ -156,6 +164,7 @@ class TableModel:
 
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
 
+        threads = _checked(threads)
         explainer = self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
@@ -163,7 +172,7 @@ class TableModel:
         base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
         if base_margin is not None:
             # The base of each row moves by as much as its margin.
-            base = base + (self._margins(table, base_margin) - self._margins(table, None))
+            base = base + (self._margins(table, base_margin, threads) - self._margins(table, None, threads))
         classes = self.classes if self._n_outputs > 1 else None
         return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
 
@@ -201,12 +210,12 @@ class TableModel:
             self._rows, plan_sweep(self._rows, values, names, msgspec.structs.replace(leniency, caller="python"))
         )
 
-    def _margins(self, table: npt.NDArray[np.float64], base_margin: Any) -> npt.NDArray[np.float64]:
+    def _margins(self, table: npt.NDArray[np.float64], base_margin: Any, threads: int) -> npt.NDArray[np.float64]:
         """Return the margins of a table, [n] or [n, K]."""
         import numpy as np  # noqa: PLC0415
 
         if base_margin is None:
-            found = self.engine.margins(table.data)
+            found = self.engine.margins(table.data, threads)
         else:
             from mlrf.model.base_margins import starts_of  # noqa: PLC0415
 
@@ -235,3 +244,10 @@ class TableModel:
         if self.classes is None:
             raise ConfigError(f"{self.name} has no classes (its task is {self.bundle.manifest.task}); call predict")
         return self.classes
+
+
+def _checked(threads: int) -> int:
+    """Return a number of threads that the kernel can take; ConfigError if it is not a whole number from 1 up."""
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads must be a whole number from 1 up, not {threads!r}; leave it out for one thread")
+    return min(threads, MOST_THREADS)

@@ -35,6 +35,7 @@ def sound_files() -> dict[str, bytes]:
         folder = Path(name)
         lightgbm = grow(Cell("lightgbm", "multiclass", "gbdt", "categorical", "NaN"), trees=3).model
         xgboost = grow(Cell("xgboost", "multi:softprob", "gbtree", "partition", "NaN"), trees=3).model
+        vectors = grow(Cell("xgboost", "binary:logistic", "vector leaves", "numeric", "NaN"), trees=3).model
         catboost = grow(Cell("catboost", "RMSE", "SymmetricTree", "one-hot", "Min"), trees=3).model
         depthwise = grow(Cell("catboost", "MultiClass", "Depthwise", "numeric", "Min"), trees=3).model
         ctr = grow(Cell("catboost", "RMSE", "SymmetricTree", "CTR, all types", "Min"), trees=3).model
@@ -50,6 +51,8 @@ def sound_files() -> dict[str, bytes]:
             "lightgbm.txt": lightgbm.model_to_string().encode(),
             "xgboost.json": bytes(xgboost.save_raw("json")),
             "xgboost.ubj": bytes(xgboost.save_raw("ubj")),
+            "xgboost-vectors.json": bytes(vectors.save_raw("json")),
+            "xgboost-vectors.ubj": bytes(vectors.save_raw("ubj")),
             "catboost.cbm": (folder / f"{id(catboost)}.cbm").read_bytes(),
             "catboost.json": (folder / f"{id(catboost)}.json").read_bytes(),
             "catboost-depthwise.cbm": (folder / f"{id(depthwise)}.cbm").read_bytes(),

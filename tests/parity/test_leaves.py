@@ -78,6 +78,7 @@ def test_lightgbm_numbers_the_leaves_so(labels, parameters, tmp_path):
         (NUMBERS, {"objective": "reg:squarederror", "max_depth": 12, "min_child_weight": 0, "gamma": 0.01}),
         (CLASSES, {"objective": "multi:softprob", "num_class": 3, "num_parallel_tree": 2, "subsample": 0.6}),
         (NUMBERS, {"objective": "reg:squarederror", "booster": "dart", "rate_drop": 0.3}),
+        (np.stack([NUMBERS, -NUMBERS], axis=1), {"multi_strategy": "multi_output_tree"}),
         (1.0 * (NUMBERS > 1.0), {"objective": "binary:logistic"}),
     ],
 )

@@ -198,15 +198,8 @@ def test_what_is_not_served_is_refused_by_name():
     rows, target = data(5)
     with pytest.raises(UnsupportedModelError, match=r"gblinear.*linear model"):
         import_model(xgb.train({"booster": "gblinear", "verbosity": 0}, xgb.DMatrix(np.nan_to_num(rows), target), 2))
-    vector = xgb.XGBRegressor(n_estimators=2, multi_strategy="multi_output_tree", tree_method="hist", verbosity=0)
-    with pytest.raises(UnsupportedModelError, match="multi_output_tree"):
-        import_model(vector.fit(rows, np.stack([target, -target], axis=1)))
     with pytest.raises(UnsupportedModelError, match="missing=nan"):
         import_model(xgb.XGBRegressor(n_estimators=2, missing=0.0, verbosity=0).fit(rows, target))
-    with pytest.raises(UnsupportedModelError, match="labels at once"):
-        import_model(
-            xgb.XGBClassifier(n_estimators=2, verbosity=0).fit(rows, np.stack([target > 0.5, target > 0.7], axis=1))
-        )
     with pytest.raises(UnsupportedModelError, match="not from DMatrix"):
         import_model(xgb.DMatrix(rows))
     document = json.loads(train("reg:squarederror").save_raw("json"))

@@ -33,6 +33,9 @@ def boosts_forests(objective: str) -> bool:
     return not (is_first and objective in ("reg:absoluteerror", "reg:quantileerror"))
 
 
+VECTOR_LEAVES = {"multi_strategy": "multi_output_tree"}
+
+
 def train(
     objective: str,
     seed: int = 0,
@@ -40,13 +43,17 @@ def train(
     rounds: int = 8,
     types: list[str] | None = None,
     missing: bool = True,
+    targets: int = 1,
     **options: Any,
 ) -> xgb.Booster:
-    """A Booster of an objective, trained on a target that it can take."""
+    """A Booster of an objective, trained on a target that it can take, or on several."""
     xgb.set_config(verbosity=0)
     rows, target = data(seed, missing=missing)
     parameters = {"objective": objective, "max_depth": 5, "nthread": 1, "seed": seed, "max_cat_to_onehot": 5, **options}
     labels: dict[str, Any] = {"label": target}
+    if targets > 1 and not objective.startswith("multi"):
+        target = np.stack([target ** (power + 1) for power in range(targets)], axis=1)
+        labels = {"label": target}
     if objective.startswith("binary"):
         labels = {"label": (target > 0.5).astype(int)}
     elif objective.startswith("multi"):

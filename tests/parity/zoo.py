@@ -13,6 +13,7 @@ import catboost as cb
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+import xgboost as xgb
 from sklearn import ensemble, tree
 
 import models as lightgbm_models
@@ -62,6 +63,11 @@ LIGHTGBM = (
     "regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie", "binary", "multiclass",
     "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank", "rank_xendcg",
 )  # fmt: skip
+SEVERAL_OUTPUTS = {
+    "vector leaves": ("reg:squarederror", "reg:logistic", "multi:softprob", "binary:logistic"),
+    "several targets": ("reg:squarederror", "binary:logistic", "binary:hinge"),
+}
+"""Kinds of XGBoost models of several outputs: with a vector a leaf, or a tree for each output; and their objectives."""
 CATBOOST = {
     "RMSE": 0, "MAE": 0, "Quantile": 0, "LogCosh": 0, "Poisson": 0, "Logloss": 2, "CrossEntropy": 1, "MultiClass": 3,
     "MultiClassOneVsAll": 3, "YetiRank": 3, "MultiRMSE": 0, "MultiQuantile:alpha=0.1,0.9": 0, "RMSEWithUncertainty": 0,
@@ -116,6 +122,11 @@ def cells() -> list[Cell]:
             *itertools.product(["dart", "forest"], ["partition"], ["NaN"]),
         ]
         if kind != "forest" or xgboost_models.boosts_forests(objective)
+    ]
+    found += [
+        Cell("xgboost", objective, kind, "numeric", "NaN")
+        for kind, objectives in SEVERAL_OUTPUTS.items()
+        for objective in objectives
     ]
     found += [
         Cell("catboost", loss, kind, splits, missing)
@@ -181,6 +192,7 @@ def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
 def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     options: dict[str, Any] = {
         "gbtree": {}, "dart": {"booster": "dart", "rate_drop": 0.3}, "forest": {"num_parallel_tree": 3, "subsample": 0.7},
+        "vector leaves": {**xgboost_models.VECTOR_LEAVES, "targets": 3}, "several targets": {"targets": 3},
     }[cell.kind]  # fmt: skip
     options = {**options, "max_depth": depth, "max_cat_to_onehot": 100 if cell.splits == "one-hot" else 1}
     booster = xgboost_models.train(
@@ -192,7 +204,10 @@ def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         values = booster.predict(xgboost_answers.matrix(booster, rows), pred_contribs=True)
         return values.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
 
-    return Grown(booster, contributions, xgboost_models.data(seed, missing=cell.missing == "NaN")[0])
+    # XGBoost explains vector leaves since 3.4.
+    explains = cell.kind != "vector leaves" or tuple(map(int, xgb.__version__.split(".")[:2])) >= (3, 4)
+    rows = xgboost_models.data(seed, missing=cell.missing == "NaN")[0]
+    return Grown(booster, contributions if explains else None, rows)
 
 
 def _rows(seed: int, *, missing: bool, n: int = 300) -> tuple[Rows, Rows]:

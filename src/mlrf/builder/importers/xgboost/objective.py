@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,16 @@ class Objective:
     task: Task
     link: Link
     base: Literal["margin", "logit", "log"] = "margin"
+    notes: tuple[str, ...] = ()
+    """The meaning of several outputs."""
+
+    def of_outputs(self, n_outputs: int) -> Objective:
+        """Return the objective of a model with several outputs: several labels at once have no class, as in `predict`."""
+        if self.task != "binary" or n_outputs == 1:
+            return self
+        link = Link("sigmoid_each") if self.link.kind == "sigmoid" else self.link
+        what = "the probability of a label each" if self.link.kind == "sigmoid" else "a label each, 0 or 1"
+        return replace(self, task="raw", link=link, notes=(f"the {n_outputs} outputs are {what}",))
 
     def margins_of(self, scores: Scores) -> Scores:
         """Return the margins that the sums start at; UnsupportedModelError for a score that has none."""

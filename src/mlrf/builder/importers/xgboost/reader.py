@@ -13,6 +13,7 @@ from mlrf.builder.importers.xgboost.document import Member, is_document, read_do
 from mlrf.builder.importers.xgboost.features import read_features
 from mlrf.builder.importers.xgboost.objective import Objective, read_base_score, read_objective
 from mlrf.builder.importers.xgboost.trees import to_forest
+from mlrf.builder.importers.xgboost.vector_leaves import in_old_layout, leaf_size
 from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import LEAF, NUMERIC, Forest
@@ -40,16 +41,19 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
     parameters = learner.member("learner_model_param")
     booster, weights = _gradient_booster(learner)
     n_outputs = _n_outputs(parameters, objective)
+    objective = objective.of_outputs(n_outputs)
     n_features = parameters.integer("num_feature")
     if not 1 <= n_features <= _MAX_FEATURES:
         raise UnsupportedModelError(f"the model has {n_features} features; mlrf serves 1 to {_MAX_FEATURES}")
     n_trees, iterations, notes = _trees_of_predict(learner, booster, given, n_outputs)
+    notes = (*objective.notes, *notes)
     outputs = booster.integers("tree_info")
     trees = booster.members("trees")
     if len(outputs) != len(trees) or np.any((outputs < 0) | (outputs >= n_outputs)):
         raise booster.error("tree_info", f"does not name one of {n_outputs} outputs for each of {len(trees)} trees")
     if not trees[:n_trees]:
         raise UnsupportedModelError("the model has no trees; train it for at least one round")
+    has_old_vectors = in_old_layout(trees[:n_trees])
     scores = read_base_score(parameters.text("base_score"))
     if len(scores) not in (1, n_outputs) or not np.all(np.isfinite(scores)):
         raise parameters.error("base_score", f"is not a finite number for each of {n_outputs} outputs")
@@ -83,8 +87,13 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
         library="xgboost",
         source=given.raw,
         answers="mlrf.builder.importers.xgboost.reference",
+        covers="none" if has_old_vectors else "training",
         unused_packages=("pandas", "sklearn", "dask", "matplotlib"),
-        settings={"iterations": iterations, "objective": "multi:softprob" if name == "multi:softmax" else None},
+        settings={
+            "iterations": iterations,
+            "objective": "multi:softprob" if name == "multi:softmax" else None,
+            "has_old_vectors": has_old_vectors,
+        },
         notes=notes,
     )
 
@@ -155,11 +164,6 @@ def _n_outputs(parameters: Member, objective: Objective) -> int:
     n_outputs = n_classes if is_multiclass else max(n_targets, n_classes, 1)
     if not (2 if is_multiclass else 1) <= n_outputs <= _MAX_OUTPUTS:
         raise parameters.error("num_class", f"is {n_classes} for {n_targets} targets")
-    if objective.task == "binary" and n_outputs > 1:
-        raise UnsupportedModelError(
-            f"the model predicts {n_outputs} labels at once (multi-label classification), which mlrf does not support; train a "
-            "model for each label"
-        )
     return n_outputs
 
 
@@ -176,7 +180,9 @@ def _trees_of_predict(
     if "gbtree_model_param" in booster:
         parallel = booster.member("gbtree_model_param").integer("num_parallel_tree", 1)
     starts = booster.integers("iteration_indptr").tolist() if "iteration_indptr" in booster else []
-    a_round = max(1, parallel) * n_outputs
+    # A round is a tree for each output, or one whose leaves have a value for each.
+    has_vectors = any(leaf_size(tree, n_outputs) > 1 for tree in booster.members("trees")[:1])
+    a_round = max(1, parallel) * (1 if has_vectors else n_outputs)
     n_used = starts[best] if 0 <= best < len(starts) else best * a_round
     if not 0 < n_used <= n_trees:
         raise attributes.error("best_iteration", f"is {best - 1}, beyond the model's {n_trees} trees")

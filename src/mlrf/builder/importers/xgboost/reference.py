@@ -11,6 +11,8 @@ import xgboost
 
 from mlrf.core.forest import F64
 
+_VERSION = tuple(map(int, xgboost.__version__.split(".")[:2]))
+
 
 def answer(
     model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], threads: int
@@ -27,6 +29,11 @@ def answer(
 
 def load(raw: bytes, settings: Mapping[str, Any], threads: int) -> Any:
     """Return the Booster of a document."""
+    if settings["has_old_vectors"] and _VERSION >= (3, 2):
+        raise ValueError(
+            f"XGBoost {xgboost.__version__} crashes on vector leaves that XGBoost 3.1 or earlier wrote; build with one of "
+            "those installed, or train the model again"
+        )
     xgboost.set_config(verbosity=0)
     booster = xgboost.Booster()
     booster.load_model(bytearray(raw))

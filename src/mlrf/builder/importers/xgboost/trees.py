@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.builder.importers.xgboost.document import Member
-from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.builder.importers.xgboost.vector_leaves import leaf_size, leaf_vectors, separate
+from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import LEAF, NOT_NEGATIVE, NUMERIC, Forest, Missing, below32
 
 I64 = npt.NDArray[np.int64]
@@ -31,24 +32,29 @@ def to_forest(
 ) -> Forest:
     """Return the IR of trees in the order of their sum; `weights` [T] are those of dart.
 
-    ModelUnreadableError when a tree's nodes do not form a tree; UnsupportedModelError for trees with vector leaves.
+    A tree with vector leaves becomes a tree for each output. ModelUnreadableError when a tree's nodes do not form a tree.
     """
     sets: dict[tuple[int, ...], int] = {}
-    parts, offsets = [], [0]
+    parts: list[_Part] = []
+    tree_output: list[int] = []
+    offsets, leaf_trees = [0], []
     for index, tree in enumerate(trees):
-        part = _read_tree(tree, offsets[-1], sets)
+        size = leaf_size(tree, len(base))
+        part = _read_tree(tree, size, offsets[-1], sets)
         if weights is not None:
             # XGBoost multiplies each tree's answer by its weight before it adds it, in float32.
             part["value"] = part["value"] * weights[index]
-        parts.append(part)
-        offsets.append(offsets[-1] + len(part["feature"]))
+        leaf_trees.append(len(parts))
+        parts += separate(part, offsets[-1])
+        offsets += [offsets[-1] + (copy + 1) * len(part["feature"]) for copy in range(size)]
+        tree_output += [int(outputs[index])] if size == 1 else range(size)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _NODE_COLUMNS}
     with np.errstate(over="ignore", invalid="ignore"):
         forest = Forest(
             n_features=n_features,
             n_outputs=len(base),
             tree_offsets=np.array(offsets, np.int64),
-            tree_output=outputs.astype(np.int32),
+            tree_output=np.array(tree_output, np.int32),
             feature=joined["feature"].astype(np.int32),
             threshold=joined["threshold"].astype(np.float64),
             left=joined["left"].astype(np.int32),
@@ -65,20 +71,14 @@ def to_forest(
             inputs="float32",
             no_code_up_to=NOT_NEGATIVE,
             leaf_numbers=joined["number"].astype(np.int32),
-            leaf_trees=np.arange(len(trees)),
+            leaf_trees=np.array(leaf_trees, np.int64),
         )
     forest.validate()
     return forest
 
 
-def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _Part:
-    """Return a tree's nodes in level order, numbered from `first`."""
-    parameters = tree.member("tree_param")
-    if parameters.integer("size_leaf_vector", 1) > 1:
-        raise UnsupportedModelError(
-            "the model has trees with vector leaves (multi_strategy=multi_output_tree), which mlrf does not serve; train with "
-            "multi_strategy=one_output_per_tree"
-        )
+def _read_tree(tree: Member, size: int, first: int, sets: dict[tuple[int, ...], int]) -> _Part:
+    """Return a tree's nodes in level order, numbered from `first`; `value` is [m, size]."""
     left = tree.integers("left_children")
     n = len(left)
     right, feature = tree.integers("right_children", n), tree.integers("split_indices", n)
@@ -96,6 +96,9 @@ def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _P
         raise tree.error("split_conditions", "contains a value that is not a number")
     low, high = (number[np.where(is_leaf, 0, child[order])] for child in (left, right))
     threshold = below32(condition[order].astype(np.float64))
+    value = np.zeros((len(order), size), np.float32)
+    leaves = order[is_leaf]
+    value[is_leaf] = condition[leaves, None] if size == 1 else leaf_vectors(tree, leaves, right, size)
     return {
         "feature": np.where(is_leaf, LEAF, feature[order]),
         "threshold": np.where(is_leaf | is_category, 0.0, threshold),
@@ -103,7 +106,7 @@ def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _P
         "right": np.where(is_leaf, LEAF, np.where(is_category, low, high)),
         "default_left": ~is_leaf & ((default_left[order] != 0) != is_category),
         "category_set": np.array([categories.get(node, NUMERIC) for node in order.tolist()], np.int64),
-        "value": np.where(is_leaf, condition[order], np.float32(0)),
+        "value": value,
         "cover": cover[order],
         "number": order,
     }

@@ -19,7 +19,13 @@ __all__ = ["Model", "__version__", "build", "load", "score"]
 _LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model", "score": "mlrf.scoring"}
 
 
+_ENGINES = ("duckdb", "polars")
+"""Modules for other libraries' tables: `mlrf.duckdb` needs no import of its own."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ENGINES:
+        return importlib.import_module(f"mlrf.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'mlrf' has no attribute {name!r}")
     if name == "build":

@@ -16,8 +16,7 @@ from typing import NamedTuple
 from contenders import MLRF, PEER, Contender, Running, serving
 from figures import Bar, Figure, at_least, at_most, ratios
 from plan import Plan
-
-from load import Load, check_answers, drive
+from wrk import Load, check_answers, drive
 
 CONNECTIONS, BATCH_CONNECTIONS = 32, 8
 

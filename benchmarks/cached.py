@@ -9,8 +9,7 @@ from against_peer import CONNECTIONS
 from contenders import MLRF, Contender, serving
 from figures import Figure, at_least, ratios
 from plan import Plan
-
-from load import Load, drive
+from wrk import Load, drive
 
 UNCACHED = Contender("mlrf, --cache 0", ("--cache", "0"))
 ONE = "positional"

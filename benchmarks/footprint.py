@@ -17,8 +17,7 @@ from figures import Figure, at_most
 from plan import Plan
 from processes import live_cpu_seconds, pss_of, tree
 from scaling import KIND, load_workers
-
-from load import Load, same
+from wrk import Load, same
 
 WORKERS = 4
 PEER_STARTS = 3

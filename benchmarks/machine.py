@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from load import require_wrk
+from wrk import require_wrk
 
 LIBRARIES = (
     "mlrf",

@@ -23,8 +23,7 @@ from against_peer import BATCH_CONNECTIONS, CONNECTIONS
 from contenders import HOST, BenchmarkError, Contender, Running, free_port, serving
 from figures import Bar, Figure, at_least
 from plan import Plan
-
-from load import drive
+from wrk import drive
 
 MODEL = "regression"
 CLIENT = Path(__file__).with_name("oip_client.py")

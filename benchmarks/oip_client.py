@@ -24,15 +24,18 @@ from typing import Any
 
 import grpc
 import uvloop
-from grpc_frames import FramesClient
 
+from mlrf.demo.load_generator.drive import run_plan
+from mlrf.demo.load_generator.grpc_connection import grpc_connections
+from mlrf.demo.load_generator.http_connection import Response
+from mlrf.demo.load_generator.load_plan import LoadPlan
 from mlrf.serving.oip.grpc.message_types import message
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 LENGTH = "Inference-Header-Content-Length"
 BATCHES, CHECKED, WAITED = 100, 20, 500
 REQUEST, RESPONSE = message("ModelInferRequest"), message("ModelInferResponse")
-LIMIT_S, SETTLED_S = 30.0, 0.3
+LIMIT_S = 30.0
 
 
 def tables(home: Path, n_rows: int) -> list[bytes]:
@@ -69,7 +72,7 @@ def rest_bodies(home: Path, n_rows: int) -> list[tuple[int, bytes]]:
 
 
 def write(home: Path, n_rows: int, path: Path) -> dict[str, Any]:
-    """Write binary requests as load.lua reads them: the length of the JSON, and the body in hexadecimal."""
+    """Write binary requests as wrk.lua reads them: the length of the JSON, and the body in hexadecimal."""
     path.write_text("".join(f"{length} {body.hex()}\n" for length, body in rest_bodies(home, n_rows)))
     return {}
 
@@ -92,34 +95,23 @@ async def load(
         first = [await call(body, wait_for_ready=True, timeout=LIMIT_S) for body in bodies[:CHECKED]]
         check(home, [RESPONSE.FromString(each).raw_output_contents[0] for each in first])
         if channels:
-            elapsed = await by_frames(host, port, bodies, n_concurrent, channels, seconds)
+            plan = LoadPlan(host, port, bodies, channels)
+            make_connection = grpc_connections(CALL, n_concurrent // channels)
+            report = await run_plan(plan, seconds, judge=judge, make_connection=make_connection)
+            assert not report.errors, report.errors
+            result = {"requests": report.ok, "per_s": report.rate_achieved}
+            result |= {"p50_ms": report.p50_ms, "p99_ms": report.p99_ms}
         else:
-            elapsed = await by_grpcio(call, bodies, n_concurrent, seconds)
-    elapsed.sort()
-    p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
-    result = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
-    return result | {"p50_ms": p50_ms, "p99_ms": p99_ms}
+            result = await by_grpcio(call, bodies, n_concurrent, seconds)
+    return result | {"requests": result["requests"] + len(first)}
 
 
-async def by_frames(
-    host: str, port: int, bodies: list[bytes], n_concurrent: int, channels: int, seconds: float
-) -> list[float]:
-    loop = asyncio.get_running_loop()
-    clients = [
-        FramesClient(CALL, bodies[number:] + bodies[:number], n_concurrent // channels) for number in range(channels)
-    ]
-    for client in clients:
-        await loop.create_connection(lambda client=client: client, host, port)
-    await asyncio.sleep(seconds)
-    for client in clients:
-        client.stopped = True
-    await asyncio.sleep(SETTLED_S)
-    refused = [each for client in clients for each in client.refused]
-    assert not refused, refused[:3]
-    return [each for client in clients for each in client.elapsed_s]
+def judge(_number: int, _elapsed_s: float, response: Response) -> str | None:
+    return f"gRPC status {response.status}: {response.body!r}" if response.status else None
 
 
-async def by_grpcio(call: Any, bodies: list[bytes], n_concurrent: int, seconds: float) -> list[float]:
+async def by_grpcio(call: Any, bodies: list[bytes], n_concurrent: int, seconds: float) -> dict[str, Any]:
+    """Measure grpcio's own client."""
     elapsed: list[float] = []
     until = perf_counter() + seconds
 
@@ -130,7 +122,9 @@ async def by_grpcio(call: Any, bodies: list[bytes], n_concurrent: int, seconds: 
             number += n_concurrent
 
     await asyncio.gather(*map(ask, range(n_concurrent)))
-    return elapsed
+    elapsed.sort()
+    p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
+    return {"requests": len(elapsed), "per_s": len(elapsed) / seconds, "p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
 def wait(model: str, host: str, home: Path, port: int, grpc_port: int) -> dict[str, float]:

@@ -8,8 +8,7 @@ import steady_rate
 from contenders import MLRF, serving
 from figures import Figure, at_least, at_most, ratios
 from plan import Plan
-
-from load import Load, drive
+from wrk import Load, drive
 
 SPREAD_CONNECTIONS = 64
 FEW, MANY = 32, 2_000

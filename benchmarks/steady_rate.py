@@ -81,7 +81,7 @@ def report_of(driver: subprocess.Popen[str]) -> dict[str, Any]:
 
 def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> None:
     """Drive, and print the report as JSON; the first second, which opens connections and warms caches, does not count."""
-    from mlrf.demo.load import drive_and_wait  # noqa: PLC0415  the runner must not import it
+    from mlrf.demo.load_generator.drive import drive_and_wait  # noqa: PLC0415  the runner must not import it
 
     lines = bodies.read_bytes().splitlines()
     if connections == CONNECTIONS:

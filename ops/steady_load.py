@@ -1,25 +1,19 @@
-"""An open-loop load by the demo's load generator that compares each answer with the version it names."""
+"""An open-loop load that compares each answer with the version it names, by the load generator of `mlrf.demo.load_generator`."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-import uvloop
-
-from mlrf.demo.load_connection import Response
-from mlrf.demo.open_loop import OpenLoop
+from mlrf.demo.load_generator.background_load import BackgroundLoad
+from mlrf.demo.load_generator.generator import IDLE_CONNECTION_LOST
+from mlrf.demo.load_generator.http_connection import Response
+from mlrf.demo.load_generator.load_plan import LoadPlan
 from raw_http import request
-
-_BEAT_S = 0.02
-_ANSWER_LIMIT_S = 20.0
-_NO_END = 1 << 40
 
 
 @dataclass
@@ -51,34 +45,18 @@ class SteadyLoad:
     ) -> None:
         """`truth`: the answers of each version to `bodies`, in their order."""
         self.totals = LoadTotals()
-        self._port, self._rate, self._truth, self._connections = port, rate, truth, connections
-        self._requests = [request("POST", "/predict", body) for body in bodies]
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()), daemon=True)
+        self._truth, self._n_bodies = truth, len(bodies)
+        requests = [request("POST", "/predict", body) for body in bodies]
+        self._load = BackgroundLoad(LoadPlan("127.0.0.1", port, requests, connections, rate), self._judge)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._load.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(2 * _ANSWER_LIMIT_S)
-
-    async def _run(self) -> None:
-        load = _Load("127.0.0.1", self._port, self._requests, self._rate, _NO_END, self._judge)
-        try:
-            await load.open(self._connections)
-            running = asyncio.create_task(load.run(_NO_END))
-            while not self._stopped.is_set():
-                await asyncio.sleep(_BEAT_S)
-            load.stop()
-            done, _ = await asyncio.wait({running}, timeout=_ANSWER_LIMIT_S)
-            self.totals.faults.update(load.errors)
-            if not done:
-                running.cancel()
-                self.totals.faults["never answered"] += 1
-        finally:
-            load.close()
+        self.totals.faults.update(self._load.end().errors)
+        # The server may close idle connections; a request without a response is "connection lost".
+        del self.totals.faults[IDLE_CONNECTION_LOST]
 
     def _judge(self, number: int, elapsed_s: float, response: Response) -> str | None:
         if response.status != 200:
@@ -88,14 +66,6 @@ class SteadyLoad:
         totals.due_s.append(time.monotonic() - elapsed_s)
         totals.took_s.append(elapsed_s)
         totals.versions.append(version)
-        if version not in self._truth or self._truth[version][number % len(self._requests)] != answer["prediction"]:
+        if version not in self._truth or self._truth[version][number % self._n_bodies] != answer["prediction"]:
             return "another version's answer"
         return None
-
-
-class _Load(OpenLoop):
-    """Note that a connection ended. The server may close idle ones; a request without a response is `lost`."""
-
-    def failed(self, due_at: float | None, fault: str) -> None:
-        if due_at is not None:
-            super().failed(due_at, f"lost ({fault})")

@@ -1,4 +1,4 @@
-"""An open loop of checked requests, driven by the demo's load generator: each request has its own check of the response."""
+"""An open loop of checked requests, by the load generator of `mlrf.demo.load_generator`: each request has its own check of the response."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import uvloop
 
-from mlrf.demo.load_connection import Response
-from mlrf.demo.open_loop import OpenLoop
+from mlrf.demo.load_generator.drive import run_plan
+from mlrf.demo.load_generator.http_connection import Response
+from mlrf.demo.load_generator.load_plan import LoadPlan
 from raw_http import request
 
 Judge = Callable[[int, Any], str | None]
@@ -49,15 +50,8 @@ def drive(
         outcome.statuses[response.status] += 1
         return made[number][2](response.status, json.loads(response.body))
 
-    async def run() -> None:
-        requests = [request("POST", path, body) for path, body, _ in made]
-        load = OpenLoop("127.0.0.1", port, requests, rate, len(requests), judge)
-        try:
-            await load.open(connections)
-            report = await load.run(seconds + LIMIT_S)
-        finally:
-            load.close()
-        outcome.wrong += [what for what, n in report.errors.items() for _ in range(n)]
-
-    uvloop.run(run())
+    requests = [request("POST", path, body) for path, body, _ in made]
+    plan = LoadPlan("127.0.0.1", port, requests, connections, rate, len(requests))
+    report = uvloop.run(run_plan(plan, seconds, judge=judge, drain_s=LIMIT_S))
+    outcome.wrong += [what for what, n in report.errors.items() for _ in range(n)]
     return outcome

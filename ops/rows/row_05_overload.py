@@ -21,7 +21,7 @@ import numpy as np
 from bundles import write_tree_bundle
 from mlrf.core.feature import Feature
 from mlrf.core.schema import Schema
-from open_loop import closed_loop, flood, open_loop
+from overload import closed_loop, open_loop, pipelined
 from raw_http import request
 from running import Server, serving
 from scoreboard import Bar, Finding, Row
@@ -163,17 +163,18 @@ def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
 def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
     """More pipelined single rows than can be answered."""
     with grown(2, *options) as server:
-        capacity = flood(server.port, _ONE, 1_000_000, scale.capacity_s / 4, 32)
-        per_s = capacity.by_status[200] / capacity.seconds
+        capacity, capacity_left_s = pipelined(server.port, _ONE, 1_000_000, scale.capacity_s / 4, 32)
+        per_s = capacity.statuses[200] / capacity.elapsed_s
         health = HealthProbe(server)
-        load_result = flood(server.port, _ONE, 3 * per_s, scale.seconds / 2, 32)
+        load, left_s = pipelined(server.port, _ONE, 3 * per_s, scale.seconds / 2, 32)
         health_ms = health.p99_ms()
         again_s = _normal_again_s(server, _ONE)
-    others = sum(n for status, n in load_result.by_status.items() if status not in (200, 503))
+    others = sum(n for status, n in load.statuses.items() if status not in (200, 503))
+    goodput = load.statuses[200] / left_s / (capacity.statuses[200] / capacity_left_s)
     return [
-        Bar("rows: lost or neither 200 nor 503", load_result.n_lost + others, 0),
-        Bar("refused without Retry-After", load_result.without_retry_after, 0),
-        Bar("goodput of capacity", load_result.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
+        Bar("rows: lost or neither 200 nor 503", load.lost + others, 0),
+        Bar("refused without Retry-After", load.without_retry_after, 0),
+        Bar("goodput of capacity", goodput, scale.goodput, at_least=True),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),
         Bar("normal after s", again_s, scale.again_s),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_tree_bundle
-from load import BODY, PREDICTION, Load
+from load import BODY, LOST, PREDICTION, closed_load
 from mlrf.core.manifest import LinkEntry
 from raw_http import request
 from running import Server, command, cpu_s, eventually, is_alive, metrics_of, run_to_its_end, serving
@@ -55,22 +55,21 @@ def test_killed_worker_loses_only_its_requests_in_flight(bundle):
     n = 8
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
-        with Load(server, n) as load:
-            eventually(lambda: load.counts.answered > 200, what="some load")
+        with closed_load(server.port, n) as load:
+            eventually(lambda: load.statuses.total() > 200, what="some load")
             os.kill(first[0], signal.SIGKILL)
             killed = time.monotonic()
             eventually(lambda: len(set(server.workers()) - set(first)) == 1, 2, "a replacement")
             replacement_s = time.monotonic() - killed
             eventually(lambda: server.metrics()["mlrf_workers_ready"] == 2, 3, "a ready replacement")
             ready_s = time.monotonic() - killed
-            at = load.counts.answered
-            eventually(lambda: load.counts.answered > at + 200, what="load afterwards")
-            counts = load.stop_asking()
+            at = load.statuses.total()
+            eventually(lambda: load.statuses.total() > at + 200, what="load afterwards")
+            report = load.end()
         assert replacement_s < 1
         assert ready_s < 2.5
-        assert counts.wrong == []
-        assert counts.refused_connections == 0
-        assert len(counts.lost) <= n, "at most the requests in flight on the killed worker"
+        assert report.errors.keys() <= LOST
+        assert report.error_count <= n, "at most the requests in flight on the killed worker"
         assert server.is_ready()
         assert events(server, "request failed") == []
 
@@ -210,15 +209,15 @@ def test_a_missing_bundle_ends_with_3_and_says_how_to_make_one(tmp_path):
 def test_sigterm_under_load_loses_nothing_that_was_accepted(bundle):
     with serving(bundle, workers=2) as server:
         server.booted(2)
-        with Load(server, 50, pause_s=0.02) as load:
-            eventually(lambda: load.counts.answered > 500, what="some load")
+        with closed_load(server.port, 50, pause_s=0.02) as load:
+            eventually(lambda: load.statuses.total() > 500, what="some load")
             server.process.terminate()
             began = time.monotonic()
             assert server.wait() == 0
             took_s = time.monotonic() - began
-            counts = load.stop_asking()
-        assert counts.lost == []
-        assert counts.wrong == []
+            report = load.end()
+        # After the end of the server, new connections are refused.
+        assert report.errors.keys() <= {"connection refused"}
         assert took_s < 10
         assert server.troubles == []
 
@@ -291,15 +290,15 @@ def test_sigterm_while_workers_start_is_obeyed(bundle):
 def test_stopped_worker_is_replaced_without_loss(bundle):
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
-        with Load(server, 20) as load:
-            eventually(lambda: load.counts.answered > 200, what="some load")
+        with closed_load(server.port, 20) as load:
+            eventually(lambda: load.statuses.total() > 200, what="some load")
             os.kill(first[0], signal.SIGTERM)
             eventually(lambda: not is_alive(first[0]), 6, "the end of the worker")
             server.booted(2)
-            at = load.counts.answered
-            eventually(lambda: load.counts.answered > at + 200, what="load afterwards")
-            counts = load.stop_asking()
-        assert (counts.lost, counts.wrong, counts.refused_connections) == ([], [], 0)
+            at = load.statuses.total()
+            eventually(lambda: load.statuses.total() > at + 200, what="load afterwards")
+            report = load.end()
+        assert report.errors == {}
 
 
 def test_running_out_of_descriptors_does_not_stop_accepting(bundle):
@@ -457,8 +456,8 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
         seen = [server.metrics()]
-        with Load(server, 4) as load:
-            eventually(lambda: load.counts.answered > 100, what="some load")
+        with closed_load(server.port, 4) as load:
+            eventually(lambda: load.statuses.total() > 100, what="some load")
             os.kill(first[1], signal.SIGKILL)
 
             def is_replaced():
@@ -466,7 +465,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
                 return seen[-1]["mlrf_worker_starts_total"] == 3 and seen[-1]["mlrf_workers_ready"] == 2
 
             eventually(is_replaced, 5, "a replacement")
-            counts = load.stop_asking()
+            report = load.end()
         last = server.metrics()
         assert (last["mlrf_workers"], last["mlrf_worker_failures_total"]) == (2, 1)
         seen.append(last)
@@ -475,7 +474,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
             assert not fallen
         answered = last["mlrf_requests_total;route=/predict;status=200"]
         # A request whose answer was written when its worker was killed may have been counted and not read, or the reverse.
-        assert abs(answered - counts.answered) <= len(counts.lost)
+        assert abs(answered - report.ok) <= report.error_count
         # The rest came from the cache of answers.
         assert 0 < last["mlrf_instances_total"] <= answered
         assert last["mlrf_request_duration_seconds_count;route=/predict"] == answered
@@ -484,12 +483,12 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
 def test_counts_of_a_load_are_exact(bundle):
     with serving(bundle, workers=2) as server:
         server.booted(2)
-        with Load(server, 8, pause_s=0) as load:
-            eventually(lambda: load.counts.answered > 1000, what="some load")
-            counts = load.stop_asking()
+        with closed_load(server.port, 8, pause_s=0) as load:
+            eventually(lambda: load.statuses.total() > 1000, what="some load")
+            report = load.end()
         found = server.metrics()
-        assert found["mlrf_requests_total;route=/predict;status=200"] == counts.answered
-        assert found["mlrf_request_duration_seconds_bucket;le=+Inf;route=/predict"] == counts.answered
+        assert found["mlrf_requests_total;route=/predict;status=200"] == report.ok
+        assert found["mlrf_request_duration_seconds_bucket;le=+Inf;route=/predict"] == report.ok
         assert 0 < found["mlrf_request_duration_seconds_sum;route=/predict"] < 60
         eventually(lambda: server.metrics()["mlrf_open_connections"] == 1, 5, "no connection but this one")
 

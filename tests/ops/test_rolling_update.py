@@ -6,7 +6,6 @@ request has a connection of its own, to the proxy and from it to a server.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -14,13 +13,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections import Counter
 
 import pytest
-import uvloop
 
 import behind_nginx
 from load import BODY, PREDICTION
+from mlrf.demo.load_generator.background_load import BackgroundLoad
+from mlrf.demo.load_generator.http_connection import Response
+from mlrf.demo.load_generator.load_plan import LoadPlan
+from mlrf.demo.load_generator.load_report import LoadReport
 from raw_http import request
 from running import eventually, serving
 
@@ -85,42 +86,13 @@ class Proxy:
             self._process.wait(30)
 
 
-async def ask(port: int, results: Counter) -> None:
-    """One request on a connection of its own; its outcome is counted."""
-    try:
-        async with asyncio.timeout(60):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(request("POST", "/predict", BODY, headers=["Connection: close"]))
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            writer.close()
-        is_right = head.startswith(b"HTTP/1.1 200 ") and json.loads(body)["prediction"] == PREDICTION
-        results["answered" if is_right else head.split(b"\r\n")[0].decode() or "closed"] += 1
-    except (OSError, ValueError, TimeoutError) as error:
-        results[type(error).__name__] += 1
+def judge(_number: int, _elapsed_s: float, response: Response) -> str | None:
+    is_right = response.status == 200 and json.loads(response.body)["prediction"] == PREDICTION
+    return None if is_right else f"status {response.status}"
 
 
-async def under_load(port: int, update) -> Counter:
-    """Ask at `RATE` until the update, which runs in a thread, is over."""
-    results: Counter = Counter()
-    asking: set[asyncio.Task] = set()
-    updating = asyncio.create_task(asyncio.to_thread(update))
-    began = time.monotonic()
-    n = 0
-    while not updating.done():
-        while n < (time.monotonic() - began) * RATE:
-            task = asyncio.create_task(ask(port, results))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-            n += 1
-        await asyncio.sleep(0.002)
-    await asyncio.gather(*asking)
-    await updating
-    assert results.total() == n
-    return results
-
-
-def rolled(bundle, folder, delay: str) -> Counter:
-    """Replace two servers one after another; return the outcomes of the requests meanwhile."""
+def rolled(bundle, folder, delay: str) -> LoadReport:
+    """Replace two servers one after another; return the report of the load meanwhile."""
     proxy = Proxy(folder)
     options = ["--shutdown-delay", delay]
     with contextlib.ExitStack() as running:
@@ -129,7 +101,8 @@ def rolled(bundle, folder, delay: str) -> Counter:
         proxy.send_to(*(server.port for server in old))
         eventually(lambda: socket.create_connection(("127.0.0.1", proxy.port)).close() is None, what="nginx")
 
-        def update() -> None:
+        one_each = request("POST", "/predict", BODY, headers=["Connection: close"])
+        with BackgroundLoad(LoadPlan("127.0.0.1", proxy.port, [one_each], 0, RATE), judge) as load:
             new = [running.enter_context(serving(bundle, options=options))]
             proxy.send_to(*(server.port for server in (*old, *new)))
             for server in old:
@@ -139,15 +112,17 @@ def rolled(bundle, folder, delay: str) -> Counter:
                 proxy.send_to(*(each.port for each in (*left, *new)))
                 assert server.wait() == 0
 
-        return uvloop.run(under_load(proxy.port, update))
+            return load.end()
 
 
 def test_no_request_fails_while_servers_are_replaced(bundle, tmp_path):
-    results = rolled(bundle, tmp_path, delay="5")
-    assert set(results) == {"answered"}, results
-    assert results["answered"] > 5 * RATE
+    report = rolled(bundle, tmp_path, delay="5")
+    assert report.errors == {}
+    assert report.ok > 5 * RATE
 
 
 def test_requests_fail_without_a_shutdown_delay(bundle, tmp_path):
     """The bar above notices a server that stops accepting before its endpoint is removed."""
-    assert set(rolled(bundle, tmp_path, delay="0")) > {"answered"}
+    report = rolled(bundle, tmp_path, delay="0")
+    assert report.ok
+    assert report.errors

@@ -23,7 +23,7 @@ import mlrf
 from bundles import write_tree_bundle
 from mlrf.core.feature import Feature
 from mlrf.core.schema import Schema
-from mlrf.demo.load import drive_and_wait
+from mlrf.demo.load_generator.drive import drive_and_wait
 from raw_http import Client, request
 from redis_server import redis_server
 from running import eventually, serving

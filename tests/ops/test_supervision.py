@@ -15,7 +15,7 @@ import time
 import pytest
 
 from bundles import ALL_KINDS, write_bundle
-from load import BODY, PREDICTION, Load
+from load import BODY, PREDICTION, closed_load
 from mlrf.serving.processes.accept import covered_by
 from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, boot_failure_status
 from running import Server, children_of, command, eventually, is_alive, serving
@@ -57,10 +57,10 @@ def test_workers_are_recycled_in_turn_and_nothing_is_lost(bundle):
     options = ["--max-requests", "400", "--max-requests-jitter", "200"]
     with serving(bundle, workers=2, options=options) as server:
         first = server.booted(2)
-        with Load(server, 8, pause_s=0.002) as load:
+        with closed_load(server.port, 8, pause_s=0.002) as load:
             eventually(lambda: not set(first) & set(server.workers()), 30, "the end of the first two workers")
-            counts = load.stop_asking()
-        assert (counts.lost, counts.wrong, counts.refused_connections) == ([], [], 0)
+            report = load.end()
+        assert report.errors == {}
         assert len(events(server, "worker recycled")) >= 2
         assert events(server, "worker ended") == []
 
@@ -73,12 +73,12 @@ def test_settings_are_read_again_and_no_request_is_lost(bundle, tmp_path):
         first = server.booted(2)
         assert server.ask("POST", "/predict/batch", many).code == "BATCH_TOO_LARGE"
         file.write_text('max_batch = 2\nbacklog = 7\nlog_level = "debug"\n')
-        with Load(server, 8) as load:
-            eventually(lambda: load.counts.answered > 100, what="some load")
+        with closed_load(server.port, 8) as load:
+            eventually(lambda: load.statuses.total() > 100, what="some load")
             server.process.send_signal(signal.SIGHUP)
             eventually(lambda: events(server, "settings in force"), 20, "new workers")
-            counts = load.stop_asking()
-        assert (counts.lost, counts.wrong, counts.refused_connections) == ([], [], 0)
+            report = load.end()
+        assert report.errors == {}
         assert not set(first) & set(server.workers())
         assert events(server, "settings need a restart")[0]["options"] == ["--backlog"]
         assert events(server, "settings read")[0]["options"] == ["--max-batch", "--log-level"]

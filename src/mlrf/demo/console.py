@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from mlrf.demo.daily_totals import Daily
-from mlrf.demo.load_report import LoadReport
+from mlrf.demo.load_generator.load_report import LoadReport
 from mlrf.demo.retail import Retail
 from mlrf.demo.server_process import HOST
 from mlrf.demo.training import HOLD_OUT_DAYS, Trained

@@ -21,8 +21,8 @@ from mlrf.demo import console
 from mlrf.demo.console import Example
 from mlrf.demo.daily_totals import sum_by_day
 from mlrf.demo.feature_panel import Panel, make_panel
-from mlrf.demo.load import drive_and_wait
-from mlrf.demo.load_report import LoadReport
+from mlrf.demo.load_generator.drive import drive_and_wait
+from mlrf.demo.load_generator.load_report import LoadReport
 from mlrf.demo.request_rows import (
     AS_OF_COLUMN,
     KEY,

@@ -1,4 +1,4 @@
-"""Drives a load against a server: sends bodies by POST in turn at a fixed rate, and reports the results."""
+"""Drives a load against a server for a given time, and reports the results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from typing import cast
 import uvloop
 
 from mlrf.core.errors import ConfigError
-from mlrf.demo.load_report import LoadReport
-from mlrf.demo.open_loop import Judge, OnSecond, OpenLoop, standard_judge
+from mlrf.demo.load_generator.generator import Judge, LoadGenerator, MakeConnection, OnSecond, standard_judge
+from mlrf.demo.load_generator.http_connection import HttpConnection
+from mlrf.demo.load_generator.load_plan import LoadPlan
+from mlrf.demo.load_generator.load_report import LoadReport
 
 MAX_REQUESTS = 2_000_000
 MAX_DURATION_S = 3_600.0
@@ -47,14 +49,29 @@ async def drive(
     when an option is out of bounds, or when the connections cannot be opened before the clock starts.
     """
     due = _planned(rate, duration_s, connections, bodies, path)
-    load = OpenLoop(host, port, _requests(host, port, path, bodies), rate, due, judge or standard_judge)
+    requests = _requests(host, port, path, bodies)
+    plan = LoadPlan(host, port, requests, connections, rate, due)
+    return await run_plan(plan, duration_s, drain_s=drain_s, on_second=on_second, judge=judge or standard_judge)
+
+
+async def run_plan(
+    plan: LoadPlan,
+    duration_s: float,
+    *,
+    judge: Judge,
+    drain_s: float = 5.0,
+    on_second: OnSecond | None = None,
+    make_connection: MakeConnection = HttpConnection,
+) -> LoadReport:
+    """Return the report of a plan's load, open or closed, that is run for `duration_s`."""
+    load = LoadGenerator(plan, judge, make_connection)
     collecting = gc.isenabled()
     # A full garbage collection in a training process takes tens of milliseconds, which would be attributed to
     # the server. The driver's allocations are bounded by the number of requests.
     gc.disable()
     try:
-        await load.open(connections)
-        return await load.run(duration_s + drain_s, on_second)
+        await load.open()
+        return await load.run(duration_s, drain_s, on_second)
     finally:
         load.close()
         if collecting:

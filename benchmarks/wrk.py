@@ -1,4 +1,9 @@
-"""Load from wrk on a running server: its answers, its processor time, and its memory during the load."""
+"""The most that a server answers: load from wrk, its processor time, and its memory meanwhile.
+
+wrk is a program, not ours: it is used where the question is how fast a server is at most, because on a machine that both share
+a generator in Python would need several times the server's own processor time. `wrk.lua` gives it the bodies. All
+other load, at a rate or over gRPC, comes from `mlrf.demo.load_generator`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from pathlib import Path
 import processes
 from contenders import BenchmarkError, Running
 
-_SCRIPT = Path(__file__).with_name("load.lua")
+_SCRIPT = Path(__file__).with_name("wrk.lua")
 _TOLERANCE = 1e-6
 _LOOK_S = 0.8
 """When memory and sockets are measured, as a share of the load: late, when every buffer has reached its size."""

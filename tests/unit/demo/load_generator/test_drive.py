@@ -16,8 +16,8 @@ import pytest
 import uvloop
 
 from mlrf.core.errors import ConfigError
-from mlrf.demo.load import drive, drive_and_wait
-from mlrf.demo.load_report import LoadReport
+from mlrf.demo.load_generator.drive import drive, drive_and_wait
+from mlrf.demo.load_generator.load_report import LoadReport
 
 BODIES = [b'{"features": [%d]}' % number for number in range(7)]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"prediction": 1.5}'
@@ -133,7 +133,7 @@ def test_an_idle_connection_that_breaks_is_an_error_too():
             return await drive("127.0.0.1", port, "/", BODIES, rate=4, duration_s=0.75, connections=2)
 
     report = server.meet(client)
-    assert (report.due, report.ok, report.errors) == (3, 3, {"connection lost": 1})
+    assert (report.due, report.ok, report.errors) == (3, 3, {"idle connection lost": 1})
 
 
 def test_announced_close_is_not_an_error():

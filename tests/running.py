@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -149,13 +149,18 @@ def serving(
     options: Sequence[str] = (),
     is_ready: Callable[[Server], bool] = Server.is_ready,
     broken_by: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards."""
+    """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards.
+
+    `environment` is added to that of the tests.
+    """
     process = subprocess.Popen(
         command(bundles, "--port", "0", "--workers", str(workers), *options, broken_by=broken_by),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
     )
     server = Server(process)
     try:

@@ -1,22 +1,27 @@
-"""Stores for tests, on this machine: an S3 server (moto), and a web server of files whose faults a test switches on."""
+"""Stores for tests, on this machine: S3 (moto), a web server of files, a registry of images, MLflow; each may stand behind a `FaultyProxy`."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.server
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 from botocore.config import Config
 
-from running import eventually
+from client_environment import MLFLOW
+from faulty_proxy import FaultyProxy
+from running import START_LIMIT_S, eventually
 
 BUCKET = "models"
 SECRET = "s3cr3t-th4t-n0-l0g-sh0ws"  # noqa: S105  the tests look for it
@@ -31,23 +36,12 @@ S3_VARIABLES = {
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
     """An empty bucket in an S3 server of its own process; yields the URL of the server."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (folder / "moto.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **S3_VARIABLES},
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        eventually(lambda: _accepts(port), what="the S3 server")
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with server_process(command, port, folder / "moto.log", env={**os.environ, **S3_VARIABLES}):
+        url = f"http://127.0.0.1:{port}"
         s3_client(url).create_bucket(Bucket=BUCKET)
         yield url
-    finally:
-        server.kill()
-        server.wait(30)
 
 
 def s3_client(url: str):
@@ -67,84 +61,129 @@ def upload(client, folder: Path, prefix: str) -> None:
             client.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def server_process(command: list[str], port: int, log: Path, **rest: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that listens on a port, killed afterwards with all its processes."""
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, **rest)
+    try:
+        eventually(lambda: _accepts(port), START_LIMIT_S, what=command[0])
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait(30)
+
+
 def _accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
 
 
-class FileServer:
-    """A web server of a folder's files; `fault` is what goes wrong: stopped, slow, corrupt, half-written, refused, or nothing."""
+@contextlib.contextmanager
+def file_server(folder: Path) -> Iterator[FaultyProxy]:
+    """A web server of a folder's files, behind a proxy whose faults a test switches on."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.fault = ""
-        self.requests = 0
-        owner = self
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments):
+            pass
 
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments):
-                super().__init__(*arguments, directory=str(folder))
-
-            def do_GET(self):
-                owner.requests += 1
-                owner.answer(self, super().do_GET)
-
-            def log_message(self, *_arguments):
-                pass
-
-        self._handler = Handler
-        self._server: http.server.ThreadingHTTPServer | None = None
-        self.port = 0
-        self.start()
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Listen, on the port of the last time."""
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        """Close the listener."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-
-    def answer(self, handler, right) -> None:
-        """Answer one request as the fault says."""
-        path = self.folder / handler.path.lstrip("/")
-        if self.fault == "slow":
-            ends = time.monotonic() + 60
-            while self.fault == "slow" and time.monotonic() < ends:
-                time.sleep(0.02)
-            handler.close_connection = True
-        elif self.fault == "refused":
-            handler.send_error(503)
-        elif self.fault in ("corrupt", "half-written") and path.is_file():
-            content = path.read_bytes()
-            sent = bytes(each ^ 1 for each in content) if self.fault == "corrupt" else content[: len(content) // 2]
-            handler.send_response(200)
-            handler.send_header("Content-Length", str(len(content)))
-            handler.end_headers()
-            handler.wfile.write(sent)
-            handler.close_connection = True
-        else:
-            right()
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            with behind_a_proxy(f"http://127.0.0.1:{server.server_port}") as proxy:
+                yield proxy
+        finally:
+            server.shutdown()
 
 
 @contextlib.contextmanager
-def file_server(folder: Path) -> Iterator[FileServer]:
-    """A web server of a folder, stopped afterwards."""
-    server = FileServer(folder)
+def behind_a_proxy(upstream: str) -> Iterator[FaultyProxy]:
+    """A `FaultyProxy` before a server, closed afterwards."""
+    proxy = FaultyProxy(upstream)
     try:
-        yield server
+        yield proxy
     finally:
-        server.fault = ""
-        server.stop()
+        proxy.fault = ""
+        proxy.close()
+
+
+def registry_program() -> str | None:
+    """Debian's registry of container images, or None where it is not installed; in CI it must be."""
+    return shutil.which("docker-registry") or ("docker-registry" if "CI" in os.environ else None)
+
+
+@contextlib.contextmanager
+def registry_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An empty registry of container images; yields `HOST:PORT` and its process."""
+    program, port = registry_program(), free_port()
+    assert program is not None
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/blobs}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with server_process([program, "serve", str(folder / "config.yml")], port, folder / "registry.log") as server:
+        yield f"127.0.0.1:{port}", server
+
+
+def push(host: str, bundle: Path, name: str) -> None:
+    """Push a bundle as an artefact, as another program would."""
+    import oras.provider  # noqa: PLC0415  few tests need it
+
+    files = [f"./{file.name}:application/octet-stream" for file in sorted(bundle.iterdir())]
+    client = oras.provider.Registry(insecure=True)
+    with contextlib.chdir(bundle):
+        answer = client.push(f"{host}/{name}", files=files, quiet=True)
+    assert answer.status_code == 201
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """A tracking server of MLflow that passes artefacts on; yields its URL."""
+    port = free_port()
+    command = [str(MLFLOW), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
+    with server_process(command, port, folder / "mlflow.log", cwd=folder):
+        yield f"http://127.0.0.1:{port}"
+
+
+_REGISTER = """
+import sys
+import mlflow
+
+client = mlflow.MlflowClient()
+client.create_registered_model(sys.argv[1])
+for bundle in sys.argv[2:]:
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(bundle, "bundle")
+    client.create_model_version(sys.argv[1], f"{run.info.artifact_uri}/bundle", run.info.run_id)
+    print(run.info.run_id)
+"""
+
+
+def register(url: str, name: str, bundles: Sequence[Path]) -> list[str]:
+    """Make bundles the versions 1, 2, … of a new registered model; the ids of their runs."""
+    command = [str(MLFLOW), "-W", "ignore", "-c", _REGISTER, name, *map(str, bundles)]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "MLFLOW_TRACKING_URI": url},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split()[-len(bundles) :]

@@ -9,23 +9,25 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from math import inf
 from pathlib import Path
 
 import pytest
 
-from bundles import ALL_KINDS, NUMBERS, write_tree_bundle
+from bundles import NUMBERS, write_tree_bundle
+from client_environment import needs_mlflow
+from faulty_proxy import FAULTS
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
 from mlrf.model import load
-from raw_http import request
 from running import children_of, eventually, run_to_its_end, serving
-from store_servers import BUCKET, S3_VARIABLES, SECRET, file_server, s3_client, s3_server
+from store_outages import HARDLY_DOWN, REQUEST, Asking, drill
+from store_servers import BUCKET, S3_VARIABLES, SECRET, file_server, registry_program, s3_client, s3_server
 
-REQUEST = {"features": ALL_KINDS.example()}
 POLL_S = 0.5
 POLL = ("--store-poll", str(POLL_S))
+needs_registry = pytest.mark.skipif(registry_program() is None, reason="docker-registry is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -70,73 +72,34 @@ def is_up(server):
     return server.metrics()["mlrf_model_store_up"]
 
 
-class Asking(threading.Thread):
-    """Asks without a pause, and compares every answer with the version that it names."""
-
-    def __init__(self, server, truth):
-        super().__init__(daemon=True)
-        self.server, self.truth = server, truth
-        self.stopped = threading.Event()
-        self.wrong: list[object] = []
-        self.answers = 0
-
-    def run(self):
-        content = request("POST", "/predict", REQUEST)
-        with self.server.client() as client:
-            while not self.stopped.is_set():
-                client.send(content)
-                answer = client.answer()
-                self.answers += 1
-                if answer.status != 200 or self.truth[answer.json["version"]] != answer.json["prediction"]:
-                    self.wrong.append(answer)
-                time.sleep(0.002)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_exception):
-        self.stopped.set()
-        self.join(30)
+@pytest.mark.parametrize(
+    ("kind", "faults"),
+    [
+        ("https", ["stopped", "corrupt"]),
+        pytest.param("oci", ["half-written"], marks=needs_registry),
+        pytest.param("https", FAULTS, marks=pytest.mark.slow),
+        pytest.param("s3", FAULTS, marks=pytest.mark.slow),
+        pytest.param("oci", FAULTS, marks=[pytest.mark.slow, needs_registry]),
+    ],
+)
+def test_an_outage_gives_no_wrong_answer_and_no_restart(kind, faults, tmp_path):
+    check_outages(kind, faults, tmp_path)
 
 
-FAULTS = [
-    "stopped",
-    *(pytest.param(each, marks=pytest.mark.slow) for each in ("slow", "corrupt", "half-written", "refused")),
-]
+@needs_mlflow
+@pytest.mark.slow
+def test_an_outage_of_mlflow_gives_no_wrong_answer_and_no_restart(tmp_path):
+    check_outages("mlflow", FAULTS, tmp_path)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_an_outage_gives_no_wrong_answer_and_recovery_takes_one_poll(fault, home, state, bundles, truth):
-    publish(bundles[0], home)
-    with file_server(home) as store, serving(Path(store.url), workers=2, options=(*state, *POLL)) as server:
-        workers = server.booted(2)
-        assert (answered_by(server), is_up(server)) == (short(bundles[0]), 1)
-        with Asking(server, truth) as asking:
-            if fault == "stopped":
-                store.stop()
-            else:
-                store.fault = fault
-            publish(bundles[1], home)
-            eventually(lambda: is_up(server) == 0, what="the store reported as down")
-            assert server.is_ready()
-            assert answered_by(server) == short(bundles[0])
-            seen = store.requests
-            if fault == "stopped":
-                store.start()
-            else:
-                eventually(lambda: store.requests > seen, what="another look during the fault")
-                store.fault = ""
-            recovered_s = time.monotonic()
-            eventually(lambda: answered_by(server) == short(bundles[1]), what="the new version after recovery")
-            print(f"{fault}: right {time.monotonic() - recovered_s:.2f} s after recovery, {asking.answers} answers")
-            eventually(lambda: is_up(server) == 1, what="the store reported as up")
-        assert asking.wrong == []
-        assert asking.answers > 0
-        assert set(workers) <= set(server.workers())
-        events = [each["event"] for each in server.log]
-        assert (events.count("store not followed") >= 1, events.count("store followed again")) == (True, 1)
-        assert "worker ended" not in events
+def check_outages(kind, faults, tmp_path):
+    seen = drill(kind, faults, tmp_path)
+    assert [each.fault for each in seen if each.right_after_s < inf] == list(faults)
+    for each in seen:
+        print(f"{kind} {each.fault}: right {each.right_after_s:.2f} s after recovery, {each.answers} answers")
+        assert (each.wrong, each.restarts, each.answers > 0) == ([], [], True), each.fault
+        followed = [event for event in each.events if event.startswith("store ")]
+        assert followed == ["store not followed", "store followed again"] or each.fault in HARDLY_DOWN
 
 
 @pytest.mark.slow
@@ -155,13 +118,13 @@ def test_a_start_without_the_store_serves_what_was_fetched_before(home, state, b
         address = Path(store.url)
         with serving(address, options=(*state, *POLL)):
             pass
-        store.stop()
+        store.fault = "stopped"
         with serving(address, options=(*state, *POLL)) as server:
             assert server.is_ready()
             assert answered_by(server) == short(bundles[0])
             eventually(lambda: is_up(server) == 0, what="the store reported as down")
             publish(bundles[1], home)
-            store.start()
+            store.fault = ""
             eventually(lambda: answered_by(server) == short(bundles[1]), what="the new version")
 
 

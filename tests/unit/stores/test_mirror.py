@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 
 import pytest
 
@@ -17,6 +18,7 @@ from mlrf.core.repository import ModelDirectory, model_directories
 from mlrf.stores.address import parse_address
 from mlrf.stores.mirror import Mirror
 from mlrf.stores.open_store import open_reader
+from running import eventually
 from store_servers import BUCKET, S3_VARIABLES, file_server, s3_client, s3_server, upload
 
 TIMEOUT_S = 5.0
@@ -43,6 +45,10 @@ class Files:
     def changed(self):
         """Show the folder as it is now: it is."""
 
+    def a_second_later(self):
+        """Let the next pointer have a later time of writing."""
+        os.utime(self.home / "sample/current.json", (2e9, 2e9))
+
 
 class Objects:
     """A folder whose files are objects in S3."""
@@ -57,6 +63,11 @@ class Objects:
         for each in listed.get("Contents", ()):
             self.client.delete_object(Bucket=BUCKET, Key=each["Key"])
         upload(self.client, self.home, self.prefix)
+
+    def a_second_later(self):
+        """Let the next pointer have a later time of writing, which S3 gives in seconds."""
+        written = self.client.head_object(Bucket=BUCKET, Key=f"{self.prefix}/sample/current.json")["LastModified"]
+        eventually(lambda: time.time() >= written.timestamp() + 1, what="the next second")
 
 
 @pytest.fixture(params=["https", pytest.param("s3", marks=pytest.mark.slow)])
@@ -216,7 +227,7 @@ def test_a_new_signature_is_followed_too(store, mirror_of, bundles, tmp_path):
     before = pointer.stat().st_ino
     (copied / "model.sig").write_bytes(b"signature")
     publish(copied, store.home)
-    os.utime(store.home / "sample/current.json", (2e9, 2e9))  # as a second later
+    store.a_second_later()
     store.changed()
     [change] = mirror.sync()
     assert ((mirror.path / "sample/1/model.sig").read_bytes(), change.number) == (b"signature", 1)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
-import socket
 import subprocess
 
 import pytest
@@ -20,7 +17,7 @@ from mlrf.core.repository import ModelDirectory
 from mlrf.stores.address import parse_address
 from mlrf.stores.mirror import Mirror
 from mlrf.stores.open_store import open_reader
-from running import eventually
+from store_servers import mlflow_server, push, register, registry_program, registry_server
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the registries' clients
 
@@ -31,57 +28,12 @@ def bundles(tmp_path_factory):
     return [write_tree_bundle(folder / str(seed), schema=NUMBERS, seed=seed) for seed in (7, 8)]
 
 
-@contextlib.contextmanager
-def running(command, port, **rest):
-    """A server, killed afterwards with all its processes."""
-    server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **rest
-    )
-    try:
-        eventually(lambda: accepts(port), 120, what=str(command[0]))
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait(30)
-
-
-def accepts(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    program = shutil.which("docker-registry")
-    if program is None and "CI" not in os.environ:
+    if registry_program() is None:
         pytest.skip("docker-registry is not installed")
-    folder, port = tmp_path_factory.mktemp("registry"), free_port()
-    (folder / "config.yml").write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/blobs}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with running([program, "serve", str(folder / "config.yml")], port) as server:
-        yield f"127.0.0.1:{port}", server
-
-
-def push(host, bundle, name):
-    import oras.provider  # noqa: PLC0415  as another program that pushes
-
-    files = [f"./{file.name}:application/octet-stream" for file in sorted(bundle.iterdir())]
-    client = oras.provider.Registry(insecure=True)
-    working = os.getcwd()
-    os.chdir(bundle)
-    try:
-        answer = client.push(f"{host}/{name}", files=files, quiet=True)
-    finally:
-        os.chdir(working)
-    assert answer.status_code == 201
+    with registry_server(tmp_path_factory.mktemp("registry")) as found:
+        yield found
 
 
 def mirror_of(text, cache):
@@ -123,14 +75,6 @@ from mlrf.stores.mirror import Mirror
 from mlrf.stores.open_store import open_reader
 
 client = mlflow.MlflowClient()
-client.create_registered_model("sales")
-runs = []
-for number, bundle in enumerate(sys.argv[2:], 1):
-    with mlflow.start_run() as run:
-        mlflow.log_artifacts(bundle, "bundle")
-    runs.append(run.info.run_id)
-    client.create_model_version("sales", f"{run.info.artifact_uri}/bundle", run.info.run_id)
-
 def mirror_of(text):
     parsed = address.parse_address(text)
     return Mirror(parsed, Path(sys.argv[1]), lambda: open_reader(parsed, 5.0))
@@ -143,7 +87,7 @@ prod = mirror_of("models:/sales@prod")
 print(digests(prod), digests(prod))
 client.set_registered_model_alias("sales", "prod", 2)
 print(digests(prod))
-print(digests(mirror_of("models:/sales/1")), digests(mirror_of(f"runs:/{runs[1]}/bundle")))
+print(digests(mirror_of("models:/sales/1")), digests(mirror_of(f"runs:/{sys.argv[2]}/bundle")))
 for text in ("models:/sales@other", "models:/sales/9", "models:/none/1"):
     try:
         digests(mirror_of(text))
@@ -155,15 +99,11 @@ for text in ("models:/sales@other", "models:/sales/9", "models:/none/1"):
 @needs_mlflow
 @pytest.mark.slow
 def test_versions_aliases_and_runs_of_mlflow_are_followed(bundles, tmp_path):
-    port = free_port()
-    store = f"sqlite:///{tmp_path}/mlflow.db"
-    command = [str(MLFLOW), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "artefacts")]
-    with running(command, port, cwd=tmp_path):
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "PYTHONPATH": str(ROOT / "src")}
+    with mlflow_server(tmp_path) as url:
+        _, second_run = register(url, "sales", bundles)
         done = subprocess.run(
-            [MLFLOW, "-W", "ignore", "-c", SCRIPT, tmp_path / "cache", *bundles],
-            env=environment,
+            [MLFLOW, "-W", "ignore", "-c", SCRIPT, tmp_path / "cache", second_run],
+            env={**os.environ, "MLFLOW_TRACKING_URI": url, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,
             timeout=300,

@@ -1,7 +1,8 @@
 """Requests /healthz until its standard input ends, and prints the seconds that each answer took, including the connect.
 
 Every other request opens a new connection: a server may be fast on keep-alive connections and let new ones wait. The others
-use four keep-alive connections in turn, or are left out (`--new`). A response other than 200 counts as ten seconds. This is a separate process, so that it measures the server and not the interpreter of the load.
+use four keep-alive connections in turn, or are left out (`--new`). A response other than 200 counts as ten seconds, and so do a wait
+of ten seconds and a lost connection. This is a separate process, so that it measures the server and not the interpreter of the load.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import sys
 import time
 
 _PAUSE_S = 0.0125
-_LIMIT_S = 10.0
+LIMIT_S = 10.0
 _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n"
 
 
 def connected(port: int, tls: ssl.SSLContext | None = None) -> socket.socket:
     """Return a new connection."""
-    plain = socket.create_connection(("127.0.0.1", port), _LIMIT_S)
+    plain = socket.create_connection(("127.0.0.1", port), LIMIT_S)
     return plain if tls is None else tls.wrap_socket(plain)
 
 
@@ -28,22 +29,49 @@ def _ask(connection: socket.socket) -> bool:
     connection.sendall(_REQUEST)
     answer = connection.recv(65536)
     while answer and not answer.endswith(b"}"):
-        answer += connection.recv(65536)
+        more = connection.recv(65536)
+        if not more:
+            return False
+        answer += more
     return answer.startswith(b"HTTP/1.1 200 ")
 
 
 def _seconds(began: float, answered: bool) -> float:
-    return time.perf_counter() - began if answered else _LIMIT_S
+    return time.perf_counter() - began if answered else LIMIT_S
 
 
-def _ask_anew(port: int, tls: ssl.SSLContext | None) -> float:
+def ask_anew(port: int, tls: ssl.SSLContext | None) -> float:
     """Return the seconds until a new connection has its answer; the time limit if there is none."""
     began = time.perf_counter()
     try:
         with connected(port, tls) as connection:
             return _seconds(began, _ask(connection))
     except OSError:
-        return _LIMIT_S
+        return LIMIT_S
+
+
+class KeptConnection:
+    """A keep-alive connection, opened when it is first used and again after it was lost."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None) -> None:
+        self._port, self._tls = port, tls
+        self._socket: socket.socket | None = None
+
+    def ask(self) -> float:
+        """Return the seconds until the answer; the time limit if there is none."""
+        began = time.perf_counter()
+        try:
+            if self._socket is None:
+                self._socket = connected(self._port, self._tls)
+                began = time.perf_counter()
+            answered = _ask(self._socket)
+        except OSError:
+            answered = False
+        if not answered and self._socket is not None:
+            # Its answer may still come, and would be read as the next one's.
+            self._socket.close()
+            self._socket = None
+        return _seconds(began, answered)
 
 
 def _context() -> ssl.SSLContext:
@@ -54,16 +82,14 @@ def _context() -> ssl.SSLContext:
 
 
 def main(port: int, tls: ssl.SSLContext | None, n_kept: int) -> None:
-    kept = [connected(port, tls) for _ in range(n_kept)]
+    kept = [KeptConnection(port, tls) for _ in range(n_kept)]
     print("ready", flush=True)
     seconds: dict[str, list[float]] = {"kept": [], "new": []}
     while not select.select([sys.stdin], [], [], _PAUSE_S)[0]:
         if kept and len(seconds["kept"]) < len(seconds["new"]):
-            began = time.perf_counter()
-            answered = _ask(kept[len(seconds["kept"]) % len(kept)])
-            seconds["kept"].append(_seconds(began, answered))
+            seconds["kept"].append(kept[len(seconds["kept"]) % len(kept)].ask())
         else:
-            seconds["new"].append(_ask_anew(port, tls))
+            seconds["new"].append(ask_anew(port, tls))
     print(json.dumps(seconds))
 
 

@@ -74,11 +74,13 @@ def describe_infinities(infinities: Infinities) -> str:
 
 @cache
 def read_infinities(described: str | None) -> Infinities:
-    """Return the rule that a document describes, `REFUSED` for None; ValueError when it is not a rule.
+    """Return the rule that a document describes, `REFUSED` for None; ValueError or TypeError when it is not a rule.
 
     Features with the same rule share one object, so that checks of rows can compare rules by identity.
     """
     if described is None:
         return REFUSED
+    if not isinstance(described, str):
+        raise TypeError(f"a rule for infinities is a string, not {described!r}")
     signs = described.removesuffix(_FLOAT32).split("/")
     return Infinities(OnInfinity(signs[0]), OnInfinity(signs[-1]), described.endswith(_FLOAT32))

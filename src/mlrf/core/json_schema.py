@@ -1,34 +1,42 @@
 """Writes a schema as the JSON Schema (2020-12) of one instance by name, and reads it back.
 
 `x-mlrf-…` members hold what JSON Schema cannot express: the kind of a feature, and the order of the columns (objects have
-none).
+none). `x-mlrf-infinities` stands once beside `properties`, for all numbers; a feature with another rule has its own.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from mlrf.core.errors import BundleError, InvalidRequestError
 from mlrf.core.feature import CategoryHashing, Feature, Kind
-from mlrf.core.infinities import REFUSED, describe_infinities, read_infinities
+from mlrf.core.infinities import REFUSED, Infinities, describe_infinities, read_infinities
 from mlrf.core.schema import Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _HASH = "catboost"
 _JSON_TYPE = {Kind.NUMERIC: "number", Kind.INTEGER: "integer", Kind.BOOLEAN: "boolean"}
+_INFINITIES = "x-mlrf-infinities"
+_NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
+"""The kinds that the schema's own rule for infinities applies to."""
 
 
 def to_json_schema(schema: Schema) -> dict[str, Any]:
     """Return the JSON Schema of one instance given by name."""
-    return {
+    shared = _shared_infinities(schema)
+    document = {
         "$schema": DIALECT,
         "title": "One instance of the model, by feature name; null is a missing value",
         "type": "object",
-        "properties": {f.name: _property(f) for f in schema.features},
+        "properties": {f.name: _property(f, shared) for f in schema.features},
         "required": [f.name for f in schema.features if not f.optional],
         "additionalProperties": False,
         "x-mlrf-order": list(schema.names),
     }
+    if shared != REFUSED:
+        document[_INFINITIES] = describe_infinities(shared)
+    return document
 
 
 def from_json_schema(document: Any) -> Schema:
@@ -37,7 +45,8 @@ def from_json_schema(document: Any) -> Schema:
         order, properties = document["x-mlrf-order"], document["properties"]
         if sorted(order) != sorted(properties):
             raise ValueError("x-mlrf-order and properties name different features")
-        schema = Schema(tuple(_feature(name, properties[name]) for name in order))
+        shared = read_infinities(document.get(_INFINITIES))
+        schema = Schema(tuple(_feature(name, properties[name], shared) for name in order))
         # A worker predicts the example before it is ready; with an invalid example it would never become ready.
         schema.row(schema.example())
         schema.check_defaults()
@@ -46,7 +55,17 @@ def from_json_schema(document: Any) -> Schema:
     return schema
 
 
-def _property(feature: Feature) -> dict[str, Any]:
+def _shared_infinities(schema: Schema) -> Infinities:
+    """Return the rule of most numbers."""
+    rules = Counter(f.infinities for f in schema.features if f.kind in _NUMBERS)
+    return rules.most_common(1)[0][0] if rules else REFUSED
+
+
+def _inherited_infinities(kind: Kind, shared: Infinities) -> Infinities:
+    return shared if kind in _NUMBERS else REFUSED
+
+
+def _property(feature: Feature, shared: Infinities) -> dict[str, Any]:
     described: dict[str, Any]
     null = ["null"] if feature.nullable else []
     hashing = feature.hashing
@@ -61,14 +80,14 @@ def _property(feature: Feature) -> dict[str, Any]:
         described["x-mlrf-hashing"] = {"hash": _HASH, "known": list(hashing.known), "open": hashing.is_open}
     if feature.optional:
         described["default"] = feature.default
-    if feature.infinities != REFUSED:
-        described["x-mlrf-infinities"] = describe_infinities(feature.infinities)
+    if feature.infinities != _inherited_infinities(feature.kind, shared):
+        described[_INFINITIES] = describe_infinities(feature.infinities)
     if feature.example is not None:
         described["examples"] = [feature.example]
     return described
 
 
-def _feature(name: str, described: dict[str, Any]) -> Feature:
+def _feature(name: str, described: dict[str, Any], shared: Infinities) -> Feature:
     kind = Kind(described["x-mlrf-kind"])
     categories = None
     if "enum" in described:
@@ -88,7 +107,9 @@ def _feature(name: str, described: dict[str, Any]) -> Feature:
         _hashing(described.get("x-mlrf-hashing")),
         optional="default" in described,
         default=described.get("default"),
-        infinities=read_infinities(described.get("x-mlrf-infinities")),
+        infinities=(
+            read_infinities(described[_INFINITIES]) if _INFINITIES in described else _inherited_infinities(kind, shared)
+        ),
     )
 
 

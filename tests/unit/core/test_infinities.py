@@ -42,13 +42,48 @@ def test_a_rule_is_read_back_from_schema_and_description(rule):
     assert from_json_schema(json.loads(json.dumps(to_json_schema(schema)))) == schema
 
 
+def test_a_schema_states_the_rule_of_most_numbers_once():
+    number, missing = (
+        Infinities(OnInfinity.NUMBER, OnInfinity.NUMBER),
+        Infinities(OnInfinity.MISSING, OnInfinity.MISSING),
+    )
+    plain = [Feature(f"x{i}", infinities=number) for i in range(9)]
+    others = [
+        Feature("m", infinities=missing),
+        Feature("r"),
+        Feature("b", Kind.BOOLEAN),
+        Feature("c", Kind.CATEGORICAL, ("a",)),
+    ]
+    schema = Schema((*plain, *others))
+    document = json.loads(json.dumps(to_json_schema(schema)))
+    own = {name: each.get("x-mlrf-infinities") for name, each in document["properties"].items()}
+    assert document["x-mlrf-infinities"] == "number"
+    assert own == dict.fromkeys([f.name for f in plain]) | {"m": "missing", "r": "refused", "b": None, "c": None}
+    assert from_json_schema(document) == schema
+
+
+def test_a_schema_with_a_rule_for_each_feature_is_still_read():
+    number = Infinities(OnInfinity.NUMBER, OnInfinity.NUMBER)
+    document = to_json_schema(Schema((Feature("x", infinities=number), Feature("y", infinities=number))))
+    document["properties"]["x"]["x-mlrf-infinities"] = document.pop("x-mlrf-infinities")
+    assert [f.infinities for f in from_json_schema(document).features] == [number, REFUSED]
+
+
+@pytest.mark.parametrize("rule", ["sometimes", "", 3, True, [], {}])
+def test_a_rule_that_is_none_is_refused(rule):
+    document = to_json_schema(Schema((Feature("x"),)))
+    with pytest.raises(BundleError, match="not a schema that mlrf wrote"):
+        from_json_schema(document | {"x-mlrf-infinities": rule})
+    document["properties"]["x"]["x-mlrf-infinities"] = rule
+    with pytest.raises(BundleError, match="not a schema that mlrf wrote"):
+        from_json_schema(document)
+
+
 def test_schema_without_rule_refuses_infinities_only():
     document = to_json_schema(Schema((Feature("x"),)))
+    assert "x-mlrf-infinities" not in document
     assert "x-mlrf-infinities" not in document["properties"]["x"]
     assert from_json_schema(document).features[0].infinities == REFUSED
-    document["properties"]["x"]["x-mlrf-infinities"] = "sometimes"
-    with pytest.raises(BundleError):
-        from_json_schema(document)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

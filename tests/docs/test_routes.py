@@ -14,10 +14,12 @@ import pytest
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import RequestError
+from mlrf.serving import route_paths
 from mlrf.serving import routes as table
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.error_status import TABLE, ErrorStatus, error_status_of
+from mlrf.serving.error_status import TABLE, ErrorStatus, Routes, error_status_of
+from mlrf.serving.http.router import HTML
 from mlrf.serving.models import generation, route_building
 from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
@@ -146,7 +148,8 @@ def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monk
     ping = RouteSpec(
         "GET", "/answers", "Whether it answers", Tag.SERVER, lambda _g, _name: lambda _body: b"{}", scope=OPEN
     )
-    monkeypatch.setattr(table, "ROUTES", (*table.ROUTES, ping))
+    page = RouteSpec("GET", "/page", "A page", Tag.SERVER, lambda _g, _name: lambda _body: b"<p>", content_type=HTML)
+    monkeypatch.setattr(table, "ROUTES", (*table.ROUTES, ping, page))
     for module in (route_building, openapi, docs, generation):
         monkeypatch.setattr(module, "ROUTES", table.ROUTES)
     service = service_of(bundles, tmp_path)
@@ -155,7 +158,9 @@ def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monk
     number = counts.number("/answers")
     assert service.routes["/answers"].number == number
     assert table.scopes(counts.routes)[number] == OPEN
-    assert openapi.document(bundles, "one", "0", 100, [])["paths"]["/answers"]["get"]["summary"] == "Whether it answers"
+    described = openapi.document(bundles, "one", "0", 100, [])["paths"]
+    assert described["/answers"]["get"]["summary"] == "Whether it answers"
+    assert described["/page"]["get"]["responses"]["200"]["content"] == {"text/html": {"schema": {"type": "string"}}}
     assert "<code>/answers</code></td><td>Whether it answers</td>" in docs.page(bundles, "one", "0", 100).decode()
     block = ControlBlock(1, counts.n_words)
     WorkerMeter(counts, block.row(0)).count_request(number, 200, 0.0)
@@ -172,14 +177,16 @@ def written(text):
     return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value[:1] == "/"}
 
 
-def test_paths_are_written_in_the_table_of_paths_alone():
+def test_paths_are_written_once():
+    """In the route table, or in the table of paths if other modules refer to them."""
     known = {path for spec in table.ROUTES for path in spec.templates}
     known |= {path.partition("{")[0] for path in known} - {"/"}
+    shared = {path for path in vars(route_paths).values() if isinstance(path, str)}
     found = {
         str(file.relative_to(SERVING)): hits
         for file in SERVING.rglob("*.py")
         if file.name not in ("route_paths.py", "mounted_models.py")  # /models is a folder, too
-        if (hits := written(file.read_text(encoding="utf-8")) & known)
+        if (hits := written(file.read_text(encoding="utf-8")) & (shared if file.name == "routes.py" else known))
     }
     assert found == {}
     assert written('go("/predict", f"/models/{name}")') == {"/predict", "/models/"} <= known
@@ -203,8 +210,12 @@ def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
     text = Exposition(counts, block, [], "0").text()
     assert b'mlrf_requests_total{route="other",model="-",status="418"} 1' in text
     assert b'mlrf_refusals_total{code="TEAPOT",model="-"} 1' in text
-    operation = openapi.document(bundles, "one", "0", 100, [])["paths"]["/predict"]["post"]
-    assert operation["responses"]["418"]["description"] == "A teapot"
+    described = openapi.document(bundles, "one", "0", 100, [])["paths"]
+    assert described["/predict"]["post"]["responses"]["418"]["description"] == "A teapot"
+    monkeypatch.setitem(TABLE, TeapotError, TABLE[TeapotError]._replace(routes=Routes.WITH_BODY))
+    described = openapi.document(bundles, "one", "0", 100, [])["paths"]
+    assert "418" in described["/predict"]["post"]["responses"]
+    assert "418" not in described["/models"]["get"]["responses"]
     assert error_status_of(TeapotError("")).grpc == "INVALID_ARGUMENT"
 
 

@@ -7,6 +7,7 @@ metrics follow from the table. A class that is not in the table has the status o
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple
 
 from mlrf.core import errors
@@ -38,6 +39,14 @@ def _scope_challenge(error: MlrfError) -> bytes:
     )
 
 
+class Routes(Enum):
+    """The routes whose requests can get a status."""
+
+    ALL = "all"
+    WITH_BODY = "those whose requests have a body"
+    ADMIN = "those that change the server"
+
+
 class ErrorStatus(NamedTuple):
     """The status of a class of errors."""
 
@@ -48,6 +57,7 @@ class ErrorStatus(NamedTuple):
     """What it means, for the OpenAPI document."""
     headers: Callable[[MlrfError], bytes] = _no_headers
     """The header lines of its HTTP response."""
+    routes: Routes = Routes.ALL
 
 
 TABLE: dict[type[MlrfError], ErrorStatus] = {
@@ -59,17 +69,29 @@ TABLE: dict[type[MlrfError], ErrorStatus] = {
     errors.KeyNotFoundError: ErrorStatus(404, "NOT_FOUND", "No row under this key"),
     errors.MethodNotAllowedError: ErrorStatus(405, "UNIMPLEMENTED", "The route does not take this method", _allow),
     errors.RequestTimeoutError: ErrorStatus(408, "DEADLINE_EXCEEDED", "The request took too long to arrive"),
-    errors.ReloadRefusedError: ErrorStatus(409, "FAILED_PRECONDITION", "The version was not loaded"),
-    errors.SchemaChangedError: ErrorStatus(409, "FAILED_PRECONDITION", "The version has another schema"),
-    errors.LengthRequiredError: ErrorStatus(411, "INVALID_ARGUMENT", "The request declares no length"),
-    errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED", "Too many bytes"),
-    errors.BatchTooLargeError: ErrorStatus(413, "INVALID_ARGUMENT", "Too many instances or rows"),
+    errors.ReloadRefusedError: ErrorStatus(
+        409, "FAILED_PRECONDITION", "The version was not loaded", routes=Routes.ADMIN
+    ),
+    errors.SchemaChangedError: ErrorStatus(
+        409, "FAILED_PRECONDITION", "The version has another schema", routes=Routes.ADMIN
+    ),
+    errors.LengthRequiredError: ErrorStatus(
+        411, "INVALID_ARGUMENT", "The request declares no length", routes=Routes.WITH_BODY
+    ),
+    errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED", "Too many bytes", routes=Routes.WITH_BODY),
+    errors.BatchTooLargeError: ErrorStatus(
+        413, "INVALID_ARGUMENT", "Too many instances or rows", routes=Routes.WITH_BODY
+    ),
     errors.UnsupportedMediaTypeError: ErrorStatus(
-        415, "INVALID_ARGUMENT", "A content type or encoding that this route does not accept"
+        415, "INVALID_ARGUMENT", "A content type or encoding that this route does not accept", routes=Routes.WITH_BODY
     ),
     errors.ExpectationFailedError: ErrorStatus(417, "INVALID_ARGUMENT", "An expectation other than 100-continue"),
-    errors.InvalidRequestError: ErrorStatus(422, "INVALID_ARGUMENT", "Well-formed, but not valid for the model"),
-    errors.StaleFeaturesError: ErrorStatus(422, "FAILED_PRECONDITION", "The stored row is too old"),
+    errors.InvalidRequestError: ErrorStatus(
+        422, "INVALID_ARGUMENT", "Well-formed, but not valid for the model", routes=Routes.WITH_BODY
+    ),
+    errors.StaleFeaturesError: ErrorStatus(
+        422, "FAILED_PRECONDITION", "The stored row is too old", routes=Routes.WITH_BODY
+    ),
     errors.HeadersTooLargeError: ErrorStatus(431, "RESOURCE_EXHAUSTED", "Headers too large"),
     errors.NotReadyError: ErrorStatus(503, "UNAVAILABLE", "Starting or stopping", _retry_after),
     errors.FeaturesUnavailableError: ErrorStatus(503, "UNAVAILABLE", "No answer from the feature store", _retry_after),
@@ -99,11 +121,13 @@ def codes() -> tuple[str, ...]:
     return (*sorted(_codes(errors.RequestError).union(*map(_codes, TABLE))), "INTERNAL")
 
 
-def descriptions() -> dict[int, str]:
-    """Return what each error status means, by HTTP status, ascending."""
+def descriptions(*, has_body: bool, is_admin: bool) -> dict[int, str]:
+    """Return what each error status means that requests to a route can get, by HTTP status, ascending."""
+    possible = {Routes.ALL} | ({Routes.WITH_BODY} if has_body else set()) | ({Routes.ADMIN} if is_admin else set())
     by_status: dict[int, list[str]] = {}
     for each in (*TABLE.values(), INTERNAL):
-        by_status.setdefault(each.http, []).append(each.description)
+        if each.routes in possible:
+            by_status.setdefault(each.http, []).append(each.description)
     return {status: "; ".join(by_status[status]) for status in sorted(by_status)}
 
 

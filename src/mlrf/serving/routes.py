@@ -1,7 +1,7 @@
 """The route table: every HTTP route and every gRPC call of a server, declared once.
 
-A new route is a line of ROUTES; its path stands in route_paths.py if other modules refer to it. The router, access rules, both
-parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
+A new route is a line of ROUTES, with its path; a path to which other modules refer stands in route_paths.py. The router, access
+rules, both parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
 docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
 """
 
@@ -19,6 +19,8 @@ from mlrf.serving.telemetry.metrics import NO_MODEL
 from mlrf.workbench.files import CONTENT_TYPES, INDEX
 
 ICON = b"image/x-icon"
+ANY_TEXT = b"text/*"
+"""Of routes whose responses carry their own content type."""
 
 ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(
@@ -69,7 +71,7 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec(
         "GET", paths.UI_FILE, "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
-        scope=OPEN, files=tuple(CONTENT_TYPES),
+        scope=OPEN, files=tuple(CONTENT_TYPES), content_type=ANY_TEXT,
     ),
     RouteSpec("GET", paths.V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(

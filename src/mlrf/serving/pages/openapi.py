@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ReloadRefusedError
 from mlrf.serving import route_paths as paths
-from mlrf.serving.error_status import TABLE, descriptions
+from mlrf.serving.error_status import descriptions
+from mlrf.serving.http.router import JSON
 from mlrf.serving.pages.openapi_content import Content, class_prefixes, json_content, object_of, reference, values_of
 from mlrf.serving.pages.openapi_native import SHARED, NativeSchemas
 from mlrf.serving.pages.openapi_oip import OIP_SCHEMAS, fixed_contents
 from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS, PLATFORM_SCHEMAS
 from mlrf.serving.route_spec import ADMIN, ANY, OPEN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
-
-_RELOAD_REFUSED = TABLE[ReloadRefusedError].http
-_NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
-"""Statuses that only requests with a body can get."""
 
 
 def document(
@@ -30,7 +26,7 @@ def document(
     `without` is the path of a native route that leads elsewhere.
     """
     operations: dict[str, Any] = {}
-    contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
+    contents = fixed_contents(bundles) | _JSON_CONTENTS | PLATFORM_CONTENTS
     schemas = _shared_schemas(names, [bundle.name for bundle in bundles])
     native = [_add_schemas(schemas, bundle, max_batch) for bundle in bundles]
     for spec in ROUTES:
@@ -38,7 +34,7 @@ def document(
             continue
         if spec.is_per_model:
             for bundle, of_model in zip(bundles, native, strict=True):
-                described = of_model.content(spec.path) or PLATFORM_CONTENTS.get(spec.path, _ANY)
+                described = of_model.content(spec.path) or PLATFORM_CONTENTS.get(spec.path) or _content_of(spec)
                 for path in spec.paths(bundle.name, is_default=bundle.name == default):
                     if path == without:
                         continue
@@ -48,11 +44,11 @@ def document(
         parameters = [_in_path("name", named)] if spec.names_model else []
         if spec.files:
             parameters = [_in_path("file", {"type": "string", "enum": list(spec.files)})]
-        _add(operations, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
+        _add(operations, spec.path, spec, contents.get(spec.path) or _content_of(spec), spec.summary, parameters)
         if spec.has_versions:
             path = spec.paths("{name}", ["{version}"])[1]
             versioned = [*parameters, _in_path("version", {"type": "string"})]
-            _add(operations, path, spec, contents.get(spec.path, _ANY), spec.summary, versioned)
+            _add(operations, path, spec, contents.get(spec.path) or _content_of(spec), spec.summary, versioned)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -109,10 +105,19 @@ def _errors(spec: RouteSpec) -> dict[str, Any]:
     content = {"application/json": {"schema": reference("Error")}}
     return {
         str(status): {"description": description, "content": content}
-        for status, description in descriptions().items()
-        if (spec.body is not Body.NONE or status not in _NO_BODY_STATUSES)
-        and (spec.scope == ADMIN or status != _RELOAD_REFUSED)
+        for status, description in descriptions(
+            has_body=spec.body is not Body.NONE, is_admin=spec.scope == ADMIN
+        ).items()
     }
+
+
+def _content_of(spec: RouteSpec) -> Content:
+    """Return the content of a route whose schema is written nowhere: any object, text, or bytes."""
+    if spec.content_type == JSON:
+        return _ANY
+    media_type = spec.content_type.partition(b";")[0].decode()
+    schema = {"type": "string"} if media_type.startswith("text/") else {"type": "string", "format": "binary"}
+    return Content({media_type: {"schema": schema}})
 
 
 def _in_path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -154,15 +159,9 @@ def _shared_schemas(known: Sequence[str], served: Sequence[str]) -> dict[str, An
 
 _ANY = json_content(reference("Document"))
 _STATUS = json_content(reference("Status"))
-_FIXED = {
+_JSON_CONTENTS = {
     paths.MODELS: json_content(reference("Models")),
     paths.HEALTHZ: _STATUS,
     paths.READYZ: _STATUS,
-    paths.METRICS: Content({"text/plain": {"schema": {"type": "string"}}}),
-    paths.DOCS: Content({"text/html": {"schema": {"type": "string"}}}),
-    paths.UI: Content({"text/html": {"schema": {"type": "string"}}}),
-    paths.UI_FILE: Content({"text/*": {"schema": {"type": "string"}}}),
-    paths.DOCS_MODELS: Content({"text/html": {"schema": {"type": "string"}}}),
-    paths.FAVICON: Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
 }
-"""By path; a route that is not listed answers with any object."""
+"""By path."""

@@ -58,6 +58,5 @@ PLATFORM_CONTENTS = {
     paths.INVOCATIONS: Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
     paths.PING: _STATUS,
     paths.HEALTH: _STATUS,
-    paths.VERSION: Content({"text/plain": {"schema": _TEXT}}),
 }
 """By path."""

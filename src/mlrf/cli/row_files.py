@@ -5,25 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlrf.cli.csv_dialect import find_dialect
 from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
-from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
+from mlrf.model.csv_dialect import find_dialect
+from mlrf.model.json_rows import features_of, spelled_as_features
+from mlrf.model.text_cells import read_column
 
 STANDARD = Path("-")
 """The argument that stands for standard input, or output."""
-_EMPTY = ("", "NA", "NaN", "nan", "null")
 _PARQUET = b"PAR1"
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def leniency_of(unknown_categories: str) -> Leniency:
@@ -44,7 +42,7 @@ def read_file(path: Path, schema: Schema) -> Any:
         return _standard_input(schema)
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
-            return _with_features_names(_json(read_bytes(path), path), schema)
+            return spelled_as_features(_json(read_bytes(path), path), schema)
         case ".csv":
             return _csv(read_bytes(path), path, schema)
         case ".parquet":
@@ -61,7 +59,7 @@ def _standard_input(schema: Schema) -> Any:
     if raw[:4] == _PARQUET:
         return _parquet(io.BytesIO(raw), path)
     if raw.lstrip()[:1] in (b"[", b"{"):
-        return _with_features_names(_json(raw, path), schema)
+        return spelled_as_features(_json(raw, path), schema)
     return _csv(raw, path, schema)
 
 
@@ -75,34 +73,9 @@ def read_bytes(path: Path) -> bytes:
 
 def _json(raw: bytes, path: Path) -> list[Any]:
     try:
-        return [_features(item) for item in json_infinities.decode_documents(raw)]
+        return [features_of(item) for item in json_infinities.decode_documents(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"{path} is neither a JSON array nor JSON lines: {error}") from error
-
-
-def _features(item: Any) -> Any:
-    """Return the features of a row, which may also have the form of a request to the server."""
-    if isinstance(item, dict) and list(item) == ["features"]:
-        return item["features"]
-    return item
-
-
-def _with_features_names(instances: list[Any], schema: Schema) -> list[Any]:
-    """Return the instances with their keys as the model spells them."""
-    spelled: dict[tuple[str, ...], dict[str, int]] = {}
-    renamed = []
-    for index, instance in enumerate(instances):
-        if isinstance(instance, dict):
-            keys = tuple(instance)
-            if keys not in spelled:
-                try:
-                    spelled[keys] = find_columns(schema.names, keys)
-                except InvalidRequestError as error:
-                    raise InvalidRequestError(f"row {index}: {error}", row=index, **error.details) from error
-            renamed.append({name: instance[keys[at]] for name, at in spelled[keys].items()})
-        else:
-            renamed.append(instance)
-    return renamed
 
 
 def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
@@ -130,46 +103,10 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
         raise InvalidRequestError(f"{path} is not CSV in UTF-8: {error}") from error
     by_name = {feature.name: feature for feature in schema.features}
     columns = {
-        name: _column(by_name[name], [cells[index] for cells in rows])
+        name: read_column(by_name[name], [cells[index] for cells in rows])
         for name, index in find_columns(schema.names, header).items()
     }
     return [{name: column[index] for name, column in columns.items()} for index in range(len(rows))]
-
-
-def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
-    """Return a column's values; a column of only true and false is 0 and 1 for a numeric feature, as in any table."""
-    if feature.kind in (Kind.NUMERIC, Kind.INTEGER) and all(
-        text.strip() in _EMPTY or text.strip().lower() in ("true", "false") for text in texts
-    ):
-        boolean = Feature(feature.name, Kind.BOOLEAN)
-        return [None if value is None else int(value) for value in (read_cell(boolean, text) for text in texts)]
-    return [read_cell(feature, text) for text in texts]
-
-
-def read_cell(feature: Feature, text: str) -> Any:
-    """Return a CSV cell as a value of a feature; text that is not one is returned unchanged."""
-    # CSV has no types: the feature decides how a text is read. A text that does not fit is left for the schema to refuse.
-    if feature.categories is not None:
-        # A category may itself be an empty text or "NA".
-        for category in feature.categories:
-            if text == (msgspec.json.encode(category).decode() if not isinstance(category, str) else category):
-                return category
-    if text.strip() in _EMPTY:
-        return None
-    if feature.kind is Kind.BOOLEAN:
-        return _BOOLEANS.get(text.strip().lower(), text)
-    return text if feature.categories is not None else _number(text)
-
-
-def _number(text: str) -> float | str:
-    """Return a text as a number, or unchanged if it is not one."""
-    # float() also accepts 1_000 and digits of other scripts, which are not numbers in a CSV file.
-    if "_" in text or not text.isascii():
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _parquet(source: Path | io.BytesIO, path: Path) -> Any:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,24 +35,31 @@ _SHOWN = 20
 _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
 
 
-def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
-    """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names the row, feature and invalid value."""
+Faults = dict[int, InvalidRequestError]
+"""By row, what is wrong with its first invalid value in the order of the features."""
+
+
+def read_rows(schema: Schema, rows: Any, leniency: Leniency, faults: Faults | None = None) -> Table:
+    """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names the row, feature and invalid value.
+
+    If `faults` is given, the errors of the rows of tables and lists are put there instead, and such rows contain NaN.
+    """
     if isinstance(rows, memoryview):
         rows = np.asarray(rows)
     if isinstance(rows, np.ndarray):
         return array_rows(schema, rows, leniency)
     table = as_table(rows)
     if table is not None:
-        return _table_rows(schema, table, leniency)
+        return _table_rows(schema, table, leniency, faults)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        return _instance_rows(schema, rows, leniency)
+        return _instance_rows(schema, rows, leniency, faults)
     raise InvalidRequestError(
         "rows must be a NumPy array, a pandas, Polars or Arrow table, an object with __arrow_c_stream__, or a list of "
         f"instances, not {type(rows).__name__}"
     )
 
 
-def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
+def _table_rows(schema: Schema, table: Any, leniency: Leniency, faults: Faults | None) -> Table:
     labels = list(table.column_names if hasattr(table, "column_names") else table.columns)
     names = [str(label) for label in labels]
     found = find_columns(schema.names, names)
@@ -71,16 +79,16 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
         if feature.name not in found:
             values[:, index] = schema.number(index, feature.default)
             continue
-        values[:, index] = _column(schema, index, table[labels[found[feature.name]]], leniency)
+        values[:, index] = _column(schema, index, table[labels[found[feature.name]]], leniency, faults)
     return values
 
 
-def _column(schema: Schema, index: int, column: Any, leniency: Leniency) -> Any:
+def _column(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None) -> Any:
     """Return a column [n]; InvalidFeatureError also if its library cannot convert it, whatever error it raises."""
     feature = schema.features[index]
     try:
-        numbers = _whole_column(feature, _numeric_values(column))
-        return numbers if numbers is not None else _column_by_value(schema, index, column, leniency)
+        numbers = whole_column(feature, _numeric_values(column))
+        return numbers if numbers is not None else _column_by_value(schema, index, column, leniency, faults)
     except MlrfError:
         raise
     except Exception as error:
@@ -108,7 +116,7 @@ def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
     return values if values.dtype.kind in "fiub" else None
 
 
-def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:
+def whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:
     """Return a column converted as a whole; None when it must be converted value by value."""
     if values is None or feature.categories is not None:
         return None
@@ -135,7 +143,9 @@ def _values(column: Any) -> Iterable[Any]:
     return column.to_list()  # type: ignore[no-any-return]  # Polars
 
 
-def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency) -> list[float]:
+def _column_by_value(
+    schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None
+) -> list[float]:
     values = _values(column)
     if schema.features[index].kind in _NUMBERS and _is_boolean(column):
         values = (None if value is None else int(value) for value in values)
@@ -147,21 +157,30 @@ def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency
             try:
                 number = number_of(schema, index, value, leniency)
             except InvalidRequestError as error:
-                raise at_row(error, row) from error
-            if isinstance(value, str):
-                known[value] = number
+                number = _fault(error, row, faults)
+            else:
+                if isinstance(value, str):
+                    known[value] = number
         numbers.append(number)
     return numbers
 
 
-def _instance_rows(schema: Schema, rows: Sequence[Any], leniency: Leniency) -> Table:
+def _instance_rows(schema: Schema, rows: Sequence[Any], leniency: Leniency, faults: Faults | None) -> Table:
     table = np.empty((len(rows), len(schema.features)))
     for row, instance in enumerate(rows):
         try:
             table[row] = _instance_row(schema, instance, leniency)
         except InvalidRequestError as error:
-            raise at_row(error, row) from error
+            table[row] = _fault(error, row, faults)
     return table
+
+
+def _fault(error: InvalidRequestError, row: int, faults: Faults | None) -> float:
+    """Note what is wrong with a row, and return NaN; the error of the row if no faults are collected."""
+    if faults is None:
+        raise at_row(error, row) from error
+    faults.setdefault(row, error)
+    return math.nan
 
 
 def _instance_row(schema: Schema, instance: Any, leniency: Leniency) -> list[float]:

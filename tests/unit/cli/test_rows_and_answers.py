@@ -14,7 +14,7 @@ from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.cli import main
-from mlrf.cli.csv_dialect import Dialect, find_dialect
+from mlrf.model.csv_dialect import Dialect, find_dialect
 
 NAMES = list(ALL_KINDS.names)
 

@@ -126,7 +126,7 @@ def scored(served, value):
     source, out = served.folder / f"{served.name}.in.parquet", served.folder / f"{served.name}.{value}.out"
     pq.write_table(pa.table({"a": [value], "b": [SECOND]}), source)
     mlrf.score(served.path, [source], out)
-    return pq.read_table(out / "part-000000.parquet")["prediction"][0].as_py()
+    return pq.read_table(out / "part-00000-000000.parquet")["prediction"][0].as_py()
 
 
 def by_key(served, value):

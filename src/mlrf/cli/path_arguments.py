@@ -22,6 +22,11 @@ def path_or_address(text: str | Path) -> Path:
     return Path(text)
 
 
+def path_or_table_address(text: str | Path) -> Path:
+    """Return the path or the address of rows in an argument; scoring refuses the addresses that it cannot read."""
+    return Path(text) if text != "" and scheme_of(text) is not None else non_empty_path(text)
+
+
 def non_empty_path(text: str | Path) -> Path:
     """Return the path of an argument; a usage error when it is empty or an address."""
     if text == "":

@@ -1,15 +1,15 @@
-"""`mlrf score`: Parquet files in, a directory of Parquet parts out."""
+"""`mlrf score`: files of tables in, a directory of parts out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.path_arguments import non_empty_path, path_or_table_address
 from mlrf.cli.progress import progress_console
 from mlrf.cli.row_files import leniency_of
 from mlrf.core.errors import ConfigError
@@ -20,7 +20,9 @@ def score(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Parquet files, directories of them, or quoted globs.", parser=non_empty_path, metavar="inputs"
+            help="Parquet, Arrow, CSV(.gz) and JSON lines files, directories, quoted globs; also at s3://.",
+            parser=path_or_table_address,
+            metavar="inputs",
         ),
     ],
     out: Annotated[
@@ -36,6 +38,28 @@ def score(
             help=("Input columns to copy to the output, separated by commas, e.g. id,date (default: none)."),
         ),
     ] = "",
+    keep_all: Annotated[bool, typer.Option("--keep-all", help="Copy all columns of the first input.")] = False,
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="<columns>",
+            help="Answers, separated by commas: prediction, label, probabilities, margin (default: prediction,label).",
+        ),
+    ] = "",
+    explain: Annotated[
+        str,
+        typer.Option(metavar="<k|all>", help="Add the k largest contributions of features, or all (default: none)."),
+    ] = "",
+    explain_form: Annotated[
+        str, typer.Option(help="Contributions as columns (`wide`), or as a row for each (`long`).")
+    ] = "wide",
+    format_: Annotated[
+        str, typer.Option("--format", help="Format of the parts: `parquet`, `arrow` or `csv`.")
+    ] = "parquet",
+    on_bad_row: Annotated[
+        str,
+        typer.Option(help="`stop` at an invalid row, write it to _quarantine (`quarantine`), or answer `null`."),
+    ] = "stop",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of threads (default: the number of processors).")
     ] = None,
@@ -47,7 +71,7 @@ def score(
         typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
     ] = "refuse",
 ) -> None:
-    """Score Parquet files into a directory of Parquet parts, one for each row group, in the order of the input.
+    """Score files of tables into a directory of parts, one for each row group, in the order of the input.
 
     Columns are matched by name. After a kill, the same command continues the job, with the same bytes as output; a changed
     model, input or option is refused without --restart. Files that the job did not write are never overwritten.
@@ -55,20 +79,22 @@ def score(
     \b
     Examples:
       mlrf score sales rows.parquet -o scored --keep id,date
-      mlrf score models/sales@3 "sales/2026-*.parquet" -o scored
+      mlrf score models/sales@3 "sales/2026-*.csv.gz" -o scored --explain 3 --on-bad-row quarantine
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
+    if keep and keep_all:
+        raise ConfigError("--keep-all: it copies every column; leave --keep out")
     try:
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
     except ImportError as error:
         raise ConfigError(f"scoring needs pyarrow: pip install 'mlrf[score]' ({error})") from error
-    columns = (
+    shown = (
         TextColumn("scoring"),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=progress_console()) as progress:
+    with Progress(*shown, console=progress_console()) as progress:
         task = progress.add_task("scoring", total=0, start=False, speed="")
 
         def show(done: int, total: int) -> None:
@@ -81,12 +107,32 @@ def score(
             bundle,
             inputs,
             out,
-            keep=[name for name in keep.split(",") if name],
+            keep="all" if keep_all else _names(keep),
+            columns=_names(columns) or None,
+            explain=_number_explained(explain),
+            explain_form=explain_form,  # type: ignore[arg-type]
+            format=format_,  # type: ignore[arg-type]
             unknown_categories=leniency.unknown_categories,
+            on_bad_row=on_bad_row,  # type: ignore[arg-type]
             workers=workers,
             restart=restart,
             on_rows=show,
+            caller="command line",
         )
+    bad = f"; {summary.bad_rows} rows without an answer" if summary.bad_rows else ""
     typer.echo(
-        f"{summary.rows} rows in {summary.parts} parts of {out}, {summary.parts_scored} of them scored now; run {summary.run}"
+        f"{summary.rows} rows in {summary.parts} parts of {out}, {summary.parts_scored} of them scored now{bad}; "
+        f"run {summary.run}"
     )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _number_explained(text: str) -> int | Literal["all"] | None:
+    if text in ("", "all"):
+        return "all" if text else None
+    if not text.isdecimal() or not int(text):
+        raise ConfigError(f"--explain: give the number of largest contributions, or all, not {text!r}")
+    return int(text)

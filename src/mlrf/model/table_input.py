@@ -143,9 +143,7 @@ def _values(column: Any) -> Iterable[Any]:
     return column.to_list()  # type: ignore[no-any-return]  # Polars
 
 
-def _column_by_value(
-    schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None
-) -> list[float]:
+def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None) -> list[float]:
     values = _values(column)
     if schema.features[index].kind in _NUMBERS and _is_boolean(column):
         values = (None if value is None else int(value) for value in values)

@@ -87,8 +87,6 @@ class TableModel:
         base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
-        import numpy as np  # noqa: PLC0415
-
         margins = self.margin(
             rows,
             leniency,
@@ -97,8 +95,17 @@ class TableModel:
             unknown_categories=unknown_categories,
             base_margin=base_margin,
         )
+        return self.predictions_of(margins)
+
+    def predictions_of(self, margins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the predictions of margins, in their shape: [n], [n, 1] or [n, K]."""
+        import numpy as np  # noqa: PLC0415
+
+        if self.bundle.link.kind == "identity":
+            return margins.copy()
         if self._one is not None:
-            return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
+            flat = [self._one(m) for m in margins.ravel().tolist()]
+            return np.array(flat, dtype=np.float64).reshape(margins.shape)
         return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
 
     def probabilities(

@@ -1,4 +1,4 @@
-"""Bulk scoring: Parquet files in, Parquet files out, resumable, with the same bits as `Model.predict`. Needs pyarrow."""
+"""Bulk scoring: tables in, tables out, resumable, with the same bits as `Model.predict`. Needs pyarrow."""
 
 from mlrf.scoring.job import Summary, score
 from mlrf.scoring.scorer import Scorer

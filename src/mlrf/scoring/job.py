@@ -1,9 +1,10 @@
-"""A scoring job: each row group of Parquet files is scored to one part, in the order of the input, by several threads.
+"""A scoring job: files of tables are scored to parts, in the order of the input, by several threads.
 
 1. The job's identity is the model's version, the inputs and the options that change rows; its digest is the run, which
-   every part contains. Workers and progress are not part of it, so that a job may continue with other values.
+   every part contains. Workers, progress and what is done with invalid rows are not part of it, so that a job may continue
+   with other values.
 2. A part is finished once it has its final name; repeating the call scores only the rest, and gives the same bytes.
-3. A row group is read and written in batches: memory does not grow with the input.
+3. Parts are read and written in batches, and only some are open at a time: memory does not grow with the input.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mlrf.core.errors import ConfigError, InvalidRequestError
+from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import UnknownCategories
-from mlrf.scoring.input_files import InputFile, find_inputs, open_input
-from mlrf.scoring.output import RUN_KEY, OutputDirectory
-from mlrf.scoring.scorer import Scorer
+from mlrf.core.local_path import scheme_of
+from mlrf.scoring.bad_rows import OnBadRow
+from mlrf.scoring.contribution_columns import ExplanationForm
+from mlrf.scoring.formats import PART_FORMATS, PartFormat
+from mlrf.scoring.output import OutputDirectory
+from mlrf.scoring.part_writer import PartCounts, PartWriter
+from mlrf.scoring.plan import Plan, make_plan
 
-_BATCH_ROWS = 1 << 16
 _RUN_DIGITS = 16
+OnRows = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,8 @@ class Summary:
     parts: int
     parts_scored: int
     """Parts scored by this call; the others existed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    name: str
-    input: InputFile
-    row_group: int
-    first_row: int
-    n_rows: int
+    bad_rows: int = 0
+    """Rows without an answer in the parts scored by this call."""
 
 
 def score(
@@ -56,123 +53,110 @@ def score(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
-    keep: Sequence[str] = (),
+    keep: Sequence[str] | Literal["all"] = (),
+    columns: Sequence[str] | None = None,
+    explain: int | Literal["all"] | None = None,
+    explain_form: ExplanationForm = "wide",
+    format: PartFormat = "parquet",  # noqa: A002  the option's name
     unknown_categories: UnknownCategories = "refuse",
+    on_bad_row: OnBadRow = "stop",
     workers: int | None = None,
     restart: bool = False,
-    on_rows: Callable[[int, int], None] | None = None,
+    on_rows: OnRows | None = None,
+    caller: Literal["python", "command line"] = "python",
 ) -> Summary:
-    """Score Parquet files into a directory of Parquet parts, one for each row group; a killed call continues when repeated.
+    """Score files of tables into a directory of parts; a killed call continues when it is repeated.
 
-    `inputs` are files, directories and globs; `keep` names columns to pass through; `workers` threads (default: the processors)
-    have a batch of 65,536 rows each; `on_rows` is called with the number of finished rows and of all rows. `restart` deletes
-    the output of another job in `out`. OutputExistsError if `out` contains another job or foreign files, InvalidRequestError
-    names the file, row and feature of an invalid value.
+    `inputs` are Parquet, Arrow IPC, CSV and JSON lines files, directories, globs and `s3://` addresses of them. `keep` names
+    columns to pass through; `columns`, `explain` and `explain_form` as of `Scorer`. An invalid row stops the job, is written to
+    `_quarantine`, or has nulls as its answer ("null"), as `on_bad_row` says. `workers` threads (default: the processors) each
+    score a part; `on_rows` is called with the number of finished rows and of all rows, which is an estimate for text. `restart`
+    deletes the output of another job in `out`. OutputExistsError if `out` contains another job or foreign files,
+    InvalidRequestError names the file, row and feature of an invalid value.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
-    scorer = Scorer(bundle, keep=keep, unknown_categories=unknown_categories)
-    paths = find_inputs(inputs)
-    files = [open_input(path, scorer.model.schema, scorer.keep) for path in paths]
+    if format not in PART_FORMATS:
+        raise ConfigError(f"the format is one of {', '.join(PART_FORMATS)}, not {format!r}")
+    if scheme_of(out) is not None:
+        raise ConfigError(
+            f"{os.fspath(out)}: the output is a directory of this machine; copy the parts when it is complete"
+        )
+    plan = make_plan(
+        bundle,
+        inputs,
+        keep=keep,
+        unknown_categories=unknown_categories,
+        columns=columns,
+        explain=explain,
+        explain_form=explain_form,
+        caller=caller,
+        is_partitioned=True,
+    )
     target = Path(out).resolve()
-    if inside := [path for path in paths if path.is_relative_to(target)]:
-        raise ConfigError(f"{inside[0]} is an input inside the output directory {target}; choose another --out")
-    job = {
-        "model": scorer.version,
-        "inputs": [file.identity for file in files],
-        "keep": list(keep),
-        "unknown_categories": unknown_categories,
-        "pyarrow": pa.__version__,
-    }
+    if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
+        raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
+    job = plan.identity() | {"format": format, "pyarrow": pa.__version__}
     run = hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:_RUN_DIGITS]
-    parts = _plan(files)
-    output = OutputDirectory(target, run)
+    output = OutputDirectory(target, run, format)
     with output.opened(job, restart=restart):
-        todo = [part for part in parts if not output.has(part.name)]
-        total = sum(part.n_rows for part in parts)
-        _score_parts(scorer, output, todo, workers or len(os.sched_getaffinity(0)), total, on_rows)
-        listed = [{"name": part.name, "rows": part.n_rows, "input": str(part.input.path)} for part in parts]
-        output.finish({"run": run, "model": scorer.version, "rows": total, "parts": listed})
-    return Summary(run, total, len(parts), len(todo))
+        return _Job(plan, output, on_bad_row, on_rows).run(workers or len(os.sched_getaffinity(0)))
 
 
-def _plan(files: Sequence[InputFile]) -> list[_Part]:
-    parts: list[_Part] = []
-    for file in files:
-        first = 0
-        for group in range(file.metadata.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
-            parts.append(_Part(f"part-{len(parts):06}.parquet", file, group, first, count))
-            first += count
-    return parts
+class _Job:
+    """Scores the parts that are not finished, with several threads, and writes the manifest."""
 
+    def __init__(self, plan: Plan, output: OutputDirectory, on_bad_row: OnBadRow, on_rows: OnRows | None) -> None:
+        self._plan = plan
+        self._output = output
+        self._writer = PartWriter(plan.scorer, output, on_bad_row)
+        self._on_rows = on_rows
+        self._listed: list[dict[str, Any]] = []
+        self._done = self._scored = self._bad_rows = 0
 
-def _score_parts(
-    scorer: Scorer,
-    output: OutputDirectory,
-    parts: Sequence[_Part],
-    workers: int,
-    total: int,
-    on_rows: Callable[[int, int], None] | None,
-) -> None:
-    done = total - sum(part.n_rows for part in parts)
-    pending: set[Future[int]] = set()
-    waiting = iter(parts)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
-    try:
-        while True:
-            while len(pending) < workers and (part := next(waiting, None)) is not None:
-                pending.add(pool.submit(_score_part, scorer, output, part))
-            if on_rows is not None:
-                on_rows(done, total)
-            if not pending:
-                return
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            done += sum(each.result() for each in finished)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _score_part(scorer: Scorer, output: OutputDirectory, part: _Part) -> int:
-    metadata = {RUN_KEY: output.run.encode(), b"mlrf.version": scorer.version.encode()}
-    first = part.first_row
-    with output.part(part.name) as path:
-        writer = None
+    def run(self, workers: int) -> Summary:
+        """Return what was done, once every part is finished."""
+        pending: set[Future[PartCounts]] = set()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
         try:
-            for batch in _batches(part):
-                try:
-                    table = scorer(batch)
-                except InvalidRequestError as error:
-                    raise _located(error, part, first) from error
-                first += len(table)
-                table = table.replace_schema_metadata(metadata)
-                if writer is None:
-                    writer = pq.ParquetWriter(path, table.schema)
-                    writer.add_key_value_metadata(metadata)
-                writer.write_table(table)
+            for name, part in self._named_parts():
+                if self._output.has(name):
+                    self._done += part.n_rows
+                    continue
+                # One more than there are workers, so that none waits while the next part is read.
+                while len(pending) > workers:
+                    pending = self._collect(pending)
+                pending.add(pool.submit(self._writer.write, name, part))
+            while pending:
+                pending = self._collect(pending)
         finally:
-            if writer is not None:
-                writer.close()
-        part.input.check_unchanged()
-    return part.n_rows
+            pool.shutdown(cancel_futures=True)
+        return self._finish()
 
+    def _named_parts(self) -> Any:
+        for index, part in self._plan.parts():
+            name = self._output.part_name(part.file.path.partition_folder, index, part.number)
+            self._listed.append({"name": name, "rows": part.n_rows, "input": str(part.file)})
+            yield name, part
 
-def _batches(part: _Part) -> Any:
-    """Yield the batches of a row group, an empty one if it has no rows; ConfigError if the file cannot be read."""
-    try:
-        with pq.ParquetFile(part.input.path) as file:
-            columns = list(part.input.columns)
-            if not part.n_rows:
-                yield file.schema_arrow.empty_table().select(columns)
-            yield from file.iter_batches(_BATCH_ROWS, row_groups=[part.row_group], columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{part.input.path} cannot be read: {error}") from error
+    def _collect(self, pending: set[Future[PartCounts]]) -> set[Future[PartCounts]]:
+        """Wait for a part, and return those that are still to be waited for."""
+        self._report()
+        finished, left = wait(pending, return_when=FIRST_COMPLETED)
+        for each in finished:
+            counts = each.result()
+            self._done += counts.rows
+            self._bad_rows += counts.bad_rows
+            self._scored += 1
+        return left
 
+    def _report(self) -> None:
+        if self._on_rows is not None:
+            self._on_rows(self._done, max(self._done, self._plan.n_rows))
 
-def _located(error: InvalidRequestError, part: _Part, first: int) -> InvalidRequestError:
-    details = dict(error.details)
-    within = details.pop("row", None)
-    if not isinstance(within, int):
-        return type(error)(f"{part.input.path}: {error}", **details)
-    text = str(error).removeprefix(f"row {within}: ")
-    return type(error)(f"{part.input.path}: row {first + within}: {text}", row=first + within, **details)
+    def _finish(self) -> Summary:
+        self._report()
+        rows = sum(each["rows"] for each in self._listed)
+        run, version = self._output.run, self._plan.scorer.version
+        self._output.finish({"run": run, "model": version, "rows": rows, "parts": self._listed})
+        return Summary(run, rows, len(self._listed), self._scored, self._bad_rows)

@@ -5,6 +5,7 @@
 2. A part is written under a hidden name, synced, and renamed to its final name, never over another file. It
    counts as finished from then on.
 3. `_manifest.json` is written when every part is finished.
+4. Rows that are not answered stand in `_quarantine/`, in a file with the name of their part, which is written before the part.
 """
 
 from __future__ import annotations
@@ -18,23 +19,29 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlrf.core.atomic_files import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
 from mlrf.core.errors import BuildError, ConfigError, OutputExistsError
+from mlrf.scoring.formats import run_of
 
-JOB, MANIFEST = "_job.json", "_manifest.json"
-RUN_KEY = b"mlrf.run"
+JOB, MANIFEST, QUARANTINE = "_job.json", "_manifest.json", "_quarantine"
 _WRITING = ".writing-"
 
 
 class OutputDirectory:
-    """The output of a job; `run` is the digest of its identity, in hex."""
+    """The output of a job; `run` is the digest of its identity, in hex, `kind` the format of its parts."""
 
-    def __init__(self, path: Path, run: str) -> None:
+    def __init__(self, path: Path, run: str, kind: str = "parquet") -> None:
         self.path = path
         self.run = run
+        self.kind = kind
+
+    def part_name(self, folder: str, file: int, part: int) -> str:
+        """Return the name of a part, by the indices of its file and of the part in it, below the folders of its partition."""
+        # CSV has no metadata that could say which run wrote it.
+        run = f"-{self.run}" if self.kind == "csv" else ""
+        name = f"part-{file:05}-{part:06}{run}.{self.kind}"
+        return f"{folder}/{name}" if folder else name
 
     @contextmanager
     def opened(self, job: dict[str, Any], *, restart: bool) -> Iterator[None]:
@@ -60,23 +67,34 @@ class OutputDirectory:
         path = self.path / name
         if not os.path.lexists(path):
             return False
-        if _run_of(path) != self.run:
+        if not self._is_own(path, self.run):
             raise OutputExistsError(f"{path}: is not a file of this job; move it away, or choose another --out")
         return True
 
     @contextmanager
-    def part(self, name: str) -> Iterator[Path]:
-        """Yield a path to write a part to; it is synced and gets its final name when the block ends without an error."""
-        work = self.path / f".{name}{_WRITING}{os.getpid()}"
+    def part(self, name: str) -> Iterator[tuple[Path, Path]]:
+        """Yield two paths to write to: a part's, and that of its quarantined rows, if there are any.
+
+        They are synced and get their final names when the block ends without an error, the part last.
+        """
+        final, quarantined = self.path / name, self.path / QUARANTINE / name
+        work, bad_rows = _work_path(final), _work_path(quarantined)
         try:
-            with _written(self.path / name):
-                yield work
-                with work.open("rb") as file:
-                    os.fsync(file.fileno())
-                rename(work, self.path / name, RENAME_NOREPLACE)
-                sync_directory(self.path)
+            with _written(final):
+                _make_folder(final.parent)
+                yield work, bad_rows
+                if bad_rows.exists():
+                    _sync_file(bad_rows)
+                    bad_rows.replace(quarantined)
+                    sync_directory(quarantined.parent)
+                else:
+                    quarantined.unlink(missing_ok=True)  # of an earlier attempt at this part
+                _sync_file(work)
+                rename(work, final, RENAME_NOREPLACE)
+                sync_directory(final.parent)
         finally:
             work.unlink(missing_ok=True)
+            bad_rows.unlink(missing_ok=True)
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, after every part."""
@@ -85,12 +103,10 @@ class OutputDirectory:
 
     def _claim(self, job: dict[str, Any], *, restart: bool) -> None:
         earlier = self._earlier_run()
-        entries = [entry.name for entry in os.scandir(self.path)]
-        for name in entries:
-            if name.startswith(".") and _WRITING in name and is_abandoned(name.rpartition("-")[2]):
-                (self.path / name).unlink()
-                entries = [each for each in entries if each != name]
-        if earlier is None and entries:
+        for path in self._files():
+            if path.name.startswith(".") and _WRITING in path.name and is_abandoned(path.name.rpartition("-")[2]):
+                path.unlink()
+        if earlier is None and any(self.path.iterdir()):
             raise OutputExistsError(
                 f"{self.path}: contains files that `mlrf score` did not write; choose an empty directory"
             )
@@ -100,9 +116,16 @@ class OutputDirectory:
                 "--restart to delete it and start again"
             )
         if earlier is not None and restart:
-            self._delete(earlier, entries)
+            self._delete(earlier)
         if earlier != self.run or restart:
             replace_file(self.path / JOB, _json({"run": self.run, **job}))
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.path.rglob("*") if not path.is_dir()]
+
+    def _is_own(self, path: Path, run: str) -> bool:
+        kind = path.suffix.removeprefix(".")
+        return path.stem.endswith(f"-{run}") if kind == "csv" else run_of(path, kind) == run
 
     def _earlier_run(self) -> str | None:
         try:
@@ -114,21 +137,33 @@ class OutputDirectory:
                 f"{self.path / JOB}: is not a job file that `mlrf score` wrote; choose another --out"
             ) from error
 
-    def _delete(self, run: str, entries: list[str]) -> None:
+    def _delete(self, run: str) -> None:
         """Delete what the earlier job wrote, its record last: after a kill in between, the deletion can be repeated."""
         (self.path / MANIFEST).unlink(missing_ok=True)
-        for name in entries:
-            if name.endswith(".parquet") and _run_of(self.path / name) == run:
-                (self.path / name).unlink()
+        for path in self._files():
+            if self._is_own(path, run):
+                path.unlink()
+        folders = [path for path in self.path.rglob("*") if path.is_dir()]
+        for folder in sorted(folders, reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
         sync_directory(self.path)
 
 
-def _run_of(path: Path) -> str | None:
-    try:
-        found = (pq.read_metadata(path).metadata or {}).get(RUN_KEY)
-    except (pa.ArrowException, OSError):
-        return None
-    return None if found is None else str(found.decode())
+def _work_path(final: Path) -> Path:
+    return final.with_name(f".{final.name}{_WRITING}{os.getpid()}")
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

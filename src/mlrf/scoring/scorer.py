@@ -1,25 +1,31 @@
-"""`Scorer`: predictions for Arrow tables; it is pickled to other processes as a path and a version."""
+"""`Scorer`: answers for Arrow tables; it is pickled to other processes as a path and a version."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlrf.core.errors import BundleError, ConfigError, InvalidRequestError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.model import Model, load
-from mlrf.model.row_predictor import RowPredictor
+from mlrf.model.array_rows import Table
+from mlrf.model.table_input import read_rows
 from mlrf.model.table_kinds import as_table
-
-_TWO = 2
-"""Number of classes for which a prediction is one probability."""
+from mlrf.scoring.answer_columns import AnswerColumns
+from mlrf.scoring.contribution_columns import ExplanationForm
 
 
 class Scorer:
-    """Scores Arrow tables with a bundle: the columns to keep, then `prediction` (one column per class or output) and `label`.
+    """Scores Arrow tables with a bundle: the columns to keep, then those of the answers, then those of contributions.
+
+    `columns` are some of `prediction` (a column for each class or output), `label`, `probabilities` and `margin`; by default
+    the prediction, and for classifiers the label. `explain` adds the k largest contributions, or "all"; with `explain_form`
+    "long" there is a row for each contribution.
 
     A pickle contains the bundle's path and version; the bundle is read when it is unpickled, with BundleError if
     the path contains another version.
@@ -31,6 +37,9 @@ class Scorer:
         *,
         keep: Sequence[str] = (),
         unknown_categories: UnknownCategories = "refuse",
+        columns: Sequence[str] | None = None,
+        explain: int | Literal["all"] | None = None,
+        explain_form: ExplanationForm = "wide",
         version: str | None = None,
     ) -> None:
         self.path = os.path.abspath(os.fspath(bundle))  # noqa: PTH100  not resolved: a link may change
@@ -42,38 +51,61 @@ class Scorer:
             raise BundleError(
                 f"{self.path}: contains version {self.version[:12]}, not {version[:12]} with which the job began"
             )
+        self._options = {"columns": columns, "explain": explain, "explain_form": explain_form}
         self._leniency = Leniency("ignore", unknown_categories, "python", natural=True)
-        self._outputs = _output_names(self.model)
-        taken = [name for name in self.keep if name in (*self._outputs, "label")]
-        if taken:
-            raise ConfigError(f"the kept column {taken[0]!r} has the name of an output column; rename it")
+        self.answers = AnswerColumns(self.model, columns, explain, explain_form)
+        self.check_kept(self.keep)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the reduced form of a pickle."""
-        return _restored, (self.path, self.keep, self.unknown_categories, self.version)
+        return _restored, (self.path, self.keep, self.unknown_categories, self.version, self._options)
 
     def __call__(self, table: Any) -> Any:
         """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names an invalid row."""
         table = _arrow_table(table)
         if absent := [name for name in self.keep if name not in table.column_names]:
             raise InvalidRequestError(f"the table has no column {absent[0]!r} to keep", field=absent[0])
-        model = self.model
-        predictions = model.predict(table, self._leniency).reshape(-1, len(self._outputs))
-        columns = {name: table[name] for name in self.keep}
-        columns |= {name: pa.array(predictions[:, index]) for index, name in enumerate(self._outputs)}
-        if model.classes is not None:
-            answers = predictions.tolist() if len(self._outputs) > 1 else predictions[:, 0].tolist()
-            indices = RowPredictor(model.bundle, model.engine).class_indices(answers)
-            columns["label"] = pa.array([model.classes[index] for index in indices], self._label_type())
-        return pa.table(columns)
+        return self.answer(read_rows(self.model.schema, table, self._leniency), table.select(self.keep))
 
-    def _label_type(self) -> Any:
-        kinds = {type(each) for each in self.model.classes or ()}
-        if len(kinds) > 1:
-            raise ConfigError(
-                f"the classes of {self.model.name} are of several types, which no column of a table can hold"
-            )
-        return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}[kinds.pop()]
+    def answer(self, rows: Table, kept: Any, faults: Sequence[tuple[int, str]] | None = None) -> Any:
+        """Return the table of answers of rows [n, F], after the kept columns of n rows.
+
+        With `faults`, row and reason of rows without an answer, their answers are null, and a column `reason` is added.
+        """
+        margins = self.answers.margins(rows)
+        found = self.answers.of_margins(margins)
+        columns = {name: kept[name] for name in kept.column_names} | found
+        if faults:
+            answered = np.ones(len(rows), np.bool_)
+            answered[[row for row, _ in faults]] = False
+            empty = pa.array(answered)
+            columns |= {name: _only_where(empty, each) for name, each in found.items()}
+        if faults is not None:
+            reasons: list[str | None] = [None] * len(rows)
+            for row, reason in faults:
+                reasons[row] = reason
+            columns["reason"] = pa.array(reasons, pa.string())
+        if self.answers.contributions is None:
+            return pa.table(columns)
+        explained = self.answers.contributions.of_rows(rows, margins)
+        times = self.answers.contributions.rows_per_row
+        if faults:
+            every = pa.array(np.repeat(answered, times))
+            explained = {name: _only_where(every, each) for name, each in explained.items()}
+        if times > 1:
+            repeated = pa.array(np.repeat(np.arange(len(rows)), times))
+            columns = {name: each.take(repeated) for name, each in columns.items()}
+        return pa.table(columns | explained)
+
+    def check_kept(self, keep: Sequence[str]) -> None:
+        """Raise ConfigError for a kept column with the name of a column of the answers."""
+        taken = self.answers.names
+        if found := [name for name in keep if name in (*taken, "reason")]:
+            raise ConfigError(f"the kept column {found[0]!r} has the name of an output column; rename it")
+
+
+def _only_where(answered: Any, column: Any) -> Any:
+    return pc.if_else(answered, column, pa.scalar(None, column.type))
 
 
 def _arrow_table(rows: Any) -> Any:
@@ -93,12 +125,7 @@ def _arrow_table(rows: Any) -> Any:
         ) from error
 
 
-def _restored(path: str, keep: tuple[str, ...], unknown_categories: UnknownCategories, version: str) -> Scorer:
-    return Scorer(path, keep=keep, unknown_categories=unknown_categories, version=version)
-
-
-def _output_names(model: Model) -> list[str]:
-    count = model.bundle.manifest.n_outputs
-    if count == 1:
-        return ["prediction"]
-    return [f"prediction_{name}" for name in (model.classes or range(count))]
+def _restored(
+    path: str, keep: tuple[str, ...], unknown_categories: UnknownCategories, version: str, options: dict[str, Any]
+) -> Scorer:
+    return Scorer(path, keep=keep, unknown_categories=unknown_categories, version=version, **options)

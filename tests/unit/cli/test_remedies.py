@@ -224,6 +224,7 @@ QUICK: dict[str, Case] = {
         [*[of_another_job(w), *scored(w)][1:3], "rows2.parquet", *scored(w)[3:]],
         [*scored(w)[:2], "rows2.parquet", *scored(w)[3:], "--restart"],
     ),
+    "--keep-all: it copies every column": lambda w: (scored(w, "--keep-all", "--keep", "id"), scored(w, "--keep-all")),
     "is not a job file that": lambda w: (
         [(w.path / "scores").mkdir() or (w.path / "scores" / "_job.json").write_text("?"), *scored(w)][1:],
         [*scored(w)[:-1], w.path / "free"],

@@ -69,7 +69,7 @@ def test_scores_equal_predict_bit_for_bit_in_input_order(folder):
     assert found["prediction"].to_numpy().tobytes() == model.predict(rows.drop_columns("id")).tobytes()
     assert found["label"].to_pylist() == model.label(rows.drop_columns("id"))
     assert found["id"].equals(rows["id"])
-    named = pq.read_metadata(folder / "out/part-000000.parquet").metadata
+    named = pq.read_metadata(folder / "out/part-00000-000000.parquet").metadata
     assert (named[b"mlrf.version"].decode(), named[b"mlrf.run"].decode()) == (model.bundle.version, summary.run)
 
 
@@ -150,10 +150,10 @@ def test_nothing_is_written_over_a_foreign_file(folder):
 
 def test_a_foreign_file_in_a_parts_place_is_refused_and_stays(folder):
     run(folder)
-    (folder / "out/part-000003.parquet").write_bytes(b"mine")
-    with pytest.raises(OutputExistsError, match="part-000003"):
+    (folder / "out/part-00000-000003.parquet").write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match="part-00000-000003"):
         run(folder)
-    assert (folder / "out/part-000003.parquet").read_bytes() == b"mine"
+    assert (folder / "out/part-00000-000003.parquet").read_bytes() == b"mine"
 
 
 def test_a_bad_row_is_named_and_the_parts_before_it_stay(folder):
@@ -189,13 +189,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_parts(folder):
 
 
 def test_input_changed_during_scoring_is_refused(folder, monkeypatch):
-    real = Scorer.__call__
+    real = Scorer.answer
 
-    def touched(self, table):
+    def touched(self, *arguments):
         os.utime(folder / "in/0.parquet", (1, 1))
-        return real(self, table)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(Scorer, "__call__", touched)
+    monkeypatch.setattr(Scorer, "answer", touched)
     with pytest.raises(ConfigError, match="changed while"):
         run(folder, workers=1)
     assert not list((folder / "out").glob("*part-*"))
@@ -224,9 +224,9 @@ def test_a_file_above_the_parts_directory_is_named_as_no_directory(folder):
 
 
 @pytest.mark.parametrize("name", ["empty", "*.parquet"])
-def test_an_input_without_parquet_files_is_refused(folder, name):
+def test_an_input_without_files_is_refused(folder, name):
     (folder / "empty").mkdir()
-    with pytest.raises(ConfigError, match="names no Parquet file"):
+    with pytest.raises(ConfigError, match="names no file that can be scored"):
         score(folder / "b", [folder / name], folder / "out")
 
 

@@ -1,0 +1,148 @@
+"""CSV files, also compressed: a part is a block of 16 MB of text.
+
+Cells are read as strings, in C++, and become numbers by the rules of the schema: they mean the same as for `mlrf explain`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+
+from mlrf.core.errors import InvalidRequestError
+from mlrf.core.schema import Schema
+from mlrf.model.csv_dialect import find_dialect
+from mlrf.scoring.input_files import InputFile
+from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
+from mlrf.scoring.row_batches import BatchReader
+from mlrf.scoring.text_streams import TextStream
+
+_HEADER_BYTES = 1 << 20
+_BLOCK_ROWS = 1 << 16
+
+
+class CsvInput:
+    """A CSV file with a header; ConfigError if it cannot be read, InvalidRequestError if it is not CSV in UTF-8."""
+
+    digest = ""
+    types: Sequence[Any] = ()
+
+    def __init__(self, file: InputFile, schema: Schema) -> None:
+        self.file = file
+        self._read_rows = 0
+        self._read_bytes = 0
+        with _csv_errors(file):
+            raw = io.BufferedReader(TextStream(file), _HEADER_BYTES).read(_HEADER_BYTES)
+            # The end may be in the middle of a character.
+            text = raw.decode("utf-8-sig", errors="strict" if len(raw) < _HEADER_BYTES else "ignore")
+            self._dialect = find_dialect(text, schema.names)
+            lines = self._lines(io.StringIO(text, newline=""))
+            self.names: list[str] = next(lines, [])
+            n_bytes = sum(len(line) for line in text.split("\n", 100)[:100])
+            self._row_bytes = max(1, n_bytes // 100)
+        if twice := [name for index, name in enumerate(self.names) if name and name in self.names[:index]]:
+            raise InvalidRequestError(f"{file} has two columns {twice[0]!r} in its header")
+
+    @property
+    def n_rows(self) -> int:
+        """An estimate from the size of the file and of the rows read so far, until it has been read."""
+        if self._read_bytes:
+            return self._read_rows * self.file.size_bytes // self._read_bytes
+        return self.file.size_bytes // self._row_bytes
+
+    @property
+    def open_bytes(self) -> int:
+        """The block that is parsed, and the one that is read ahead."""
+        return 4 * BLOCK_BYTES
+
+    def parts(self, columns: list[str], reader: BatchReader, batch_rows: int) -> Iterator[Part]:
+        """Yield a part for each block."""
+        stream = TextStream(self.file)
+        first = count = 0
+        with _csv_errors(self.file):
+            blocks = self._plain_blocks(stream) if self._dialect.skips_blanks else self._blocks(stream)
+            for table in blocks:
+                yield block_part(self.file, count, first, table.select(columns), reader.of_text, batch_rows)
+                first, count = first + len(table), count + 1
+                self._read_rows, self._read_bytes = first, stream.read_bytes
+        self._read_bytes = self.file.size_bytes
+
+    def _blocks(self, stream: TextStream) -> Iterator[Any]:
+        """Yield tables of strings, parsed by pyarrow."""
+        bad: list[Any] = []
+
+        def refuse(row: Any) -> str:
+            bad.append(row)
+            return "error"
+
+        names = [str(index) for index in range(len(self.names))]
+        n_rows = 0
+        try:
+            blocks = pa.csv.open_csv(
+                stream,
+                # One thread: only so does it number the rows that it refuses. The cells are converted by the workers.
+                pa.csv.ReadOptions(
+                    use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows_after_names=1
+                ),
+                pa.csv.ParseOptions(
+                    delimiter=self._dialect.delimiter, newlines_in_values=True, invalid_row_handler=refuse
+                ),
+                pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+            )
+            for batch in blocks:
+                yield pa.Table.from_batches([batch]).rename_columns(self.names)
+                n_rows += batch.num_rows
+        except pa.ArrowInvalid as error:
+            if bad:
+                row = bad[0].number - 2
+                raise self._wrong_count(row, bad[0].actual_columns) from error
+            if "Empty CSV" in str(error):
+                return
+            raise
+        if not n_rows:
+            yield self._table([])
+
+    def _plain_blocks(self, stream: TextStream) -> Iterator[Any]:
+        """Yield tables of strings, parsed by Python: pyarrow does not know blanks after delimiters, before quotes."""
+        text = io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), "utf-8-sig", newline="")
+        lines = filter(None, self._lines(text))
+        next(lines, None)
+        rows: list[list[str]] = []
+        n_rows = 0
+        for cells in lines:
+            if len(cells) != len(self.names):
+                raise self._wrong_count(n_rows + len(rows), len(cells))
+            rows.append(cells)
+            if len(rows) == _BLOCK_ROWS:
+                yield self._table(rows)
+                n_rows, rows = n_rows + len(rows), []
+        if rows or not n_rows:
+            yield self._table(rows)
+
+    def _table(self, rows: list[list[str]]) -> Any:
+        columns = [[row[index] for row in rows] for index in range(len(self.names))]
+        return pa.table([pa.array(each, pa.string()) for each in columns], names=self.names)
+
+    def _lines(self, text: Any) -> Any:
+        return csv.reader(
+            text, delimiter=self._dialect.delimiter, skipinitialspace=self._dialect.skips_blanks, strict=True
+        )
+
+    def _wrong_count(self, row: int, count: int) -> InvalidRequestError:
+        return InvalidRequestError(
+            f"{self.file}: row {row}: has {count} cells, but {len(self.names)} in its header", row=row
+        )
+
+
+@contextmanager
+def _csv_errors(file: InputFile) -> Iterator[None]:
+    with file.read_errors("a CSV file in UTF-8"):
+        try:
+            yield
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InvalidRequestError(f"{file} is not CSV in UTF-8: {error}") from error

@@ -1,0 +1,127 @@
+"""The formats of output: Parquet, Arrow IPC, CSV and JSON lines, written a table at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from mlrf.core.errors import ConfigError
+from mlrf.scoring.json_lines import JsonLinesWriter
+
+PartFormat = Literal["parquet", "arrow", "csv"]
+PART_FORMATS: tuple[PartFormat, ...] = get_args(PartFormat)
+RUN_KEY, VERSION_KEY = "mlrf.run", "mlrf.version"
+ENDINGS = {
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".ndjson": "jsonl",
+}
+"""The format of a single file of output by its extension."""
+
+
+class TableWriter(Protocol):
+    """Writes tables of one schema."""
+
+    def write(self, table: Any) -> None:
+        """Write a table; ConfigError for a column that the format cannot hold."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is written."""
+        ...
+
+
+def open_writer(
+    kind: str, sink: Any, schema: Any, metadata: Mapping[str, str], members: Mapping[str, list[str]]
+) -> TableWriter:
+    """Return a writer to a path or to an open file.
+
+    CSV and JSON lines have no metadata; `members` are the columns that JSON lines gather in one array.
+    """
+    return JsonLinesWriter(sink, schema, members) if kind == "jsonl" else _WRITERS[kind](sink, schema, metadata)
+
+
+def run_of(path: Path, kind: str) -> str | None:
+    """Return the run that wrote a part; None if it is no part, or of a format without metadata."""
+    try:
+        if kind == "parquet":
+            found = pq.read_metadata(path).metadata
+        elif kind == "arrow":
+            with pa.memory_map(str(path)) as file:
+                found = pa.ipc.open_file(file).schema.metadata
+        else:
+            return None
+    except (pa.ArrowException, OSError):
+        return None
+    run = (found or {}).get(RUN_KEY.encode())
+    return None if run is None else str(run.decode())
+
+
+class _ParquetWriter:
+    def __init__(self, sink: Any, schema: Any, metadata: Mapping[str, str]) -> None:
+        self._metadata = dict(metadata)
+        self._writer = pq.ParquetWriter(sink, schema.with_metadata(self._metadata))
+        self._writer.add_key_value_metadata(self._metadata)
+
+    def write(self, table: Any) -> None:
+        self._writer.write_table(table.replace_schema_metadata(self._metadata))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _ArrowWriter:
+    def __init__(self, sink: Any, schema: Any, metadata: Mapping[str, str]) -> None:
+        schema = schema.with_metadata(dict(metadata))
+        self._schema = schema
+        self._file = pa.OSFile(str(sink), "wb") if isinstance(sink, Path) else None
+        # To a pipe, a stream: a file has to be read from its end.
+        make = pa.ipc.new_stream if self._file is None else pa.ipc.new_file
+        self._writer = make(sink if self._file is None else self._file, schema)
+
+    def write(self, table: Any) -> None:
+        self._writer.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+        if self._file is not None:
+            self._file.close()
+
+
+class _CsvWriter:
+    def __init__(self, sink: Any, schema: Any, _metadata: Mapping[str, str]) -> None:
+        try:
+            self._writer = pa.csv.CSVWriter(sink, schema)
+        except pa.ArrowException as error:
+            raise _no_csv(schema, error) from error
+        self._schema = schema
+
+    def write(self, table: Any) -> None:
+        try:
+            self._writer.write_table(table.cast(self._schema))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise _no_csv(self._schema, error) from error
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _no_csv(schema: Any, error: Exception) -> ConfigError:
+    nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+    what = f"the column {nested[0]!r}, of type {schema.field(nested[0]).type}," if nested else "a column"
+    return ConfigError(f"{what} cannot be written as CSV ({error}); leave it out, or write Parquet")
+
+
+_WRITERS: dict[str, Callable[[Any, Any, Mapping[str, str]], TableWriter]] = {
+    "parquet": _ParquetWriter,
+    "arrow": _ArrowWriter,
+    "csv": _CsvWriter,
+}

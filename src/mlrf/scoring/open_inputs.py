@@ -1,0 +1,88 @@
+"""Opens the files of a job, and checks their columns against the model's before the first row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from mlrf.core.column_matching import find_columns
+from mlrf.core.errors import ConfigError, InvalidFeatureError, InvalidRequestError, MissingFeatureError
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
+from mlrf.scoring.arrow_input import ArrowInput
+from mlrf.scoring.csv_input import CsvInput
+from mlrf.scoring.input_files import InputFile
+from mlrf.scoring.input_paths import KINDS
+from mlrf.scoring.json_input import JsonInput
+from mlrf.scoring.parquet_input import ParquetInput
+from mlrf.scoring.parts import Input
+
+_MAGIC = {b"PAR1": "parquet", b"ARRO": "arrow"}
+
+
+def open_input(file: InputFile, schema: Schema) -> Input:
+    """Open a file of the format of its extension, or of its first bytes; ConfigError if it has none of the formats."""
+    kind = KINDS.get(file.path.extension) or _kind_of_content(file)
+    if kind == "csv":
+        return CsvInput(file, schema)
+    if kind == "json":
+        return JsonInput(file)
+    return ParquetInput(file) if kind == "parquet" else ArrowInput(file)
+
+
+def _kind_of_content(file: InputFile) -> str:
+    with file.read_errors("a file"):
+        opened = file.open()
+        first = opened.read(64)
+        opened.seek(0)
+    if (kind := _MAGIC.get(first[:4])) is not None:
+        return kind
+    if file.stream is not None:
+        return "json" if first.lstrip()[:1] in (b"[", b"{") else "csv"
+    raise unknown_extension(file.path.text, file.path.extension)
+
+
+def unknown_extension(text: str, extension: str) -> ConfigError:
+    """Return the error for a file whose extension is that of no format."""
+    return ConfigError(f"{text}: the rows must be a {', '.join(KINDS)} file, not {extension or 'without an extension'}")
+
+
+def columns_to_read(opened: Input, schema: Schema, keep: Sequence[str]) -> list[str]:
+    """Return the columns of features and those to keep, after checking names and types; the error names file and column."""
+    file, names, partition = opened.file, opened.names, opened.file.path.partition
+    if isinstance(opened, JsonInput):
+        return []  # each document has its own members
+    try:
+        found = find_columns(schema.names, names)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{file}: {error}", **error.details) from error
+    elsewhere = find_columns(schema.names, [*partition])
+    absent = [each.name for each in schema.features if each.name not in {**found, **elsewhere} and not each.optional]
+    if absent:
+        raise MissingFeatureError(f"{file}: the file has no column {absent[0]!r}", feature=absent[0])
+    if absent := [name for name in keep if name not in names and name not in partition]:
+        raise ConfigError(f"{file}: the file has no column {absent[0]!r} to keep")
+    for feature in schema.features:
+        if opened.types and feature.name in found:
+            _check_type(file, feature, names[found[feature.name]], opened.types[found[feature.name]])
+    return [*dict.fromkeys([*(names[index] for index in found.values()), *(each for each in keep if each in names)])]
+
+
+def _check_type(file: InputFile, feature: Feature, name: str, kind: Any) -> None:
+    """Raise InvalidFeatureError for a column of which no value fits the feature."""
+    types = pa.types
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    is_number = (
+        types.is_integer(value) or types.is_floating(value) or types.is_boolean(value) or types.is_decimal(value)
+    )
+    is_text = types.is_string(value) or types.is_large_string(value) or str(value) == "string_view"
+    if types.is_null(value) or is_number or (feature.kind is Kind.CATEGORICAL and is_text):
+        return
+    raise InvalidFeatureError(
+        f"{file}: feature {feature.name!r}: the column {name!r} is of type {kind}, but the feature is {feature.kind.value}; "
+        "convert the column",
+        feature=feature.name,
+        value=str(kind),
+    )

@@ -1,0 +1,169 @@
+"""`Batch`: rows as float64 with what is wrong with them, made from typed tables, tables of text, and JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlrf.core.column_matching import find_columns
+from mlrf.core.errors import InvalidRequestError, MissingFeatureError
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
+from mlrf.model.array_rows import Table
+from mlrf.model.json_rows import features_of, spelled_as_features
+from mlrf.model.row_values import number_of
+from mlrf.model.table_input import Faults, read_rows, whole_column
+from mlrf.model.text_cells import EMPTY, read_cell, read_column
+
+DOCUMENT = "document"
+"""The column of the table of a batch that was read from JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of a file."""
+
+    first_row: int
+    """Number of the first row in its file, from 0."""
+    rows: Table
+    """[n, F], missing as NaN."""
+    faults: Faults
+    """By row of the batch, what is wrong with it; such rows contain NaN."""
+    kept: Any
+    """Arrow table of the columns to keep, n rows."""
+    given: Any
+    """Arrow table of the rows as they were read."""
+
+
+class BatchReader:
+    """Reads the rows of one file for a schema, with the columns to keep and the texts of the file's partition."""
+
+    def __init__(
+        self, schema: Schema, leniency: Leniency, keep: Sequence[str], partition: dict[str, str] | None = None
+    ) -> None:
+        self._schema = schema
+        self._leniency = leniency
+        self._keep = keep
+        self._partition = partition or {}
+        names = [*self._partition]
+        self._partition_features = {
+            feature: self._partition[names[at]] for feature, at in find_columns(schema.names, names).items()
+        }
+        self._by_name = {feature.name: feature for feature in schema.features}
+
+    def of_table(self, table: Any, first_row: int) -> Batch:
+        """Return the rows of a table with typed columns."""
+        faults: Faults = {}
+        given = table
+        for name, value in self._partition_values().items():
+            if name not in table.column_names:
+                column = pa.nulls(len(table)) if value is None else pa.array([value] * len(table))
+                table = table.append_column(name, column)
+        rows = read_rows(self._schema, table, self._leniency, faults)
+        return Batch(first_row, rows, faults, self._kept(given), given)
+
+    def of_text(self, table: Any, first_row: int) -> Batch:
+        """Return the rows of a table whose columns are all strings."""
+        faults: Faults = {}
+        given = table
+        for name, text in self._partition_features.items():
+            if name not in table.column_names:
+                table = table.append_column(name, pa.array([text] * len(table)))
+        found = find_columns(self._schema.names, table.column_names)
+        rows = np.empty((len(table), len(self._schema.features)))
+        for index, feature in enumerate(self._schema.features):
+            at = found.get(feature.name)
+            if at is None:
+                rows[:, index] = self._default(index)
+            else:
+                rows[:, index] = _text_column(self._schema, index, table.column(at), self._leniency, faults)
+        return Batch(first_row, rows, faults, self._kept(given), given)
+
+    def of_documents(self, documents: Sequence[Any], first_row: int) -> Batch:
+        """Return the rows of JSON documents: objects of names and values, or arrays in schema order."""
+        faults: Faults = {}
+        instances = spelled_as_features((features_of(each) for each in documents), self._schema)
+        if added := self._partition_values():
+            instances = [{**added, **each} if isinstance(each, dict) else each for each in instances]
+        rows = read_rows(self._schema, instances, self._leniency, faults).reshape(-1, len(self._schema.features))
+        kept = {name: pa.array([self._text_of(each, name) for each in documents], pa.string()) for name in self._keep}
+        texts = [msgspec.json.encode(each).decode() for each in documents] if faults else [None] * len(documents)
+        return Batch(first_row, rows, faults, pa.table(kept), pa.table({DOCUMENT: pa.array(texts, pa.string())}))
+
+    def _partition_values(self) -> dict[str, Any]:
+        """Return the values of the features that are columns of the partition."""
+        return {name: read_cell(self._by_name[name], text) for name, text in self._partition_features.items()}
+
+    def _kept(self, table: Any) -> Any:
+        columns = {
+            name: table[name] if name in table.column_names else pa.array([self._partition[name]] * len(table))
+            for name in self._keep
+        }
+        # Without columns a table has no rows either, and the number of rows is needed.
+        return pa.table(columns) if columns else table.select([])
+
+    def _default(self, index: int) -> float:
+        feature = self._schema.features[index]
+        if not feature.optional:
+            raise MissingFeatureError(f"the table has no column {feature.name!r}", feature=feature.name)
+        return self._schema.number(index, feature.default)
+
+    def _text_of(self, document: Any, name: str) -> str | None:
+        """Return a member of a JSON document as text: strings as they are, other values as JSON."""
+        inside = features_of(document)
+        for each in (document, inside):
+            if isinstance(each, dict) and name in each:
+                value = each[name]
+                return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+        return self._partition.get(name)
+
+
+def _text_column(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults) -> Any:
+    """Return a column of strings as float64 [n]."""
+    feature = schema.features[index]
+    numbers = _numbers_of(feature, column)
+    return numbers if numbers is not None else _by_distinct_text(schema, index, column, leniency, faults)
+
+
+def _numbers_of(feature: Feature, column: Any) -> Any:
+    """Return a column of numbers converted as a whole; None if a cell needs to be looked at by itself."""
+    if feature.kind not in (Kind.NUMERIC, Kind.INTEGER) or feature.categories is not None:
+        return None
+    missing = pc.is_in(column, value_set=pa.array(EMPTY))
+    if pc.any(missing).as_py():
+        column = pc.if_else(missing, None, column)
+    try:
+        numbers = pc.cast(column, pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    return whole_column(feature, numbers)
+
+
+def _by_distinct_text(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults) -> Any:
+    """Return a column of strings in which each distinct text is read once."""
+    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = (
+            pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
+        )
+    texts = [text or "" for text in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    numbers = np.empty(len(texts))
+    errors: dict[int, InvalidRequestError] = {}
+    for code, value in enumerate(read_column(schema.features[index], texts)):
+        try:
+            numbers[code] = number_of(schema, index, value, leniency)
+        except InvalidRequestError as error:
+            numbers[code] = np.nan
+            errors[code] = error
+    if errors:
+        for row in np.flatnonzero(np.isin(codes, [*errors])).tolist():
+            faults.setdefault(row, errors[int(codes[row])])
+    return numbers[codes]

@@ -81,10 +81,10 @@ class Scorer:
             empty = pa.array(answered)
             columns |= {name: _only_where(empty, each) for name, each in found.items()}
         if faults is not None:
-            reasons: list[str | None] = [None] * len(rows)
+            texts: list[str | None] = [None] * len(rows)
             for row, reason in faults:
-                reasons[row] = reason
-            columns["reason"] = pa.array(reasons, pa.string())
+                texts[row] = reason
+            columns["reason"] = pa.array(texts, pa.string())
         if self.answers.contributions is None:
             return pa.table(columns)
         explained = self.answers.contributions.of_rows(rows, margins)

@@ -16,7 +16,7 @@ from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.csv_dialect import find_dialect
-from mlrf.model.json_rows import features_of, spelled_as_features
+from mlrf.model.json_instances import features_of, spelled_as_features
 from mlrf.model.text_cells import read_column
 
 STANDARD = Path("-")

@@ -11,7 +11,7 @@ import msgspec
 
 from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
-from mlrf.model.json_rows import features_of
+from mlrf.model.json_instances import features_of
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
 from mlrf.scoring.row_batches import BatchReader

@@ -17,7 +17,7 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table
-from mlrf.model.json_rows import features_of, spelled_as_features
+from mlrf.model.json_instances import features_of, spelled_as_features
 from mlrf.model.row_values import number_of
 from mlrf.model.table_input import Faults, read_rows, whole_column
 from mlrf.model.text_cells import EMPTY, read_cell, read_column

@@ -84,7 +84,7 @@ class CsvInput:
         n_rows = 0
         try:
             blocks = pa.csv.open_csv(
-                stream,
+                io.BufferedReader(stream),
                 # One thread: only so does it number the rows that it refuses. The cells are converted by the workers.
                 pa.csv.ReadOptions(
                     use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows_after_names=1
@@ -109,7 +109,7 @@ class CsvInput:
 
     def _plain_blocks(self, stream: TextStream) -> Iterator[Any]:
         """Yield tables of strings, parsed by Python: pyarrow does not know blanks after delimiters, before quotes."""
-        text = io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), "utf-8-sig", newline="")
+        text = io.TextIOWrapper(io.BufferedReader(stream), "utf-8-sig", newline="")
         lines = filter(None, self._lines(text))
         next(lines, None)
         rows: list[list[str]] = []

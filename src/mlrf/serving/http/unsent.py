@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-MAX_UNSENT_BYTES = 128 << 20
-_KEPT_SHARE = 0.75
-"""Connections are closed until this share of the bound is left, so that the next responses need not examine all of them
-again."""
+from mlrf.serving.runtime.admission import KEPT_SHARE, MAX_UNSENT_BYTES
 
 
 class UnreadConnection(Protocol):
@@ -58,7 +55,7 @@ class UnsentResponses:
         if self._n_bytes <= self._max_bytes:
             return
         for reader in tuple(unsent):
-            if self._n_bytes <= self._max_bytes * _KEPT_SHARE:
+            if self._n_bytes <= self._max_bytes * KEPT_SHARE:
                 return
             self.forget(reader)
             reader.cut_slow_reader()

@@ -13,16 +13,13 @@ from mlrf.core.errors import BatchTooLargeError, FeatureCountError, InvalidFeatu
 from mlrf.core.feature import has_ambiguous_codes
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip
-from mlrf.serving.native.json_scanner import items_of, values_at_most
+from mlrf.serving.native.json_scanner import items_of, most_values, values_at_most
 
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _BLANKS = b" \t\r\n"
 _SHOWN_BYTES = 40
 Rows = list[bytes]
 """Rows as JSON text."""
-SPARE_TIMES, SPARE_VALUES = 4, 1000
-"""A row of F features may have at most SPARE_TIMES x F + SPARE_VALUES values, ignored ones included, as for the native
-parser."""
 
 
 def batch_body(rows: Iterable[bytes], *, explain: bool = False) -> bytes:
@@ -56,7 +53,7 @@ class RowWriter:
 
     def most_values(self) -> int:
         """Return how many values a row may have, ignored ones included."""
-        return SPARE_TIMES * len(self.schema.names) + SPARE_VALUES
+        return most_values(len(self.schema.names))
 
     def check_width(self, index: int, row: msgspec.Raw) -> None:
         """Raise FeatureCountError for a row of more values than any may have, before it is decoded."""

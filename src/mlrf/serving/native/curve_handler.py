@@ -18,9 +18,8 @@ from mlrf.model.curve import Axis, Curve, Sweep, plan_sweep, score_sweep
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
-from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.json_scanner import members_of, value_of, values_at_most, whole_document
+from mlrf.serving.native.json_scanner import members_of, most_values, value_of, values_at_most, whole_document
 from mlrf.serving.native.predict_handler import responses_of, with_validity
 from mlrf.serving.native.requests import Details
 from mlrf.serving.runtime.cost_model import CostModel
@@ -56,7 +55,7 @@ class CurveHandler:
         """Return the features to vary, the row or its key, and which details the response has."""
         document = whole_document(body, self._model.schema.names)
         n_features = len(self._model.schema.names)
-        if (values := values_at_most(document)) > SPARE_TIMES * n_features + SPARE_VALUES:
+        if (values := values_at_most(document)) > most_values(n_features):
             raise FeatureCountError(
                 f"expected {n_features} features, got about {values} values; GET /models lists the features",
                 expected=n_features,

@@ -24,11 +24,9 @@ from mlrf.serving.native import strict_parser
 from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
-from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES
+from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
 
 _NO_OPTIONS = (False, None, None, None)
-_NATURAL_FEATURES = 2000
-"""Natural bodies of wider models are left to the strict parser: compiling decoders for them takes too long."""
 
 
 class RowDecoder:
@@ -54,7 +52,7 @@ class RowDecoder:
         self._make_natural = partial(NaturalDecoder, schema, leniency, max_instances, self._codes)
         self._natural: NaturalDecoder | None = None
         has_other_forms = leniency.natural or any(feature.optional for feature in schema.features)
-        self.is_incomplete = has_other_forms and one is not None and len(schema.features) <= _NATURAL_FEATURES
+        self.is_incomplete = has_other_forms and one is not None and len(schema.features) <= NATURAL_FEATURES
         """Whether the decoders of natural bodies are not compiled yet; `strict_row` and `strict_rows` compile them."""
 
     def row(self, body: bytes) -> ParsedRequest:

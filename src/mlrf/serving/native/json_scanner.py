@@ -27,6 +27,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|N")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _DOUBLY_ENCODED = re.compile(rb'\s*"\s*[\[{]')
+_SPARE_TIMES, _SPARE_VALUES = 4, 1000
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOK_BACK_BYTES = 4096
 _LOOK_BACK_ROW_BYTES = 64 << 10
@@ -40,6 +41,11 @@ _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
+
+
+def most_values(n_features: int) -> int:
+    """Return how many values a row may have, names that are ignored or repeated included."""
+    return _SPARE_TIMES * n_features + _SPARE_VALUES
 
 
 def values_at_most(raw: msgspec.Raw) -> int:

@@ -20,7 +20,7 @@ from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
-from mlrf.serving.runtime.stages import DECODE, FEATURES, REST, recording
+from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
 
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
@@ -68,43 +68,46 @@ class PredictHandler:
         if explain is not False or details is not None or self._is_slow or isinstance(row, ByKey):
             return self._one(parsed)
         self._count_instances(1)
-        if recorder is None:
-            return self._responses.prediction(self._model.predict_row(row)) + b"}"
-        return self._responses.one(row, None, None)
+        if recorder is not None:
+            recorder.enter(ENGINE)
+        prediction = self._model.predict_row(row)
+        if recorder is not None:
+            recorder.enter(REST)
+        return self._responses.prediction(prediction) + b"}"
 
     def explained(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
-        recorder = recording()
-        if recorder is not None:
-            recorder.enter(DECODE)
-        parsed = self._decoder.fast_row(body)
-        if parsed is None:
-            if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
-                return self._read_off_loop(self._decoder.strict_row, body, self._explained)
-            parsed = self._decoder.strict_row(body)
-        if recorder is not None:
-            recorder.enter(REST)
-        return self._explained(parsed)
+        return self._read(self._decoder.fast_row, self._decoder.strict_row, body, self._explained)
 
     def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
+        return self._read(self._decoder.fast_rows, self._decoder.strict_rows, body, self._many)
+
+    def _read(
+        self,
+        fast: Callable[[bytes], _A | None],
+        strict: Callable[[bytes], _A],
+        body: bytes,
+        answer: Callable[[_A, _Counts | None], bytes | Deferred | Awaited],
+    ) -> bytes | Deferred | Awaited:
+        """Parse and answer a body as `one` does, which is written out because it is the hot path."""
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        parsed = self._decoder.fast_rows(body)
+        parsed = fast(body)
         if parsed is None:
             if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
-                return self._read_off_loop(self._decoder.strict_rows, body, self._many)
-            parsed = self._decoder.strict_rows(body)
+                return self._read_off_loop(strict, body, answer)
+            parsed = strict(body)
         if recorder is not None:
             recorder.enter(REST)
-        return self._many(parsed)
+        return answer(parsed, None)
 
     def _read_off_loop(
         self,
         read: Callable[[bytes], _A],
         body: bytes,
-        answer: Callable[[_A, _Counts], bytes | Deferred | Awaited],
+        answer: Callable[[_A, _Counts | None], bytes | Deferred | Awaited],
     ) -> Deferred:
         """Parse and answer a body in the worker thread; metrics and row look-ups stay on the event loop."""
         counts: _Counts = []

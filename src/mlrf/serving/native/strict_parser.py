@@ -34,9 +34,6 @@ _ONE = ("features", "key", "overrides", *OPTION_NAMES, *BASE_MARGIN_NAMES)
 _MANY = ("instances", *OPTION_NAMES)
 _MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
-_SPARE_VALUES = 1000
-_SPARE_TIMES = 4
-"""An instance may have this many times as many values as features, for ignored and duplicate names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class StrictParser:
     """Reads natural forms; None if bodies must be in canonical form."""
 
     def __post_init__(self) -> None:
-        n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
+        n_values = json_scanner.most_values(len(self.schema.names))
         object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
         natural = NaturalBodies(self.schema, self.max_instances) if self.leniency.natural else None
         object.__setattr__(self, "_natural", natural)

@@ -33,7 +33,7 @@ from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_deadline_s
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, limited
 from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
-from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S, PACKED_BYTES, TENSOR_BYTES, TENSOR_COUNT
 
 _MIN_DIGITS = 6
 """A version may be named by this many of the first digits of its digest."""
@@ -257,7 +257,7 @@ class ModelInference:
 
     def _finish(self, run: InferenceRun, packed: bytes) -> bytes | Deferred:
         """Encode a cached answer, or one that was computed for this request or for an equal one."""
-        if len(packed) > MAX_BODY_BYTES:
+        if len(packed) > PACKED_BYTES:
             return Deferred(lambda: self._encode(run, packed), lambda: self.counts.answered(run))
         answer = self._encode(run, packed)
         self.counts.answered(run)

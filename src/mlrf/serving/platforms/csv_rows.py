@@ -28,7 +28,8 @@ from mlrf.core.errors import (
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, RowWriter
+from mlrf.serving.native.canonical_rows import RowWriter
+from mlrf.serving.native.json_scanner import most_values
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
@@ -125,7 +126,7 @@ def _short_lines(text: str, n_features: int) -> Iterator[str]:
 
     The csv module splits a line in one call, which keeps the GIL.
     """
-    most = SPARE_TIMES * n_features + SPARE_VALUES
+    most = most_values(n_features)
     for index, line in enumerate(io.StringIO(text, newline="")):
         if (commas := line.count(",")) > most:
             raise FeatureCountError(

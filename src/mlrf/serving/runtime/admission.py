@@ -19,6 +19,10 @@ MAX_WAITING = 1024
 _MAX_WAITING_BYTES = 64 << 20
 _MAX_BODY_BYTES = 128 << 20
 """Most bytes of all request bodies, incomplete or queued."""
+MAX_UNSENT_BYTES = 128 << 20
+"""Most bytes of responses that the clients of one transport have not read yet."""
+KEPT_SHARE = 0.75
+"""Above that, connections are closed until this share of it is left, so that not every further response closes one."""
 _STRAINED_S = 0.01
 """Shorter waits than this do not refuse a request before its body is read."""
 _MARGIN_S, _MARGIN_SHARE = 0.01, 0.2

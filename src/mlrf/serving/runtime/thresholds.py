@@ -20,6 +20,8 @@ NUMBER_S = 1e-6
 
 FAST_JSON_BYTES = 256 << 10
 """Native JSON: the fast parser decodes bodies up to this size in one call; longer ones are left to the strict parser."""
+NATURAL_FEATURES = 2000
+"""Native JSON: natural bodies of wider models are left to the strict parser: compiling decoders for them takes too long."""
 LEAF_S = 100e-9
 """Estimated time of a tree whose leaf a response reports, or whose sum starts at a base margin."""
 STRICT_JSON_BYTES = 16 << 10
@@ -28,6 +30,8 @@ INFLATED_BYTES = 64 << 10
 """A body that inflates to more is inflated in the worker's thread; this much takes about 0.1 ms."""
 TENSOR_BYTES = 256 << 10
 """Open Inference Protocol: more bytes of tensors, or of a protobuf message, are read in the worker's thread."""
+PACKED_BYTES = 64 << 10
+"""Open Inference Protocol: an answer of more bytes of output values is encoded in the worker's thread."""
 TENSOR_COUNT = 8192
 """Open Inference Protocol: more tensors are read in the worker's thread, and their rows are not looked up in the cache."""
 TENSOR_JSON_BYTES = 64 << 10

@@ -17,10 +17,11 @@ from mlrf.core.errors import (
 )
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
-from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, RowWriter
+from mlrf.serving.native.canonical_rows import RowWriter
+from mlrf.serving.native.json_scanner import most_values
 from mlrf.serving.platforms.csv_rows import Header, rows_of_csv
 
-MAX_COMMAS = SPARE_TIMES * len(NUMBERS.features) + SPARE_VALUES
+MAX_COMMAS = most_values(len(NUMBERS.features))
 LIKE_CODES = Schema((Feature("size", Kind.CATEGORICAL, ("1", "0")), Feature("price")))
 """A feature whose categories are numbers as text, and other numbers than their codes."""
 

@@ -10,9 +10,7 @@ from collections.abc import Callable, Collection
 from time import perf_counter
 from typing import Any
 
-MAX_UNSENT_BYTES = 128 << 20
-_KEPT_SHARE = 0.75
-"""How much of the bound stays after connections were closed, so that not every further answer closes one."""
+from mlrf.serving.runtime.admission import KEPT_SHARE, MAX_UNSENT_BYTES
 
 
 class UnsentAnswers:
@@ -55,7 +53,7 @@ class UnsentAnswers:
     def _make_room(self) -> None:
         slow: set[str] = set()
         for context, (_, _, peer) in tuple(self._answers.items()):
-            if self._n_bytes <= self._max_bytes * _KEPT_SHARE:
+            if self._n_bytes <= self._max_bytes * KEPT_SHARE:
                 break
             slow.add(peer)
             self.forget(context)

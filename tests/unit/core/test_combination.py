@@ -74,7 +74,7 @@ def test_weighted_mean_is_numpys():
 def test_member_margins_are_scaled_before_the_link():
     member = MemberEntry(2, LinkEntry("exp"), divisor=4.0, scale=2.0, offsets=[1.0, -1.0])
     combination = Combination(CombinationEntry("each", [member, NUMBER]))
-    assert combination.member_margins([8.0, 4.0, 7.0]) == [5.0, 1.0, 7.0]
+    assert combination.member_margins_of_rows([8.0, 4.0, 7.0]).tolist() == [5.0, 1.0, 7.0]
     assert combination.margins([8.0, 4.0, 7.0]) == [np.exp(5.0), np.exp(1.0), 7.0]
 
 

@@ -119,17 +119,19 @@ class ImportedModel:
 
     def library_margins(self, outputs: F64) -> F64:
         """Return the margins that the training library knows, [n, M], of the forest's outputs: those of all members."""
-        return self._by_row(outputs, "member_margins")
+        if self.combination is None:
+            return outputs
+        return _of_rows(Combination(self.combination).member_margins_of_rows, outputs)
 
     def margins(self, outputs: F64) -> F64:
         """Return the margins [n, K] of the forest's outputs [n, M]."""
-        return self._by_row(outputs, "margins")
-
-    def _by_row(self, outputs: F64, method: Literal["member_margins", "margins"]) -> F64:
         if self.combination is None:
             return outputs
-        of_row = getattr(Combination(self.combination), method)
-        return np.array([of_row(row) for row in outputs.tolist()], np.float64).reshape(len(outputs), -1)
+        return _of_rows(Combination(self.combination).margins_of_rows, outputs)
+
+
+def _of_rows(function: Callable[[list[float]], Any], outputs: F64) -> F64:
+    return np.asarray(function(outputs.reshape(-1).tolist()), np.float64).reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, slots=True)

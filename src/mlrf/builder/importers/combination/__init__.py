@@ -7,7 +7,8 @@ has the operations that combine them (`core.combination`). Contract:
 2. A combination that is a weighted sum of margins is explained exactly; any other is not explained, and says so.
 
 recipes (what each meta-estimator does with its members), calibration (calibrated classifiers), members (members as tree
-models), merge (several forests as one), source (the object or skops file), reader (combines them), reference (the members'
+models), merge (several forests as one), member_features (features that all members
+read, and rows as tables), source (the object or skops file), reader (combines them), reference (the members'
 libraries and scikit-learn, in a child process).
 """
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe
+from mlrf.builder.importers.combination.source import is_combination
 from mlrf.builder.importers.fitted_model import read_fitted_model
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.errors import UnsupportedModelError
-from mlrf.core.feature import Feature, Kind
 from mlrf.core.link import Link
 from mlrf.core.manifest import LinkEntry, MemberEntry
 
-_TWO = 2
-_PROBABILITY_LINKS = ("identity", "sigmoid", "softmax", "sigmoid_each")
+_PROBABILITY_LINKS = ("identity", "sigmoid", "softmax", "sigmoid_each", "shares", "sigmoid_shares")
+
+ReadCombination = Callable[[Source, ImportOptions], ImportedModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +31,24 @@ class Member:
     entry: MemberEntry
 
 
-def read_members(recipe: Recipe) -> list[Member]:
-    """Return the members of a combination; UnsupportedModelError names the first that mlrf cannot serve in one."""
-    return [_read_member(recipe, member, index) for index, member in enumerate(recipe.members)]
+def read_members(recipe: Recipe, options: ImportOptions, read_nested: ReadCombination) -> list[Member]:
+    """Return the members of a combination; UnsupportedModelError names the first that mlrf cannot serve in one.
+
+    `read_nested` reads a member that is itself a combination.
+    """
+    return [_read_member(recipe, member, index, options, read_nested) for index, member in enumerate(recipe.members)]
 
 
-def member_features(recipe: Recipe, members: list[Member], names: tuple[str, ...]) -> tuple[Feature, ...]:
-    """Return the features of the rows: numbers, which may be missing where all members take missing values."""
-    takes_missing: dict[int, bool] = {}
-    for member in members:
-        columns = member.columns or range(len(names))
-        if len(columns) != len(member.model.features):
-            raise UnsupportedModelError(
-                f"a member of the {recipe.name} takes {len(member.model.features)} columns of {len(columns)}"
-            )
-        for column, feature in zip(columns, member.model.features, strict=True):
-            if feature.kind is Kind.CATEGORICAL:
-                raise UnsupportedModelError(
-                    f"a member of the {recipe.name} takes categories (feature {feature.name!r}), and mlrf combines models of "
-                    "numbers alone; encode categories before (a Pipeline of an OrdinalEncoder and the combination), or build "
-                    "from the member"
-                )
-            takes_missing[column] = takes_missing.get(column, recipe.takes_missing) and feature.nullable
-    return tuple(
-        Feature(name, nullable=takes_missing.get(column, recipe.takes_missing), example=0.0)
-        for column, name in enumerate(names)
-    )
-
-
-def _read_member(recipe: Recipe, member: MemberRecipe, index: int) -> Member:
+def _read_member(
+    recipe: Recipe, member: MemberRecipe, index: int, options: ImportOptions, read_nested: ReadCombination
+) -> Member:
     estimator = member.estimator
     kind = type(estimator)
     try:
-        model = read_fitted_model(estimator, ImportOptions())
+        if is_combination(estimator):
+            model: ImportedModel | None = read_nested(ModelObject(estimator), options)
+        else:
+            model = read_fitted_model(estimator, options)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(
             f"member {index} of the {recipe.name} cannot be served: {error}; leave the member out, or export the whole to ONNX "
@@ -69,18 +59,27 @@ def _read_member(recipe: Recipe, member: MemberRecipe, index: int) -> Member:
             f"member {index} of the {recipe.name} is a {kind.__module__}.{kind.__name__}, and mlrf combines tree models of "
             "LightGBM, XGBoost, CatBoost and scikit-learn; leave it out, or export the whole to ONNX with skl2onnx"
         )
+    if model.combination is not None and not member.second_class_only and member.response == "predict_proba":
+        # The first class's probability is then the inner combination's own, not 1 minus the second's.
+        both = msgspec.structs.replace(model.combination, second_class_only=False)
+        model = replace(model, combination=both)
     link = _link(recipe, model, member)
+    forest = model.forest
+    is_plain = model.combination is None
     entry = MemberEntry(
-        outputs=model.forest.n_outputs,
+        outputs=forest.n_outputs,
         link=LinkEntry(link.kind, link.scale),
-        divisor=model.forest.divisor,
-        scale=model.forest.scale,
-        offsets=model.forest.base.tolist() if model.forest.base_order == "last" and model.forest.base.any() else [],
-        precision=model.forest.rounding,
-        both_classes=_returns_one_class_of_two(model, member)
+        divisor=forest.divisor,
+        scale=forest.scale,
+        offsets=forest.base.tolist() if forest.base_order == "last" and forest.base.any() else [],
+        precision=forest.rounding if is_plain else "float64",
+        both_classes=member.response == "predict_proba"
+        and model.task == "binary"
         and not member.second_class_only
         and not member.calibrators,
         calibrators=list(member.calibrators),
+        class_at_half=model.class_at_half if member.votes else None,
+        combination=model.combination,
     )
     return Member(replace(model, notes=()), None if member.columns is None else tuple(member.columns), entry)
 
@@ -97,10 +96,6 @@ def _link(recipe: Recipe, model: ImportedModel, member: MemberRecipe) -> Link:
         if model.link.kind not in _PROBABILITY_LINKS or model.task not in ("binary", "multiclass"):
             raise _unserved(recipe, member, f"its link {model.link.kind} gives no probabilities")
     return model.link
-
-
-def _returns_one_class_of_two(model: ImportedModel, member: MemberRecipe) -> bool:
-    return member.response == "predict_proba" and model.task == "binary"
 
 
 def _unserved(recipe: Recipe, member: MemberRecipe, reason: str) -> UnsupportedModelError:

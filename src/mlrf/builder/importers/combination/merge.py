@@ -26,7 +26,7 @@ def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | N
     Those of the members are for the caller to apply. `columns` are each forest's columns, None for all.
     UnsupportedModelError when the forests cannot be added up by one kernel.
     """
-    _check(forests)
+    _check(forests, columns, n_features)
     inputs: Precision = "float32" if all(forest.inputs == "float32" for forest in forests) else "float64"
     parts = [
         _on_columns(forest if forest.inputs == inputs else with_float64_rows(forest), chosen)
@@ -72,17 +72,22 @@ def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | N
         base=np.concatenate([part.base if part.base_order == "first" else np.zeros(part.n_outputs) for part in parts]),
         rounding=parts[0].rounding,
         inputs=inputs,
-        no_code_up_to=parts[0].no_code_up_to,
+        no_code_up_to=_code_rule(parts),
+        tables=next((part.tables for part in parts if part.tables is not None), None),
     )
     merged.validate()
     return merged
 
 
-def _check(forests: Sequence[Forest]) -> None:
-    if any(forest.tables is not None for forest in forests):
+def _check(forests: Sequence[Forest], columns: Sequence[Sequence[int] | None], n_features: int) -> None:
+    with_tables = [index for index, forest in enumerate(forests) if forest.tables is not None]
+    if len(with_tables) > 1 or any(columns[index] is not None for index in with_tables):
         raise UnsupportedModelError(
-            "a member has CatBoost's CTR features, and mlrf does not combine those with others; build from the member alone"
+            "several members have CatBoost's CTR features, or one that sees a part of them; mlrf combines one member with "
+            "CTR features with members without: build from each member alone"
         )
+    if with_tables and any(forest.n_features != n_features for forest in forests):
+        raise UnsupportedModelError("the members have different numbers of columns; build from each member alone")
     if len({forest.rounding for forest in forests}) > 1:
         raise UnsupportedModelError(
             "some members add their trees in float32 (XGBoost) and others in float64, and mlrf adds all in one precision; "
@@ -92,6 +97,17 @@ def _check(forests: Sequence[Forest]) -> None:
         raise UnsupportedModelError(
             "a member divides a sum of float32 numbers, which mlrf does not combine; build from the member alone"
         )
+
+
+def _code_rule(forests: Sequence[Forest]) -> float:
+    """Return which numbers are codes of categories, as the members with categories have it."""
+    found = {forest.no_code_up_to for forest in forests if len(forest.set_codes)}
+    if len(found) > 1:
+        raise UnsupportedModelError(
+            "the members read fractional codes of categories differently; combine members of one library, or encode the "
+            "categories before (a Pipeline of an OrdinalEncoder and the combination)"
+        )
+    return found.pop() if found else forests[0].no_code_up_to
 
 
 def _on_columns(forest: Forest, columns: Sequence[int] | None) -> Forest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +11,8 @@ import msgspec
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
-from mlrf.builder.importers.combination.members import Member, member_features, read_members
+from mlrf.builder.importers.combination.member_features import combined_features, listed_columns, table_settings
+from mlrf.builder.importers.combination.members import Member, read_members
 from mlrf.builder.importers.combination.merge import merge_forests
 from mlrf.builder.importers.combination.recipe import Recipe
 from mlrf.builder.importers.combination.recipes import RECIPES
@@ -18,6 +21,7 @@ from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.model_source import Source
 from mlrf.core.combination import Combination
 from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.feature import Feature
 from mlrf.core.link import Link
 from mlrf.core.manifest import CombinationEntry, LinkEntry
 
@@ -34,7 +38,7 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
     name = type(estimator).__name__
     try:
         recipe = RECIPES[name](estimator)
-        members = read_members(recipe)
+        members = read_members(recipe, ImportOptions(sampled=options.sampled), read_combination)
         return _combined(estimator, recipe, members, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         # Whatever an estimator of another version, or a damaged file, lacks.
@@ -49,7 +53,7 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
     if options.categories:
         feature = next(iter(options.categories))
         raise SampleError(f"feature {feature!r}: the model splits it as a number; leave its list out", feature=feature)
-    features = member_features(recipe, members, names)
+    features = combined_features(recipe, members, names)
     forest = merge_forests(
         [member.model.forest for member in members], [member.columns for member in members], len(names)
     )
@@ -58,11 +62,12 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
     entry = CombinationEntry(
         kind=recipe.kind,
         members=[member.entry for member in members],
-        weights=list(recipe.weights),
+        weights=list(_thresholds(recipe, members) if recipe.kind == "one_against_one" else recipe.weights),
         coefficients=[list(row) for row in recipe.coefficients],
         intercepts=list(recipe.intercepts),
         precision="float32" if recipe.in_members_precision and forest.rounding == "float32" else "float64",
         second_class_only=recipe.is_probabilities and is_binary,
+        n_classes=recipe.n_classes,
     )
     is_linear = Combination(entry).linear() is not None
     libraries = sorted({member.model.library for member in members})
@@ -91,11 +96,13 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
                     "columns": None if member.columns is None else list(member.columns),
                 }
                 for member in members
-            ]
+            ],
+            "table": table_settings(features, forest.no_code_up_to, is_frame=_is_frame(estimator, features)),
         },
         class_at_half=0,
         covers="none" if any(member.model.covers == "none" for member in members) else "training",
-        notes=() if is_linear else (_NOT_EXPLAINED.format(recipe.name),),
+        notes=(*recipe.notes, *(() if is_linear else (_NOT_EXPLAINED.format(recipe.name),))),
+        known_codes_only=listed_columns(members, features),
         largest_number=min(member.model.largest_number for member in members),
     )
 
@@ -109,6 +116,17 @@ def _names(estimator: Any, members: list[Member]) -> tuple[str, ...]:
     if whole is not None and type(estimator).__name__ in ("TransformedTargetRegressor", "CalibratedClassifierCV"):
         return tuple(feature.name for feature in whole.model.features)
     return tuple(f"x{column}" for column in range(int(estimator.n_features_in_)))
+
+
+def _is_frame(estimator: Any, features: Sequence[Feature]) -> bool:
+    has_text = any(isinstance(category, str) for feature in features for category in feature.categories or ())
+    return has_text or getattr(estimator, "feature_names_in_", None) is not None
+
+
+def _thresholds(recipe: Recipe, members: list[Member]) -> list[float]:
+    """Return, by member, the answer above which its second class wins."""
+    pairs = zip(recipe.weights, members, strict=True)
+    return [math.nextafter(half, -math.inf) if member.model.class_at_half else half for half, member in pairs]
 
 
 def _with_last_link(recipe: Recipe, members: list[Member]) -> tuple[list[Member], Link]:

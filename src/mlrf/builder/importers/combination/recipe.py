@@ -13,7 +13,7 @@ from mlrf.core.link import Link
 from mlrf.core.manifest import CalibratorEntry, Task
 
 Response = Literal["predict", "predict_proba", "decision_function"]
-Kind = Literal["mean", "weighted_mean", "weighted_median", "linear", "each"]
+Kind = Literal["mean", "weighted_mean", "weighted_median", "linear", "each", "votes", "one_against_one"]
 
 _TWO = 2
 
@@ -29,6 +29,8 @@ class MemberRecipe:
     calibrators: tuple[CalibratorEntry, ...] = ()
     second_class_only: bool = False
     """Whether only the second of a binary classifier's two probabilities is used."""
+    votes: bool = False
+    """Whether its answer is the index of the class that it predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,17 @@ class Recipe:
     """Whether the meta-estimator passes missing values on to its members."""
     normalises: bool = False
     """Whether the prediction is the share of each margin, after the members' link, in the sum of all (one against the rest)."""
+    n_classes: int = 0
+    """Number of classes that members vote for."""
+    raw: bool = False
+    """Whether a classifier's answers are several numbers that are not the probabilities of its classes."""
+    notes: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
         """The task of the whole."""
+        if self.raw:
+            return "raw"
         return "regression" if self.classes is None else "binary" if len(self.classes) == _TWO else "multiclass"
 
 

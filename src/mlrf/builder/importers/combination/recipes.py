@@ -23,14 +23,23 @@ def _voting_regressor(estimator: Any) -> Recipe:
 
 
 def _voting_classifier(estimator: Any) -> Recipe:
-    members = _members(fitted(estimator, "estimators_"), "predict_proba")
-    if estimator.voting != "soft":
-        raise UnsupportedModelError(
-            "the VotingClassifier counts votes (voting='hard') and so has no probabilities; set voting='soft' on the fitted "
-            "estimator, if its members' probabilities are to be averaged, and build again"
-        )
     weights = estimator._weights_not_none  # noqa: SLF001  without dropped members
-    return _averaged("VotingClassifier", members, weights, classes=classes_of(estimator))
+    classes = classes_of(estimator)
+    if estimator.voting == "soft":
+        members = _members(fitted(estimator, "estimators_"), "predict_proba")
+        return _averaged("VotingClassifier", members, weights, classes=classes)
+    return Recipe(
+        name="VotingClassifier",
+        kind="votes",
+        members=tuple(
+            MemberRecipe(unfrozen(each), "predict_proba", votes=True) for each in fitted(estimator, "estimators_")
+        ),
+        weights=() if weights is None else tuple(map(float, weights)),
+        classes=classes,
+        is_probabilities=True,
+        n_classes=len(classes),
+        notes=("voting='hard' counts votes: the probabilities served are each class's share of the votes",),
+    )
 
 
 def _averaged(
@@ -127,6 +136,50 @@ def _several_targets(estimator: Any) -> Recipe:
     return Recipe("MultiOutputRegressor", "each", _members(fitted(estimator, "estimators_"), "predict"))
 
 
+def _several_labels(estimator: Any) -> Recipe:
+    members = fitted(estimator, "estimators_")
+    sizes = [len(classes_of(member)) for member in members]
+    if max(sizes) > _TWO:
+        raise UnsupportedModelError(
+            f"target {sizes.index(max(sizes))} of the MultiOutputClassifier has {max(sizes)} classes, and mlrf serves targets "
+            "of two classes together; build a bundle of each of its estimators_"
+        )
+    labels = "; ".join(f"target {index}: {member.classes_[1]!s}" for index, member in enumerate(members))
+    return Recipe(
+        "MultiOutputClassifier",
+        "each",
+        tuple(MemberRecipe(unfrozen(member), "predict_proba", second_class_only=True) for member in members),
+        raw=True,
+        notes=(f"the {len(members)} outputs are the probability of the second class of each target ({labels})",),
+    )
+
+
+def _one_against_one(estimator: Any) -> Recipe:
+    classes = classes_of(estimator)
+    if len(classes) == _TWO:
+        raise UnsupportedModelError(
+            "the OneVsOneClassifier has two classes, and so one model; build from its estimators_[0]"
+        )
+    members = tuple(_decides(unfrozen(member)) for member in fitted(estimator, "estimators_"))
+    return Recipe(
+        "OneVsOneClassifier",
+        "one_against_one",
+        members,
+        weights=tuple(0.0 if member.response == "decision_function" else 0.5 for member in members),
+        n_classes=len(classes),
+        raw=True,
+        notes=(
+            f"the outputs are the decision_function of the classes {', '.join(map(str, classes))}: the greatest is predicted",
+        ),
+    )
+
+
+def _decides(estimator: Any) -> MemberRecipe:
+    if hasattr(estimator, "decision_function"):
+        return MemberRecipe(estimator, "decision_function")
+    return MemberRecipe(estimator, "predict_proba", second_class_only=True)
+
+
 def _transformed_target(estimator: Any) -> Recipe:
     member = MemberRecipe(unfrozen(fitted(estimator, "regressor_")), "predict")
     transformer = estimator.transformer_
@@ -166,6 +219,8 @@ RECIPES: dict[str, Callable[[Any], Recipe]] = {
     "StackingClassifier": _stacking,
     "StackingRegressor": _stacking,
     "OneVsRestClassifier": _one_against_the_rest,
+    "OneVsOneClassifier": _one_against_one,
+    "MultiOutputClassifier": _several_labels,
     "MultiOutputRegressor": _several_targets,
     "TransformedTargetRegressor": _transformed_target,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from mlrf.builder.importers.combination.member_features import table_of
 from mlrf.builder.importers.combination.source import unpack_source
-from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.forest import F64
 
 _TWO = 2
@@ -23,11 +24,13 @@ def answer(
 ) -> tuple[F64, F64, str]:
     """Return the margins of all members for `rows`, the whole's predictions of `prediction_rows`, and scikit-learn's version.
 
-    The settings: `members`, each with its `answers` module, its `settings` and the `columns` that it sees (None for all).
+    The settings: `members`, each with its `answers` module, its `settings` and the `columns` that it sees (None for all), and
+    `table`, how rows become the table that scikit-learn takes.
     """
     combination, sources = unpack_source(model.read_bytes())
     margins = []
-    with temporary_folder("combination") as folder:
+    with tempfile.TemporaryDirectory(prefix="members-", dir=model.parent) as name:
+        folder = Path(name)
         for index, (source, member) in enumerate(zip(sources, settings["members"], strict=True)):
             path = folder / f"member-{index}"
             path.write_bytes(source)
@@ -37,22 +40,26 @@ def answer(
             margins.append(np.reshape(found, (len(rows), -1)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without names
-        predictions = _predictions(combination, _table(combination, prediction_rows))
+        predictions = _predictions(combination, table_of(settings["table"], prediction_rows))
     return np.hstack(margins), predictions.reshape(len(prediction_rows), -1), sklearn.__version__
 
 
-def _table(combination: Any, rows: F64) -> Any:
-    """Return the rows as the estimator was trained on them: a frame where it knows names."""
-    names = getattr(combination, "feature_names_in_", None)
-    if names is None:
-        return rows
-    import pandas as pd  # noqa: PLC0415  an estimator that knows names was trained on a frame
-
-    return pd.DataFrame(rows, columns=list(names))
-
-
 def _predictions(combination: Any, table: Any) -> F64:
-    if not hasattr(combination, "classes_"):
+    kind = type(combination).__name__
+    if kind == "MultiOutputClassifier":
+        return np.column_stack([np.asarray(each, np.float64)[:, 1] for each in combination.predict_proba(table)])
+    if kind == "OneVsOneClassifier":
+        return np.asarray(combination.decision_function(table), np.float64)
+    if kind == "VotingClassifier" and combination.voting == "hard":
+        probabilities = _shares_of_votes(combination, table)
+    elif hasattr(combination, "classes_"):
+        probabilities = np.asarray(combination.predict_proba(table), np.float64)
+    else:
         return np.asarray(combination.predict(table), np.float64)
-    probabilities = np.asarray(combination.predict_proba(table), np.float64)
     return probabilities[:, 1:] if probabilities.shape[1] == _TWO else probabilities
+
+
+def _shares_of_votes(combination: Any, table: Any) -> F64:
+    weights, n_classes = combination._weights_not_none, len(combination.classes_)  # noqa: SLF001  without dropped members
+    counts = np.array([np.bincount(row, weights=weights, minlength=n_classes) for row in combination.transform(table)])
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True), np.float64)

@@ -1,0 +1,200 @@
+"""Votes, pairs of classes, several labels, members with categories, and combinations of combinations: as scikit-learn answers."""
+
+from __future__ import annotations
+
+import warnings
+
+import catboost
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from sklearn import ensemble
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.multiclass import OneVsOneClassifier
+from sklearn.multioutput import MultiOutputClassifier
+
+import mlrf
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportOptions
+from mlrf.core.errors import NotExplainableError, UnsupportedModelError
+from naive_forest import brute_force
+
+RNG = np.random.default_rng(5)
+N = 240
+CITIES = np.array(["Oslo", "Rome", "Bonn"])[RNG.integers(0, 3, N)]
+FRAME = pd.DataFrame(
+    {"a": RNG.normal(size=N).round(2), "b": RNG.normal(size=N).round(2), "city": pd.Categorical(CITIES)}
+)
+ROWS = RNG.normal(size=(N, 3)).round(2)
+NUMBER = FRAME["a"].to_numpy() + (CITIES == "Rome") * 2 + RNG.normal(size=N) / 4
+NUMERIC = ROWS[:, 0] + ROWS[:, 1] ** 2
+TWO, THREE = np.where(NUMERIC > 0.7, "yes", "no"), np.digitize(NUMERIC, [0.3, 1.2])
+
+
+def light(kind="Classifier", **options):
+    return getattr(lightgbm, f"LGBM{kind}")(n_estimators=3, num_leaves=4, verbose=-1, n_jobs=1, **options)
+
+
+def histogram(kind):
+    return getattr(ensemble, f"HistGradientBoosting{kind}")(max_iter=3, categorical_features="from_dtype")
+
+
+def forest(kind="Classifier"):
+    return getattr(ensemble, f"RandomForest{kind}")(3, max_depth=3, random_state=0)
+
+
+def boosting(kind="Classifier"):
+    return getattr(ensemble, f"GradientBoosting{kind}")(n_estimators=3, max_depth=2)
+
+
+def named(*members):
+    return [(f"m{index}", member) for index, member in enumerate(members)]
+
+
+def hashed(one_hot: int):
+    model = catboost.CatBoostClassifier(
+        iterations=4, depth=3, verbose=0, cat_features=["city"], one_hot_max_size=one_hot, allow_writing_files=False
+    )
+    return CalibratedClassifierCV(FrozenEstimator(model.fit(FRAME, NUMBER > 1)))
+
+
+KINDS = {
+    "votes": (lambda: ensemble.VotingClassifier(named(light(), forest(), boosting()), weights=[1, 2, 1.5]), ROWS, TWO, False),
+    "equal votes": (lambda: ensemble.VotingClassifier(named(light(), boosting())), ROWS, THREE, False),
+    "several labels": (lambda: MultiOutputClassifier(light()), ROWS, np.column_stack([NUMERIC > 1, ROWS[:, 1] > 0]), True),
+    "pairs by decision function": (lambda: OneVsOneClassifier(boosting()), ROWS, THREE, False),
+    "pairs by probability": (lambda: OneVsOneClassifier(light()), ROWS, THREE, False),
+    "calibrated and stacked members": (
+        lambda: ensemble.VotingClassifier(
+            named(
+                CalibratedClassifierCV(forest(), cv=2),
+                ensemble.StackingClassifier(named(light(), boosting()), cv=2),
+            ),
+            voting="soft",
+        ),
+        ROWS,
+        THREE,
+        False,
+    ),
+    "stack of calibrated members": (
+        lambda: ensemble.StackingClassifier(named(CalibratedClassifierCV(forest(), method="isotonic", cv=2), light()), cv=2),
+        ROWS,
+        TWO,
+        False,
+    ),
+    "bagged calibrated classifiers": (
+        lambda: ensemble.BaggingClassifier(CalibratedClassifierCV(forest(), cv=2), 2, max_features=0.7, random_state=0),
+        ROWS,
+        THREE,
+        False,
+    ),
+    "votes of votes": (
+        lambda: ensemble.VotingRegressor(
+            named(ensemble.VotingRegressor(named(forest("Regressor"), boosting("Regressor"))), light("Regressor")),
+            weights=[2, 1],
+        ),
+        ROWS,
+        NUMERIC,
+        True,
+    ),
+    "categories of LightGBM and histograms": (
+        lambda: ensemble.VotingRegressor(named(light("Regressor", min_child_samples=5), histogram("Regressor"))),
+        FRAME,
+        NUMBER,
+        True,
+    ),
+    "calibrated categories": (lambda: CalibratedClassifierCV(light(), cv=2), FRAME, NUMBER > 1, False),
+    "stacked categories": (
+        lambda: ensemble.StackingClassifier(named(light(), histogram("Classifier")), cv=2), FRAME, NUMBER > 1, False,
+    ),
+    "categories of XGBoost": (
+        lambda: ensemble.VotingRegressor(
+            named(*(xgboost.XGBRegressor(n_estimators=3, max_depth=d, enable_categorical=True) for d in (2, 3)))
+        ),
+        FRAME,
+        NUMBER,
+        True,
+    ),
+    "one-hot categories of CatBoost": (lambda: hashed(9), FRAME, NUMBER > 1, False),
+    "target statistics of CatBoost": (lambda: hashed(1), FRAME, NUMBER > 1, False),
+}  # fmt: skip
+QUICK = ("votes", "categories of LightGBM and histograms")
+
+
+def whole(estimator, table):
+    """What scikit-learn's estimator answers, in the form of `Model.predict`."""
+    kind = type(estimator).__name__
+    if kind == "MultiOutputClassifier":
+        return np.column_stack([each[:, 1] for each in estimator.predict_proba(table)])
+    if kind == "OneVsOneClassifier":
+        return estimator.decision_function(table)
+    found = estimator.predict_proba(table) if hasattr(estimator, "classes_") else estimator.predict(table)
+    return found[:, 1] if found.ndim == 2 and found.shape[1] == 2 else found
+
+
+def check(name, folder):
+    make, table, target, is_explained = KINDS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator = make().fit(table, target)
+        is_frame = isinstance(table, pd.DataFrame)
+        model = mlrf.load(mlrf.build(estimator, folder, name="m", sample=table if is_frame else None))
+        if "votes" in name and hasattr(estimator, "classes_"):
+            assert model.label(table) == estimator.predict(table).tolist()
+        else:
+            np.testing.assert_allclose(model.predict(table), whole(estimator, table), rtol=2e-7, atol=1e-12)
+    singles = [model.predict(table[row : row + 1])[0] for row in range(20)]
+    assert np.array_equal(model.predict(table)[:20], singles)
+    if is_explained:
+        explained, margins = model.explain(table), model.margin(table)
+        limit = 1e-6 if model.bundle.manifest.precision == "float32" else 1e-9
+        np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base, margins, rtol=0, atol=limit)
+        return
+    with pytest.raises(NotExplainableError, match="not linear"):
+        model.explain(table)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_answers_of_further_kinds_are_scikit_learns(name, tmp_path):
+    check(name, tmp_path / "bundle")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in QUICK])
+def test_answers_of_all_further_kinds_are_scikit_learns(name, tmp_path):
+    check(name, tmp_path / "bundle")
+
+
+@pytest.mark.slow
+def test_shapley_values_of_members_with_categories_match_the_definition(tmp_path):
+    make, table, target, _ = KINDS["categories of LightGBM and histograms"]
+    estimator = make().fit(table, target)
+    model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))
+    parts = [import_model(member).forest for member in estimator.estimators_]
+    codes = np.column_stack([table["a"], table["b"], table["city"].cat.codes]).astype(float)
+    for row in range(5):
+        expected = sum(brute_force(part, codes[row]) for part in parts) / len(parts)
+        np.testing.assert_allclose(model.explain(table[row : row + 1]).values[0], np.ravel(expected), atol=1e-9)
+
+
+def test_a_target_of_three_classes_among_several_is_refused():
+    estimator = MultiOutputClassifier(forest()).fit(ROWS, np.column_stack([NUMERIC > 1, THREE]))
+    with pytest.raises(
+        UnsupportedModelError, match=r"target 1 of the MultiOutputClassifier has 3 classes.*estimators_"
+    ):
+        import_model(estimator)
+
+
+def test_one_pair_of_classes_is_built_from_its_model():
+    with pytest.raises(UnsupportedModelError, match=r"estimators_\[0\]"):
+        import_model(OneVsOneClassifier(forest()).fit(ROWS, TWO))
+
+
+def test_several_members_with_target_statistics_are_refused():
+    members = named(*(FrozenEstimator(hashed(1).estimator.estimator) for _ in range(2)))
+    estimator = ensemble.VotingClassifier(members, voting="soft").fit(FRAME, NUMBER > 1)
+    with pytest.raises(UnsupportedModelError, match="several members have CatBoost's CTR features"):
+        import_model(estimator, ImportOptions(sampled=lambda _: ["Bonn", "Oslo", "Rome"]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.forest import LEAF, NUMERIC, TRUNCATED, ZERO_BAND, Forest, Missing, floor32
+from mlrf.core.linear_leaves import LinearLeaves
 from mlrf.core.table_columns import KeyPart, LookupTable, PartKind, TableColumns
 
 THRESHOLDS = [
@@ -110,9 +111,23 @@ def margins(forest: Forest, row: np.ndarray) -> list[float]:
             side = forest.left if goes_left(forest, node, float(row[forest.feature[node]])) else forest.right
             node = int(side[node])
         output = int(forest.tree_output[tree])
-        sums[output] = number(sums[output] + number(forest.value[node]))
+        with np.errstate(invalid="ignore", over="ignore"):  # linear functions of infinities
+            sums[output] = number(sums[output] + number(leaf_value(forest, node, row)))
     margins = [total / number(forest.divisor) * number(forest.scale) for total in sums]
     return [float(m if first else m + number(b)) for m, b in zip(margins, forest.base, strict=True)]
+
+
+def leaf_value(forest: Forest, node: int, row: np.ndarray) -> float:
+    """Return what a leaf adds for a row: its value, or its linear function where it has one and reads no NaN."""
+    if forest.linear is None:
+        return float(forest.value[node])
+    total = float(forest.linear.constants[node])
+    for term in range(int(forest.linear.offsets[node]), int(forest.linear.offsets[node + 1])):
+        x = float(row[forest.linear.features[term]])
+        if math.isnan(x):
+            return float(forest.value[node])
+        total += float(forest.linear.coefficients[term]) * (0.0 if abs(x) <= ZERO_BAND else x)
+    return total
 
 
 def share_left(forest: Forest, node: int) -> float:
@@ -295,6 +310,21 @@ def make_forest(
     )
     forest.validate()
     return forest
+
+
+def with_linear_leaves(forest: Forest, rng: np.random.Generator) -> Forest:
+    """Return a forest whose leaves are random linear functions of up to four values, some of none."""
+    is_leaf = forest.feature == LEAF
+    counts = np.where(is_leaf, rng.integers(0, 5, size=forest.n_nodes), 0)
+    linear = LinearLeaves(
+        constants=np.where(is_leaf, rng.normal(size=forest.n_nodes), 0.0),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        features=rng.integers(forest.n_features, size=int(counts.sum())).astype(np.int32),
+        coefficients=rng.normal(size=int(counts.sum())),
+    )
+    made = replace(forest, linear=linear)
+    made.validate()
+    return made
 
 
 def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_codes: int = 6) -> Forest:

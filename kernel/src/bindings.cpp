@@ -104,6 +104,7 @@ public:
     std::uint32_t n_trees() const { return engine_.forest().n_trees; }
     const char* level() const { return engine_.level().name; }
     bool is_packed() const { return engine_.is_packed(); }
+    bool has_linear_leaves() const { return engine_.forest().linear_leaves.count > 0; }
     const char* layout() const {
         const Forest& f = engine_.forest();
         return f.is_wide                 ? "wide"
@@ -288,5 +289,6 @@ NB_MODULE(_kernel, m) {
         .def_prop_ro("n_trees", &PythonForest::n_trees)
         .def_prop_ro("level", &PythonForest::level)
         .def_prop_ro("layout", &PythonForest::layout)
+        .def_prop_ro("has_linear_leaves", &PythonForest::has_linear_leaves)
         .def_prop_ro("is_packed", &PythonForest::is_packed);
 }

@@ -73,8 +73,12 @@ Engine::Engine(const std::string& path, const char* level)
 Engine::~Engine() = default;
 
 void Engine::margin(const void* values, bool is_float32, double* margins) const {
-    if (forest_.tables.count == 0) {
+    if (forest_.is_plain) {
         score_few(Rows{values, is_float32, 1}, margins);
+        return;
+    }
+    if (forest_.linear_leaves.count > 0) {
+        linear_margins(Rows{values, is_float32, 1}, 1, margins);
         return;
     }
     const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
@@ -82,7 +86,12 @@ void Engine::margin(const void* values, bool is_float32, double* margins) const 
     score_few(Rows{scratch->inputs.data(), false, 1}, margins);
 }
 
+void Engine::require_constant_leaves() const {
+    if (forest_.linear_leaves.count > 0) throw std::invalid_argument("a forest with linear leaves has no contributions");
+}
+
 void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
+    require_constant_leaves();
     if (forest_.tables.count > 0) {
         const auto scratch = shares_.take([&] { return std::make_unique<ShareScratch>(forest_); });
         fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
@@ -95,8 +104,12 @@ void Engine::contributions(const void* values, bool is_float32, double* contribu
 
 void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
     const Forest& f = forest_;
-    if (f.tables.count == 0) {
+    if (f.is_plain) {
         margins_of_inputs(rows, threads, margins);
+        return;
+    }
+    if (f.linear_leaves.count > 0) {
+        linear_margins(rows, threads, margins);
         return;
     }
     run_pieces(rows.n_rows, input_block_rows(f.n_inputs), kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
@@ -110,6 +123,7 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
 }
 
 void Engine::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
+    require_constant_leaves();
     const Forest& f = forest_;
     if (f.tables.count == 0) {
         contributions_of_inputs(rows, threads, contributions);

@@ -38,6 +38,8 @@ public:
     void margin(const void* values, bool is_float32, double* margins) const;
     void contributions(const void* values, bool is_float32, double* contributions) const;
 
+    // Contributions are of constants in leaves: std::invalid_argument for a forest with linear ones.
+    //
     // Many rows, on at most `threads` threads; margins [n][K], contributions [n][F][K]. The answer does not depend on `threads`.
     void margins(const Rows& rows, unsigned threads, double* margins) const;
     void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
@@ -54,6 +56,8 @@ private:
     void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
     void contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
     void score_few(const Rows& rows, double* margins) const;
+    void linear_margins(const Rows& rows, unsigned threads, double* margins) const;
+    void require_constant_leaves() const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
 
     struct RowScratch;

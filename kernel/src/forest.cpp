@@ -95,6 +95,10 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     f.table_values = section<float>(bytes, header, kTableValues);
     f.feature_groups = section<FeatureGroup>(bytes, header, kFeatureGroups);
     f.group_features = section<std::uint32_t>(bytes, header, kGroupFeatures);
+    f.linear_leaves = section<LinearLeaf>(bytes, header, kLinearLeaves);
+    f.linear_features = section<std::uint32_t>(bytes, header, kLinearFeatures);
+    f.linear_coefficients = section<double>(bytes, header, kLinearCoefficients);
+    f.is_plain = f.tables.count == 0 && f.linear_leaves.count == 0;
 
     require(f.base.count == f.n_outputs && f.expected.count == f.n_outputs, "base and outputs do not match");
     require_finite(f.base, "the base is not finite");
@@ -121,6 +125,7 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     check_hashed_features(f);
     check_tables(f);
     check_feature_groups(f);
+    check_linear_leaves(f);
     return f;
 }
 

@@ -36,6 +36,7 @@ struct Forest {
     bool sums_in_float32;
     bool inputs_in_float32;
     bool adds_base_last;
+    bool is_plain;  // no tables before the trees, and constants in all leaves
     std::uint32_t sweep_lane_bytes;
     double divisor;
     double scale;
@@ -74,6 +75,9 @@ struct Forest {
     Table<float> table_values;
     Table<FeatureGroup> feature_groups;
     Table<std::uint32_t> group_features;
+    Table<LinearLeaf> linear_leaves;
+    Table<std::uint32_t> linear_features;
+    Table<double> linear_coefficients;
 
     std::uint32_t max_leaves;      // of one tree
     std::uint32_t max_shap_slots;  // of one chunk

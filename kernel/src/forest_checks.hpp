@@ -41,4 +41,7 @@ void check_hashed_features(const Forest& f);
 void check_tables(const Forest& f);
 void check_feature_groups(const Forest& f);
 
+// Leaves that are linear functions, if there are any (linear_leaves.cpp).
+void check_linear_leaves(const Forest& f);
+
 }  // namespace mlrf

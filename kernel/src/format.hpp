@@ -11,7 +11,7 @@
 namespace mlrf {
 
 constexpr unsigned char kMagic[8] = {'M', 'L', 'R', 'F', 'T', 'R', 'E', 'E'};
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr std::size_t kSectionAlignment = 64;
 
 // Narrow: columns and ranks fit 16 bits, walk nodes take 8 bytes. Wide: 32 bits, 16 bytes.
@@ -57,6 +57,9 @@ enum Section : std::uint32_t {
     kTableValues,       // f32 [] by table: n_columns of each entry, then those of a key that is not in the table
     kFeatureGroups,     // FeatureGroup [] features that share a contribution in equal parts
     kGroupFeatures,     // u32 [] by group, ascending
+    kLinearLeaves,      // LinearLeaf [] one for each of kLeafValues; none where all leaves are constants
+    kLinearFeatures,    // u32 [] by linear leaf, in the order of its sum
+    kLinearCoefficients,  // f64 [] of these features
     kSectionCount
 };
 
@@ -240,6 +243,14 @@ struct FeatureGroup {
     std::uint32_t count;
 };
 
+// A leaf that adds constant + sum of coefficient * x, from left to right; its leaf value where an x is NaN.
+struct LinearLeaf {
+    double constant;
+    std::uint32_t first;  // of kLinearFeatures and kLinearCoefficients
+    std::uint32_t count;
+};
+
+static_assert(sizeof(LinearLeaf) == 16, "no padding");
 static_assert(sizeof(HashedFeature) == 12 && sizeof(KeyPart) == 24 && sizeof(TableRecord) == 32, "no padding");
 static_assert(sizeof(TableSlot) == 16 && sizeof(FeatureGroup) == 8, "no padding");
 static_assert(sizeof(NumericFeature) == 20 && sizeof(CategoryFeature) == 24 && sizeof(TreeRecord) == 20, "no padding");

@@ -5,21 +5,16 @@
 
 #include "engine.hpp"
 #include "engine_scratch.hpp"
+#include "linear_leaves.hpp"
+#include "pieces.hpp"
+#include "reached_leaf.hpp"
 #include "tables.hpp"
 
 namespace mlrf {
 namespace {
 
-// Return the index, among the leaves of its tree, of the leaf that a row's columns lead to.
-template <typename Node, typename Column>
-std::uint32_t reached_leaf(const Forest& f, const unsigned char* columns, const TreeRecord& tree) {
-    const Node* nodes = static_cast<const Node*>(f.walk_nodes);
-    const Column* values = reinterpret_cast<const Column*>(columns);
-    std::uint32_t at = tree.root;
-    // A leaf is its own child.
-    while (nodes[at].child != at) at = nodes[at].child + static_cast<std::uint32_t>(values[nodes[at].column] > nodes[at].rank);
-    return nodes[at].rank;
-}
+// Rows with linear leaves that another thread is worth.
+constexpr std::size_t kLinearRows = 64;
 
 // Return a sum as it is served: divided, scaled and with the base of forests that add it last, each step in the file's precision.
 template <typename Number>
@@ -54,6 +49,8 @@ void Engine::each_row(const Rows& rows, const Work& work) const {
             is_float32 = false;
         }
         level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins.data());
+        if (forest_.linear_leaves.count > 0)
+            linear_values(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data());
         work(row, *scratch);
     }
 }
@@ -69,15 +66,24 @@ void Engine::margins_from(const Rows& rows, const double* starts, double* margin
     });
 }
 
+void Engine::linear_margins(const Rows& rows, unsigned threads, double* margins) const {
+    const Forest& f = forest_;
+    const std::size_t row_bytes = f.n_features * (rows.is_float32 ? sizeof(float) : sizeof(double));
+    run_pieces(rows.n_rows, kLinearRows, kLinearRows, threads, [&](std::size_t first, std::size_t end) {
+        const void* values = static_cast<const unsigned char*>(rows.values) + first * row_bytes;
+        each_row(Rows{values, rows.is_float32, end - first}, [&](std::size_t row, const RowScratch& scratch) {
+            sum_leaves<double>(f, scratch.leaf_of_tree.data(), f.base.data, margins + (first + row) * f.n_outputs);
+        });
+    });
+}
+
 void Engine::leaves(const Rows& rows, const std::uint32_t* trees, std::size_t n_trees, const std::uint32_t* numbers,
                     double* leaves) const {
     const Forest& f = forest_;
     each_row(rows, [&](std::size_t row, const RowScratch& scratch) {
         for (std::size_t i = 0; i < n_trees; ++i) {
             const TreeRecord& tree = f.trees[trees[i]];
-            const std::uint32_t leaf = f.is_wide ? reached_leaf<WideNode, std::uint32_t>(f, scratch.columns.data(), tree)
-                                                 : reached_leaf<NarrowNode, std::uint16_t>(f, scratch.columns.data(), tree);
-            leaves[row * n_trees + i] = numbers[tree.first_value + leaf];
+            leaves[row * n_trees + i] = numbers[tree.first_value + reached_leaf(f, scratch.columns.data(), tree)];
         }
     });
 }

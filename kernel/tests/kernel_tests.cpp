@@ -88,6 +88,7 @@ void check_case(const std::filesystem::path& forest, const std::string& level) {
         engine.margins(rows, threads, margins.data());
         expect(is_same(margins, a.margins), what + ": margins of a batch");
     }
+    if (engine.forest().linear_leaves.count > 0) return;
     const std::size_t row_size = a.n_features * a.n_outputs;
     std::vector<double> many(a.n_rows * row_size), one(row_size);
     engine.contributions_many(rows, 2, many.data());
@@ -167,7 +168,7 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
         std::vector<double> margins(n_rows * n_outputs);
         engine.margin(rows.data(), false, margins.data());
         engine.margins({rows.data(), false, n_rows}, 1, margins.data());
-        if (n_features * n_outputs > 1000000) return true;
+        if (n_features * n_outputs > 1000000 || engine.forest().linear_leaves.count > 0) return true;
         const std::size_t n_explained = std::min<std::size_t>(n_rows, 9);
         std::vector<double> contributions(n_explained * n_features * n_outputs);
         engine.contributions(rows.data(), false, contributions.data());

@@ -38,7 +38,9 @@ def write_case(directory: Path, name: str, forest: Forest, rng: np.random.Genera
     """Write one case."""
     rows = naive.make_rows(rng, forest, n_rows)
     margins = np.array([naive.margins(forest, row) for row in rows])
-    n_explained = 0 if name == "wide" or forest.rounding == "float32" else min(N_EXPLAINED, n_rows)
+    n_explained = (
+        0 if name == "wide" or forest.linear is not None or forest.rounding == "float32" else min(N_EXPLAINED, n_rows)
+    )
     contributions = np.array([naive.contributions(forest, row) for row in rows[:n_explained]])
     (directory / f"{name}.forest").write_bytes(encode_forest(forest))
     head = struct.pack("<4Q", n_rows, forest.n_features, forest.n_outputs, n_explained)
@@ -66,6 +68,8 @@ def main() -> None:
     write_case(directory, "tables", naive.with_tables(tabled, rng), rng)
     wide_tables = naive.with_tables(make(rng, n_trees=3, max_leaves=80, n_features=30, is_chain=True), rng, 9, 40)
     write_case(directory, "tables-deep", wide_tables, rng, 20)
+    linear = naive.with_linear_leaves(make(rng, n_trees=20, max_leaves=20, n_outputs=2, divisor=3.0), rng)
+    write_case(directory, "linear", linear, rng)
     write_case(directory, "wide", make_wide(rng), rng, 10)
 
 

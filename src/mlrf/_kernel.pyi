@@ -42,6 +42,9 @@ class Forest:
     # How the file is laid out: narrow (swept in bytes, in words, or walked) or wide.
     @property
     def layout(self) -> str: ...
+    # Whether leaves are linear functions of the row: contributions are a ValueError then, and margins change between cuts.
+    @property
+    def has_linear_leaves(self) -> bool: ...
     # Whether the trees are packed in blocks of 64 nodes, which level vbmi scores by byte permutation.
     @property
     def is_packed(self) -> bool: ...

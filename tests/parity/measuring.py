@@ -19,7 +19,6 @@ from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, golden_rows_of
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.model.explanation import additivity_gap
 from mlrf.model.table_input import read_rows
 from zoo import Grown
 
@@ -63,7 +62,7 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     whole = 0 if grown.whole is None else _rows_off_whole(grown.whole, model)
     off = ~np.all((trees.margins == expected) | (np.isnan(trees.margins) & np.isnan(expected)), axis=1)
     onnx_difference = None
-    if model.forest.tables is None:
+    if model.forest.tables is None and model.forest.linear is None:
         onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
         size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
         onnx_difference = float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300)))
@@ -76,7 +75,7 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
         flips=int(np.count_nonzero(off & (kinds == KINDS.index("threshold")))),
         onnx_difference=onnx_difference,
         contribution_difference=_contribution_difference(grown, model, free[:EXPLAINED]),
-        additivity=additivity_gap(trees.single, trees.contributions, trees.base),
+        additivity=trees.additivity_gap,
     )
 
 

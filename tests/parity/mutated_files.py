@@ -34,6 +34,7 @@ def sound_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lightgbm = grow(Cell("lightgbm", "multiclass", "gbdt", "categorical", "NaN"), trees=3).model
+        linear = grow(Cell("lightgbm", "regression", "linear trees", "numeric", "NaN"), trees=3).model
         xgboost = grow(Cell("xgboost", "multi:softprob", "gbtree", "partition", "NaN"), trees=3).model
         vectors = grow(Cell("xgboost", "binary:logistic", "vector leaves", "numeric", "NaN"), trees=3).model
         catboost = grow(Cell("catboost", "RMSE", "SymmetricTree", "one-hot", "Min"), trees=3).model
@@ -49,6 +50,7 @@ def sound_files() -> dict[str, bytes]:
         ).model
         return {
             "lightgbm.txt": lightgbm.model_to_string().encode(),
+            "lightgbm-linear.txt": linear.model_to_string().encode(),
             "xgboost.json": bytes(xgboost.save_raw("json")),
             "xgboost.ubj": bytes(xgboost.save_raw("ubj")),
             "xgboost-vectors.json": bytes(vectors.save_raw("json")),

@@ -10,7 +10,6 @@ import pytest
 from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.parity.exports import run_onnx
-from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF
 from models import QUIET, data, labels, train
 from test_generated_rows import generated
@@ -120,12 +119,6 @@ def test_the_best_iteration_is_what_is_read():
     assert model.forest.n_trees == 4
     margins, _ = run_onnx(export_onnx(model.forest, model.link), trained.rows)
     assert np.array_equal(margins[:, 0], booster.predict(trained.rows))
-
-
-def test_linear_trees_are_refused_by_name():
-    trained = data(9, levels=())
-    with pytest.raises(UnsupportedModelError, match="linear trees"):
-        import_model(train("regression", trained, linear_tree=True))
 
 
 def test_pandas_categories_and_labels_of_a_wrapper_are_kept():

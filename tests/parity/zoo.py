@@ -63,6 +63,8 @@ LIGHTGBM = (
     "regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie", "binary", "multiclass",
     "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank", "rank_xendcg",
 )  # fmt: skip
+LINEAR = ("regression", "binary", "multiclass", "poisson")
+"""Objectives of LightGBM's linear trees."""
 SEVERAL_OUTPUTS = {
     "vector leaves": ("reg:squarederror", "reg:logistic", "multi:softprob", "binary:logistic"),
     "several targets": ("reg:squarederror", "binary:logistic", "binary:hinge"),
@@ -111,6 +113,11 @@ def cells() -> list[Cell]:
         for kind, splits, missing in [
             *itertools.product(["gbdt"], ["numeric", "categorical"], ["NaN", "none", "zero"]),
             *itertools.product(["dart", "rf", "goss"], ["categorical"], ["NaN"]),
+            *(
+                [("linear trees", "numeric", "NaN"), ("linear trees", "categorical", "none")]
+                if objective in LINEAR
+                else []
+            ),
         ]
     ]
     found += [
@@ -174,6 +181,8 @@ def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     options: dict[str, Any] = {"boosting": cell.kind, "num_leaves": 2**depth}
     if cell.kind == "rf":
         options |= {"bagging_freq": 1, "bagging_fraction": 0.7}
+    if cell.kind == "linear trees":
+        options |= {"boosting": "gbdt", "linear_tree": True}
     if cell.kind == "goss":
         options |= {"boosting": "gbdt", "data_sample_strategy": "goss"}
     options |= {"none": {"use_missing": False}, "zero": {"zero_as_missing": True}, "NaN": {}}[cell.missing]
@@ -186,7 +195,7 @@ def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         # Of a random forest they are sums over the trees; the margin is the mean.
         return values.transpose(0, 2, 1) / (booster.num_trees() / n_outputs if cell.kind == "rf" else 1.0)
 
-    return Grown(booster, contributions, given.rows)
+    return Grown(booster, contributions if cell.kind != "linear trees" else None, given.rows)
 
 
 def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:

@@ -1,7 +1,7 @@
 """The tree IR (intermediate representation): one flat form of every tree ensemble, whatever library trained it.
 
-Importers write it and exporters read it; a server never does (it maps the bundle's files instead), so this module and
-`table_columns` are the only ones of `core` that may use NumPy. The IR's decision rules are exact:
+Importers write it and exporters read it; a server never does (it maps the bundle's files instead), so this module,
+`table_columns` and `linear_leaves` are the only ones of `core` that may use NumPy. The IR's decision rules are exact:
 
 - a numeric node sends x left when `x <= threshold`;
 - NaN at a numeric node follows `missing`: NONE reads it as 0.0, NAN and ZERO send it to the default side;
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.errors import ModelUnreadableError
+from mlrf.core.linear_leaves import LinearLeaves
 from mlrf.core.table_columns import TableColumns
 
 F64 = npt.NDArray[np.float64]
@@ -107,6 +108,8 @@ class Forest:
     no_code_up_to: float = TRUNCATED
     """TRUNCATED or NOT_NEGATIVE."""
     tables: TableColumns | None = None
+    linear: LinearLeaves | None = None
+    """Of a forest whose leaves are linear functions; `value` is then what a leaf adds where it reads NaN."""
     leaf_numbers: I32 | None = None
     """[N] the training library's own number of each leaf within its tree; None where the library numbers no leaves."""
     leaf_trees: I64 | None = None
@@ -222,6 +225,7 @@ class Forest:
         _require(bool(np.all(np.isfinite(self.base))), "a base value is not finite")
         _require(math.isfinite(self.divisor) and self.divisor > 0, "the divisor is not positive")
         _require(math.isfinite(self.scale) and self.scale != 0, "the scale is zero or not finite")
+        self._check_linear_leaves(leaves)
         if self.leaf_numbers is not None and self.leaf_trees is not None:
             _require(bool(np.all(self.leaf_numbers[leaves] >= 0)), "a leaf has no number")
             _require(bool(np.all((self.leaf_trees >= 0) & (self.leaf_trees < self.n_trees))), "a tree does not exist")
@@ -237,6 +241,13 @@ class Forest:
                 _require(
                     bool(np.all(self.value.astype(np.float32) == self.value)), "a leaf value is not a float32 number"
                 )
+
+    def _check_linear_leaves(self, is_leaf: Bool) -> None:
+        if self.linear is not None:
+            fault = self.linear.faults(is_leaf, self.n_features)
+            _require(fault is None, str(fault))
+            is_float64 = self.rounding == self.inputs == "float64"
+            _require(is_float64 and self.tables is None, "linear leaves stand in a forest of float32 or of tables")
 
 
 def floor32(thresholds: F64) -> F64:

@@ -106,6 +106,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaves: int
     max_depth: int
     categorical_features: int
+    linear_leaves: int = 0
+    """Leaves that are linear functions of the row and no constants."""
 
 
 class GraphEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

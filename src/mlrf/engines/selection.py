@@ -83,6 +83,10 @@ def tree_engine(path: Path, combination: CombinationEntry | None) -> Engine:
     from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
 
     trees = TreeEngine(path)
+    if trees.has_linear_leaves:
+        from mlrf.engines.linear_trees import LinearLeafEngine  # noqa: PLC0415
+
+        return LinearLeafEngine(trees)
     if combination is None:
         return trees
     from mlrf.core.combination import Combination  # noqa: PLC0415

@@ -116,6 +116,11 @@ class RowPredictor:
                 f"{self.name} combines its members by functions that are not linear, so their Shapley values do not add up to "
                 "its answer; send the request without explanations"
             )
+        if (facts := self.bundle.manifest.facts) is not None and facts.linear_leaves:
+            raise NotExplainableError(
+                f"{self.name} has linear leaves (linear_tree), for which neither LightGBM nor mlrf has Shapley values; send "
+                "the request without explanations"
+            )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(
                 "the model file lacks the number of training rows per branch, which explanations need; build it again "

@@ -39,6 +39,11 @@ _NO_ONNX_COMBINATION = (
     "model.onnx is left out: it would have the members' trees, but not what combines them; the tree engine serves the "
     "bundle"
 )
+_NO_ONNX_LINEAR = (
+    "model.onnx is left out: ONNX has no operator for leaves that are linear functions (linear_tree); the tree engine serves "
+    "the bundle"
+)
+_LINEAR_LEAVES = "neither LightGBM nor mlrf has Shapley values of linear leaves (linear_tree)"
 _NOT_LINEAR = "its members' answers pass through functions that are not linear"
 _NO_ONNX = (
     "model.onnx is left out: ONNX has no operator that hashes combinations of categories (CTR features); the tree engine "
@@ -102,6 +107,7 @@ class ForestBundle:
                 leaves=forest.n_leaves,
                 max_depth=_depth(forest),
                 categorical_features=sum(f.kind is Kind.CATEGORICAL for f in self.schema.features),
+                linear_leaves=0 if forest.linear is None else int(np.count_nonzero(np.diff(forest.linear.offsets))),
             ),
             libraries=library_versions(imported.library, proof.library_version),
             parity=proof.parity,
@@ -118,6 +124,8 @@ def _why_no_onnx(imported: ImportedModel) -> str | None:
     """Return why the bundle has no model.onnx; None if it has one."""
     if imported.combination is not None:
         return _NO_ONNX_COMBINATION
+    if imported.forest.linear is not None:
+        return _NO_ONNX_LINEAR
     return _NO_ONNX if imported.forest.tables is not None else why_no_onnx_export()
 
 
@@ -139,6 +147,8 @@ def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
 def _why_unexplained(imported: ImportedModel) -> str | None:
     if imported.combination is not None and Combination(imported.combination).linear() is None:
         return _NOT_LINEAR
+    if imported.forest.linear is not None:
+        return _LINEAR_LEAVES
     return NO_COVERS if imported.covers == "none" else None
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mlrf.builder.exporters.forest_file.tree_shape import measure_shape
-from mlrf.core.forest import LEAF, Forest
+from mlrf.core.forest import Forest
 from mlrf.core.leaf_numbers import encode_leaf_numbers
 
 
@@ -14,8 +12,6 @@ def leaf_file(forest: Forest) -> bytes | None:
     if forest.leaf_numbers is None or forest.leaf_trees is None:
         return None
     shape = measure_shape(forest)
-    leaves = np.flatnonzero(forest.feature == LEAF)
-    leaves = leaves[np.lexsort((shape.first_leaf[leaves], shape.tree[leaves]))]
     return encode_leaf_numbers(
-        forest.leaf_trees.astype("<u4").tobytes(), forest.leaf_numbers[leaves].astype("<u4").tobytes()
+        forest.leaf_trees.astype("<u4").tobytes(), forest.leaf_numbers[shape.leaves].astype("<u4").tobytes()
     )

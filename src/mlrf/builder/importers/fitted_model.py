@@ -8,6 +8,7 @@ from typing import Any
 from mlrf.builder.importers import catboost, lightgbm, sklearn, xgboost
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelObject
+from mlrf.core.errors import UnsupportedModelError
 
 _LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
 
@@ -23,5 +24,10 @@ def read_fitted_model(estimator: Any, options: ImportOptions) -> ImportedModel |
         if any(source.is_of(package) for package in library.packages):
             found = library.read(source, replace(options, categories={}))
             if isinstance(found, ImportedModel):
+                if found.forest.linear is not None:
+                    raise UnsupportedModelError(
+                        f"the {type(estimator).__name__} has linear trees (linear_tree), which mlrf serves alone, not in a "
+                        "pipeline or a combination; train it with linear_tree=false, or build from it alone"
+                    )
                 return found
     return None

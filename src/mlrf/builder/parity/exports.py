@@ -13,6 +13,7 @@ from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64, I64
 from mlrf.core.manifest import FOREST
 from mlrf.engines.tree_kernel import TreeEngine
+from mlrf.model.explanation import additivity_gap
 
 _CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache
 _SILENT = 4
@@ -51,10 +52,15 @@ class TreesRun:
     """[n, K] of all rows, as a batch."""
     single: F64
     """[m, K] of the kept rows, one by one."""
-    contributions: F64
-    """[m, F, K] of the kept rows, as a batch."""
+    contributions: F64 | None
+    """[m, F, K] of the kept rows, as a batch; None for linear leaves, which have none."""
     base: list[float]
     """[K]"""
+
+    @property
+    def additivity_gap(self) -> float:
+        """How far base and contributions are from the margins, relative to their size; 0 without contributions."""
+        return 0.0 if self.contributions is None else additivity_gap(self.single, self.contributions, self.base)
 
 
 def run_trees(forest_file: bytes, rows: F64 | SparseRows, kept: I64) -> TreesRun:
@@ -66,10 +72,13 @@ def run_trees(forest_file: bytes, rows: F64 | SparseRows, kept: I64) -> TreesRun
         engine = TreeEngine(path)
         together = [np.frombuffer(engine.margins(table.data), dtype=np.float64) for _, table in given.blocks()]
         part = given.take(kept).dense()
-        contributions = np.frombuffer(engine.contributions_many(part.data), dtype=np.float64)
+        contributions = None
+        if not engine.has_linear_leaves:
+            contributions = np.frombuffer(engine.contributions_many(part.data), dtype=np.float64)
+            contributions = contributions.reshape(len(part), given.n_features, -1)
         return TreesRun(
             margins=np.concatenate(together).reshape(len(given), -1),
             single=np.array([engine.margin(row.tolist()) for row in part]).reshape(len(part), -1),
-            contributions=contributions.reshape(len(part), given.n_features, -1),
+            contributions=contributions,
             base=engine.base,
         )

@@ -21,7 +21,7 @@ from mlrf.core.manifest import ParityRows
 from mlrf.core.schema import Schema
 from mlrf.engines.selection import ONNX_RUNTIME
 from mlrf.engines.tree_kernel import TreeEngine
-from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
+from mlrf.model.explanation import ADDITIVITY_LIMIT
 
 _MIN_STORED_BYTES = 512 << 10
 _EXPLAINED_INFINITIES = 64
@@ -115,7 +115,7 @@ def _with_infinities(
         got = run_trees(exports.forest, rows, some)
         same = ~compare(found.margins, got.margins, relative=0.0).off
         same[some] &= ~compare(found.margins[some], got.single, relative=0.0).off
-        same &= additivity_gap(got.single, got.contributions, got.base) <= ADDITIVITY_LIMIT
+        same &= got.additivity_gap <= ADDITIVITY_LIMIT
         if exports.onnx is not None:
             margins, _ = run_onnx(exports.onnx, rows)
             same &= ~compare(found.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest)).off
@@ -172,7 +172,7 @@ def check_tree_export(
     alone = compare(answers.margins[kept], single, relative=0.0)
     if np.any(alone.off):
         raise refuse("margin of a single row", model.library, part, alone, answers.margins[kept], single, schema)
-    gap = additivity_gap(got.single, got.contributions, got.base)
+    gap = got.additivity_gap
     if gap > ADDITIVITY_LIMIT:
         raise ParityError(
             f"the exported model's contributions differ from its margin by {gap:.3g} of their size; nothing was written; "

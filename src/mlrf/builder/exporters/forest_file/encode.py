@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.builder.exporters.forest_file.column_layout import Columns, lay_out_columns
+from mlrf.builder.exporters.forest_file.linear_layout import lay_out_linear_leaves
 from mlrf.builder.exporters.forest_file.shap_layout import lay_out_shap
 from mlrf.builder.exporters.forest_file.table_layout import lay_out_tables
 from mlrf.builder.exporters.forest_file.tree_shape import Shape, measure_shape
@@ -22,7 +23,7 @@ from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF, TRUNCATED, Forest
 
 MAGIC = b"MLRFTREE"
-VERSION = 3
+VERSION = 4
 ALIGNMENT_BYTES = 64
 
 NARROW_LIMIT = 0xFFFF
@@ -94,6 +95,7 @@ def encode_forest(forest: Forest) -> bytes:
         shap.nodes,
         shap.leaves.astype("<f8"),
         *lay_out_tables(forest),
+        *lay_out_linear_leaves(forest, shape),
     ]
     header_bytes = 88 + 16 * len(sections)
     offset = header_bytes
@@ -171,9 +173,6 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
     nodes["rank"][position] = np.where(inner, columns.node_rank, shape.first_leaf)
     nodes["child"][position] = np.where(inner, position[np.where(inner, forest.left, 0)], position)
 
-    leaves = np.flatnonzero(~inner)
-    leaves = leaves[np.lexsort((shape.first_leaf[leaves], shape.tree[leaves]))]
-
     trees = np.zeros(n_trees, dtype=TREE)
     trees["output"] = forest.tree_output
     trees["root"] = forest.tree_offsets[:-1]
@@ -200,4 +199,4 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
         sweep_nodes["rank"] = columns.node_rank[splits] - bias
         sweep_nodes["left"] = reference[forest.left[splits]]
         sweep_nodes["right"] = reference[forest.right[splits]]
-    return _Walk(trees, order, nodes, forest.value[leaves].astype("<f8"), sweep_nodes)
+    return _Walk(trees, order, nodes, forest.value[shape.leaves].astype("<f8"), sweep_nodes)

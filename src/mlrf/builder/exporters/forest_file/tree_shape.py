@@ -26,6 +26,8 @@ class Shape:
     tree_leaves: I64
     """[T] leaves of each tree."""
     levels: list[I64]
+    leaves: I64
+    """The leaves by tree, from left to right."""
 
 
 def measure_shape(forest: Forest) -> Shape:
@@ -58,4 +60,6 @@ def measure_shape(forest: Forest) -> Shape:
         above = level[inner[level]]
         first_leaf[forest.left[above]] = first_leaf[above]
         first_leaf[forest.right[above]] = first_leaf[above] + leaves[forest.left[above]]
-    return Shape(tree, parent, is_right, depth, first_leaf, leaves[forest.tree_offsets[:-1]], levels)
+    ends = np.flatnonzero(~inner)
+    ends = ends[np.lexsort((first_leaf[ends], tree[ends]))]
+    return Shape(tree, parent, is_right, depth, first_leaf, leaves[forest.tree_offsets[:-1]], levels, ends)

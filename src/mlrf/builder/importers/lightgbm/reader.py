@@ -16,6 +16,10 @@ from mlrf.builder.model_source import Source
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import NUMERIC
 
+_LINEAR_LEAVES = (
+    "the leaves are linear functions (linear_tree): exact predictions, no explanations and no response curves"
+)
+
 
 def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedModel:
     """Read a LightGBM text model, a Booster or a scikit-learn wrapper; raises a BuildError that says what is wrong."""
@@ -47,6 +51,7 @@ def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedMode
         answers="mlrf.builder.importers.lightgbm.reference",
         unused_packages=("pandas", "sklearn", "dask", "matplotlib"),
         settings={"divisor": divisor},
+        notes=() if forest.linear is None else (_LINEAR_LEAVES,),
     )
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from mlrf.builder.importers.lightgbm.text import Fields
-from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.errors import ModelUnreadableError
 
 _CATEGORICAL_BIT = 1
 _DEFAULT_LEFT_BIT = 2
@@ -41,26 +41,47 @@ class Tree:
     nodes: list[Node]
     leaf_values: list[float]
     leaf_counts: list[float]
+    linear: list[LinearLeaf] | None = None
+    """The functions of the leaves of a linear tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinearLeaf:
+    """A constant, and terms in the order in which LightGBM adds them; columns are raw features."""
+
+    constant: float
+    columns: list[int]
+    coefficients: list[float]
 
 
 def read_tree(fields: Fields, index: int) -> Tree:
     """Read one tree's fields; ModelUnreadableError or UnsupportedModelError name the tree and the field."""
     reader = _Reader(fields, index)
-    if fields.get("is_linear", "0") != "0":
-        raise UnsupportedModelError(
-            f"the model has linear trees (is_linear=1 in tree {index}), which mlrf does not serve; "
-            "train with linear_tree=false"
-        )
     leaves = reader.integer("num_leaves")
     if leaves < 1:
         raise reader.error(f"has num_leaves={leaves}")
     values = reader.floats("leaf_value", leaves)
+    linear = _linear_leaves(reader, leaves) if fields.get("is_linear", "0") != "0" else None
     if leaves == 1:
         counts = reader.floats("leaf_count", 1) if fields.get("leaf_count") else [0.0]
-        return Tree([], values, counts)
+        return Tree([], values, counts, linear)
     # A file without counts still predicts; its explanations then split evenly.
     counts = reader.floats("leaf_count", leaves) if "leaf_count" in fields else [0.0] * leaves
-    return Tree(_nodes(reader, leaves - 1), values, counts)
+    return Tree(_nodes(reader, leaves - 1), values, counts, linear)
+
+
+def _linear_leaves(reader: _Reader, count: int) -> list[LinearLeaf]:
+    constants, sizes = reader.floats("leaf_const", count), reader.integers("num_features", count)
+    if min(sizes) < 0:
+        raise reader.error(f"has a num_features of {min(sizes)}")
+    ends = list(accumulate(sizes, initial=0))
+    columns, coefficients = reader.integers("leaf_features", ends[-1]), reader.floats("leaf_coeff", ends[-1])
+    if not all(map(math.isfinite, constants + coefficients)):
+        raise reader.error("has a linear leaf with a number that is not finite")
+    return [
+        LinearLeaf(constant, columns[a:b], coefficients[a:b])
+        for constant, (a, b) in zip(constants, pairwise(ends), strict=True)
+    ]
 
 
 def _nodes(reader: _Reader, count: int) -> list[Node]:

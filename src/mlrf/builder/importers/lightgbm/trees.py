@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlrf.builder.importers.lightgbm.linear import to_linear_leaves
 from mlrf.builder.importers.lightgbm.tree import Node, Tree
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
@@ -43,6 +44,7 @@ def to_forest(trees: Sequence[Tree], *, n_features: int, n_outputs: int, divisor
         set_codes=np.array([code for codes in sets for code in codes], np.int32),
         base=np.zeros(n_outputs),
         divisor=divisor,
+        linear=to_linear_leaves(trees, np.array(offsets, np.int64), columns.leaf_number),
         leaf_numbers=np.array(columns.leaf_number, np.int32),
         leaf_trees=np.arange(len(trees)),
     )

@@ -127,7 +127,7 @@ def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, coun
         ("num_leaves", "1000000000000", "beyond 32 bits"),
         ("num_leaves", "0", "num_leaves=0"),
         ("num_cat", "-1", "num_cat"),
-        ("is_linear", "1", "linear trees"),
+        ("is_linear", "1", "no leaf_const"),
     ],
 )
 def test_damage_inside_a_tree_is_named(read, text, field, value, message):

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 IMAGE ?= mlrf
 ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command -v $(each)),$(each))))
 
-.PHONY: demo test test-all test-timing test-readme test-clients test-browser screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize audit sbom licences lock lowest clean help foreign parity mutated mutated-messages long-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients test-browser test-cluster screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize audit sbom licences lock lowest clean help foreign parity mutated mutated-messages long-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -54,6 +54,11 @@ test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(
 test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), its views and its errors; SMOKE=1 for a few
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt
 	$(BIN)/python -m pytest -m "browser$(if $(SMOKE), and smoke)" tests/browser
+
+test-cluster: $(VENV)/.ready  ## Ray, Spark, Dask and Daft on this machine (Spark needs: apt install default-jre-headless); SMOKE=1 for a few
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements/dev.txt --requirement requirements/cluster.txt || \
+	  $(BIN)/python -m pip install --quiet --constraint requirements/dev.txt --requirement requirements/cluster.txt
+	$(BIN)/python -m pytest -m "cluster$(if $(SMOKE), and smoke)" tests/cluster tests/docs/test_engines_page.py
 
 screenshots: $(VENV)/.ready  ## the pictures of the page in docs/images (apt install chromium)
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt

@@ -19,7 +19,7 @@ __all__ = ["Model", "__version__", "build", "load", "score"]
 _LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model", "score": "mlrf.scoring"}
 
 
-_ENGINES = ("duckdb", "polars")
+_ENGINES = ("dask", "duckdb", "polars", "ray", "spark")
 """Modules for other libraries' tables: `mlrf.duckdb` needs no import of its own."""
 
 

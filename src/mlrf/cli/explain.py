@@ -12,13 +12,13 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from mlrf.cli.answer_files import write_lines
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
 from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import escaped
 from mlrf.cli.waterfall_text import waterfall
+from mlrf.cli.written_lines import write_lines
 from mlrf.core.errors import ConfigError
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine

@@ -1,21 +1,16 @@
-"""`mlrf predict`: predictions for the rows of a file, without a server."""
+"""`mlrf predict`: predictions for the rows of a file, without a server: `mlrf score` with one output."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlrf.cli.answer_files import as_lines, check_ending, write_answers
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import non_empty_path
-from mlrf.cli.row_files import STANDARD, leniency_of, read_file
-from mlrf.core.named_bundle import open_bundle
-from mlrf.engines.selection import open_engine
-from mlrf.model import Model
-from mlrf.model.row_predictor import RowPredictor
+from mlrf.cli.row_files import STANDARD, leniency_of
+from mlrf.cli.single_answers import write_single
 
 
 def predict(
@@ -23,7 +18,7 @@ def predict(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="Rows by column name: .json (array or lines), .csv or .parquet; - for standard input.",
+            help="Rows by column name: .json (array or lines), .csv, .parquet or .arrow; - for standard input.",
             parser=non_empty_path,
             metavar="rows",
         ),
@@ -35,7 +30,7 @@ def predict(
             "-o",
             parser=non_empty_path,
             metavar="<path>",
-            help="File to write instead of stdout (-): .jsonl, .csv or .parquet.",
+            help="File to write instead of stdout (-): .jsonl, .csv, .parquet or .arrow.",
         ),
     ] = None,
     unknown_categories: Annotated[
@@ -46,22 +41,10 @@ def predict(
     """Predict the rows of a file, one JSON line per row: what the training library's predict returns.
 
     Columns are matched by name and extra columns ignored; categories are given by value; empty cells and null are missing.
-    --out writes the format of the file extension: .jsonl (or .json) a line per row, .csv and .parquet a column per number.
+    --out writes the format of the file extension: .jsonl (or .json) a line per row, others a column per number. `mlrf score`
+    has more options, and continues after an interruption.
 
     Example: mlrf predict sales rows.csv -o answers.jsonl
     """
     leniency = leniency_of(unknown_categories)
-    if out == STANDARD:
-        out = None
-    if out is not None:
-        check_ending(out)
-    found = open_bundle(bundle)
-    model = Model(found, open_engine(found))
-    predictor = RowPredictor(found, model.engine)
-    table = read_file(rows, model.schema)
-    answers = model.predict(table, leniency).tolist() if len(table) else []
-    labels = [predictor.label_of(answer) for answer in answers]
-    if out is None:
-        sys.stdout.write(as_lines(answers, labels).decode())
-    else:
-        write_answers(out, answers, labels, model.classes)
+    write_single(bundle, [rows], STANDARD if out is None else out, unknown_categories=leniency.unknown_categories)

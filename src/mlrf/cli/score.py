@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import non_empty_path, path_or_table_address
-from mlrf.cli.progress import progress_console
-from mlrf.cli.row_files import leniency_of
+from mlrf.cli.row_files import STANDARD, leniency_of
+from mlrf.cli.scoring_progress import scoring_progress
+from mlrf.cli.single_answers import require_scoring, write_single
 from mlrf.core.errors import ConfigError
 
 
@@ -28,7 +28,11 @@ def score(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", parser=non_empty_path, metavar="<directory>", help="Directory to write the parts to."
+            "--out",
+            "-o",
+            parser=non_empty_path,
+            metavar="<directory>",
+            help="Directory to write the parts to; - for stdout.",
         ),
     ],
     keep: Annotated[
@@ -54,8 +58,13 @@ def score(
         str, typer.Option(help="Contributions as columns (`wide`), or as a row for each (`long`).")
     ] = "wide",
     format_: Annotated[
-        str, typer.Option("--format", help="Format of the parts: `parquet`, `arrow` or `csv`.")
-    ] = "parquet",
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="<format>",
+            help="Format of the parts: `parquet` (default), `arrow`, `csv`; also `jsonl` on stdout, where it is the default.",
+        ),
+    ] = None,
     on_bad_row: Annotated[
         str,
         typer.Option(help="`stop` at an invalid row, write it to _quarantine (`quarantine`), or answer `null`."),
@@ -84,40 +93,34 @@ def score(
     leniency = leniency_of(unknown_categories)
     if keep and keep_all:
         raise ConfigError("--keep-all: it copies every column; leave --keep out")
-    try:
+    answers: dict[str, Any] = {
+        "keep": "all" if keep_all else _names(keep),
+        "columns": _names(columns) or None,
+        "explain": _number_explained(explain),
+        "explain_form": explain_form,
+        "unknown_categories": leniency.unknown_categories,
+        "on_bad_row": on_bad_row,
+        "workers": workers,
+    }
+    if out == STANDARD:
+        if restart:
+            raise ConfigError("--restart: standard output is not continued; leave the option out")
+        write_single(bundle, inputs, out, format_, **answers)
+        return
+    if STANDARD in inputs:
+        raise ConfigError("-: standard input cannot be read again to continue a job; write to standard output: --out -")
+    with require_scoring():
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
-    except ImportError as error:
-        raise ConfigError(f"scoring needs pyarrow: pip install 'mlrf[score]' ({error})") from error
-    shown = (
-        TextColumn("scoring"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*shown, console=progress_console()) as progress:
-        task = progress.add_task("scoring", total=0, start=False, speed="")
-
-        def show(done: int, total: int) -> None:
-            if not progress.tasks[0].started:
-                progress.start_task(task)
-            speed = progress.tasks[0].speed
-            progress.update(task, completed=done, total=total, speed="" if speed is None else f"{speed:,.0f} rows/s")
-
+    with scoring_progress() as show:
         summary = run(
             bundle,
             inputs,
             out,
-            keep="all" if keep_all else _names(keep),
-            columns=_names(columns) or None,
-            explain=_number_explained(explain),
-            explain_form=explain_form,  # type: ignore[arg-type]
-            format=format_,  # type: ignore[arg-type]
-            unknown_categories=leniency.unknown_categories,
-            on_bad_row=on_bad_row,  # type: ignore[arg-type]
-            workers=workers,
+            format=format_ or "parquet",  # type: ignore[arg-type]
             restart=restart,
             on_rows=show,
             caller="command line",
+            **answers,
         )
     bad = f"; {summary.bad_rows} rows without an answer" if summary.bad_rows else ""
     typer.echo(

@@ -70,7 +70,7 @@ class ArrowInput:
         opened.seek(0)
         is_file = opened.read(len(_MAGIC)) == _MAGIC
         opened.seek(0)
-        if is_file and self.file.stream is None and not self.file.path.is_remote:
+        if is_file and self.file.copy is None and not self.file.path.is_remote:
             opened = pa.memory_map(self.file.path.text)
         return pa.ipc.open_file(opened) if is_file else pa.ipc.open_stream(opened)
 

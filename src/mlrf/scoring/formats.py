@@ -15,6 +15,8 @@ from mlrf.scoring.json_lines import JsonLinesWriter
 
 PartFormat = Literal["parquet", "arrow", "csv"]
 PART_FORMATS: tuple[PartFormat, ...] = get_args(PartFormat)
+STREAM_FORMATS = ("jsonl", "csv", "arrow")
+"""The formats that can be written to a stream."""
 RUN_KEY, VERSION_KEY = "mlrf.run", "mlrf.version"
 ENDINGS = {
     ".parquet": "parquet",

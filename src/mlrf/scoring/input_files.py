@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -26,17 +27,17 @@ class InputFile:
     path: InputPath
     size_bytes: int
     modified_ns: int
-    stream: BinaryIO | None = None
-    """What is read instead of a file with this name: standard input."""
+    copy: Path | None = None
+    """A copy of the content, if the path is but a name: that of standard input."""
 
     def __str__(self) -> str:
         return self.path.text
 
     def open(self) -> Any:
         """Return the file opened for reading at any position; ConfigError if it cannot be read."""
-        if self.stream is not None:
-            return self.stream
         system, path = _located(self.path)
+        if self.copy is not None:
+            path = str(self.copy)
         with self.read_errors("a file"):
             return system.open_input_file(path)
 
@@ -46,7 +47,7 @@ class InputFile:
 
     def check_unchanged(self) -> None:
         """Raise ConfigError if the file has changed."""
-        if self.stream is None and find_file(self.path) != self:
+        if self.copy is None and find_file(self.path) != self:
             raise ConfigError(f"{self} changed while it was scored; run the command again with --restart")
 
     @contextmanager

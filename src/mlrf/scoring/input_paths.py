@@ -136,7 +136,8 @@ def _remote_files(argument: str) -> list[InputPath]:
         return [InputPath(each) for each in below if _is_visible(each.removeprefix(address))]
     folder = re.split(r"[*?\[]", address, maxsplit=1)[0].rpartition("/")[0]
     pattern = re.compile(_pattern(address))
-    return [InputPath(each) for each in s3_files.list_files(folder) or [] if pattern.fullmatch(each)]
+    found = [each for each in s3_files.list_files(folder) or [] if pattern.fullmatch(each)]
+    return [InputPath(each) for each in found if not each.rpartition("/")[2].startswith(("_", "."))]
 
 
 def _is_visible(relative: str) -> bool:

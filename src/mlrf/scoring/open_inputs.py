@@ -19,7 +19,7 @@ from mlrf.scoring.json_input import JsonInput
 from mlrf.scoring.parquet_input import ParquetInput
 from mlrf.scoring.parts import Input
 
-_MAGIC = {b"PAR1": "parquet", b"ARRO": "arrow"}
+_MAGIC = {b"PAR1": "parquet", b"ARRO": "arrow", b"\xff\xff\xff\xff": "arrow"}
 
 
 def open_input(file: InputFile, schema: Schema) -> Input:
@@ -39,7 +39,7 @@ def _kind_of_content(file: InputFile) -> str:
         opened.seek(0)
     if (kind := _MAGIC.get(first[:4])) is not None:
         return kind
-    if file.stream is not None:
+    if file.copy is not None:
         return "json" if first.lstrip()[:1] in (b"[", b"{") else "csv"
     raise unknown_extension(file.path.text, file.path.extension)
 

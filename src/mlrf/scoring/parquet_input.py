@@ -50,6 +50,8 @@ class ParquetInput:
     def parts(self, columns: list[str], reader: BatchReader, batch_rows: int) -> Iterator[Part]:
         """Yield a part for each row group, or several."""
         first = count = 0
+        if not self.metadata.num_row_groups:
+            yield block_part(self.file, 0, 0, self._empty(columns), reader.of_table, batch_rows)
         for group in range(self.metadata.num_row_groups):
             n_rows = self.metadata.row_group(group).num_rows
             if self._size_bytes(group) <= _LARGE_BYTES:
@@ -97,6 +99,9 @@ class ParquetInput:
             pq.ParquetFile(self.file.open(), metadata=self.metadata, buffer_size=buffer_size) as file,
         ):
             if not self.metadata.row_group(group).num_rows:
-                yield file.schema_arrow.empty_table().select(columns)
+                yield self._empty(columns)
             for batch in file.iter_batches(size, row_groups=[group], columns=list(columns), use_threads=False):
                 yield pa.Table.from_batches([batch])
+
+    def _empty(self, columns: Sequence[str]) -> Any:
+        return self.metadata.schema.to_arrow_schema().empty_table().select(list(columns))

@@ -69,8 +69,17 @@ class BatchReader:
         rows = read_rows(self._schema, table, self._leniency, faults)
         return Batch(first_row, rows, faults, self._kept(given), given)
 
+    def number_columns(self, names: Sequence[str]) -> frozenset[str]:
+        """Return the columns of text that may be read as numbers: those of numeric features that are not also kept."""
+        found = find_columns(self._schema.names, names)
+        return frozenset(
+            names[found[feature.name]]
+            for feature in self._schema.features
+            if feature.name in found and _is_number(feature) and names[found[feature.name]] not in self._keep
+        )
+
     def of_text(self, table: Any, first_row: int) -> Batch:
-        """Return the rows of a table whose columns are all strings."""
+        """Return the rows of a table of text: its columns are strings, or float64 where all cells are numbers."""
         faults: Faults = {}
         given = table
         for name, text in self._partition_features.items():
@@ -84,6 +93,8 @@ class BatchReader:
                 rows[:, index] = self._default(index)
             else:
                 rows[:, index] = _text_column(self._schema, index, table.column(at), self._leniency, faults)
+        if faults:
+            given = pa.table({name: given[name].cast(pa.string()) for name in given.column_names})
         return Batch(first_row, rows, faults, self._kept(given), given)
 
     def of_documents(self, documents: Sequence[Any], first_row: int) -> Batch:
@@ -125,16 +136,26 @@ class BatchReader:
         return self._partition.get(name)
 
 
+def _is_number(feature: Feature) -> bool:
+    return feature.kind in (Kind.NUMERIC, Kind.INTEGER) and feature.categories is None
+
+
 def _text_column(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults) -> Any:
     """Return a column of strings as float64 [n]."""
     feature = schema.features[index]
-    numbers = _numbers_of(feature, column)
+    if pa.types.is_floating(column.type):
+        numbers = whole_column(feature, column.to_numpy())
+        if numbers is not None:
+            return numbers
+        column = column.cast(pa.string())
+    else:
+        numbers = _numbers_of(feature, column)
     return numbers if numbers is not None else _by_distinct_text(schema, index, column, leniency, faults)
 
 
 def _numbers_of(feature: Feature, column: Any) -> Any:
     """Return a column of numbers converted as a whole; None if a cell needs to be looked at by itself."""
-    if feature.kind not in (Kind.NUMERIC, Kind.INTEGER) or feature.categories is not None:
+    if not _is_number(feature):
         return None
     missing = pc.is_in(column, value_set=pa.array(EMPTY))
     if pc.any(missing).as_py():

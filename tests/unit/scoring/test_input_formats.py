@@ -16,7 +16,7 @@ import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.cli import main
 from mlrf.core.errors import ConfigError, InvalidFeatureError, InvalidRequestError, MissingFeatureError
-from mlrf.scoring import csv_input, json_input, parquet_input, score
+from mlrf.scoring import csv_input, json_input, parquet_input, row_batches, score
 
 EXAMPLE = ALL_KINDS.example()
 N_ROWS = 400
@@ -94,7 +94,8 @@ def scored(out, pattern="part-*", read=pq.read_table):
 
 @pytest.mark.parametrize("ending", WRITERS)
 def test_every_format_gives_the_bits_of_predict_with_ids_in_order(bundle, table, ending, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_input, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_input, "_BLOCK_BYTES", 2048)
+    monkeypatch.setattr(csv_input, "_PART_BLOCKS", 2)
     monkeypatch.setattr(json_input, "BLOCK_BYTES", 4096)
     (tmp_path / f"rows.{ending}").write_bytes(WRITERS[ending](table))
     summary = score(bundle, tmp_path / f"rows.{ending}", tmp_path / "out", keep=["id"])
@@ -115,7 +116,8 @@ def test_csv_delimiter_is_detected(bundle, table, delimiter, tmp_path):
 
 
 def test_text_is_not_scored_again_after_an_interruption(bundle, table, tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_input, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_input, "_BLOCK_BYTES", 2048)
+    monkeypatch.setattr(csv_input, "_PART_BLOCKS", 2)
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(as_csv(table)))
     whole = score(bundle, tmp_path / "rows.csv.gz", tmp_path / "out")
     parts = sorted((tmp_path / "out").glob("part-*"))
@@ -211,3 +213,35 @@ def test_stores_that_are_not_supported_are_refused_by_name(bundle, address, tmp_
         score(bundle, address, tmp_path / "out")
     assert main(["score", str(bundle), address, "-o", str(tmp_path / "out")]) == 2
     assert address.partition(":")[0] in capsys.readouterr().err
+
+
+def test_cells_are_read_as_numbers_until_one_is_none(bundle, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_input, "_BLOCK_BYTES", 2048)
+    monkeypatch.setattr(csv_input, "_PART_BLOCKS", 2)
+    lines = as_csv(table).split(b"\n")
+    at = table.column_names.index("price")
+    for row, cell in ((150, b" 1.5 "), (301, b" NA "), (333, b"x")):
+        cells = lines[row + 1].split(b",")
+        cells[at] = cell
+        lines[row + 1] = b",".join(cells)
+    (tmp_path / "rows.csv").write_bytes(b"\n".join(lines))
+    kinds = []
+    real = row_batches.BatchReader.of_text
+
+    def noted(self, part, first_row):
+        kinds.append(str(part["price"].type))
+        return real(self, part, first_row)
+
+    monkeypatch.setattr(row_batches.BatchReader, "of_text", noted)
+    score(bundle, tmp_path / "rows.csv", tmp_path / "out", keep=["id"], on_bad_row="null", workers=1)
+    found = scored(tmp_path / "out")
+    assert {*kinds} == {"double", "string"}
+    assert kinds == sorted(kinds), "numbers first"
+    prices = table["price"].to_pylist()
+    prices[150], prices[301], prices[333] = 1.5, None, 0.0
+    answers = (
+        mlrf.load(bundle).predict(table.set_column(at, "price", pa.array(prices)), unknown_features="ignore").tolist()
+    )
+    answers[333] = None
+    assert found["prediction"].to_pylist() == answers
+    assert "expected a number" in found["reason"][333].as_py()

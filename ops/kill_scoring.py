@@ -103,7 +103,7 @@ def kill_runs(folder: Path, kills: int, *, seed: int = 0, parts: int = 64, rows:
             runs.whole(out, log)
             ended = True
         else:
-            ended = not runs.killed(out, log, chance.uniform(0, longest_s / 3))
+            ended = not runs.killed(out, log, chance.uniform(0, longest_s / 2))
             done += not ended
             if not done % 20 and not ended:
                 report(f"{done} kills, {jobs} jobs complete, {len(finished(out))} of {parts} parts of the next")

@@ -1,8 +1,9 @@
 """Jobs of `mlrf score` that are killed at each step that changes the disk, in child processes; run by test_crashes.py.
 
-    python crashing_scores.py FOLDER [restart]
+    python crashing_scores.py FOLDER STRIDE [restart]
 
-FOLDER has a bundle `b`, inputs `in` and an empty directory `work`. Prints the number of crashes as JSON.
+FOLDER has a bundle `b`, inputs `in` and an empty directory `work`. Every STRIDEth step is one to be killed at. Prints the number of
+steps as JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ STEPS = (
     (formats._ParquetWriter, "write"),
     (formats._ParquetWriter, "close"),
 )
-"""What is counted, before and after each call: writes, renames, syncs, deletions, and new directories."""
+"""What is counted, before each call: writes, renames, syncs, deletions, and new directories."""
 
 
 os.fsync = lambda _file: None  # what a killed process has written stays, synced or not, and disks may take long
@@ -43,9 +44,7 @@ def crash_at(number: int) -> None:
     def wrapped(real):
         def call(*arguments, **options):
             step()
-            found = real(*arguments, **options)
-            step()
-            return found
+            return real(*arguments, **options)
 
         return call
 
@@ -88,7 +87,7 @@ def content(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-def crashes(folder: Path, *, restart: bool) -> int:
+def crashes(folder: Path, stride: int, *, restart: bool) -> int:
     """Crash at each step, continue, and compare; return how many steps there were."""
 
     def run(out: Path, *, keep: tuple[str, ...] = ("id",)) -> None:
@@ -98,7 +97,7 @@ def crashes(folder: Path, *, restart: bool) -> int:
     expected = content(folder / "work/whole")
     if restart:
         in_child(lambda: run(folder / "work/earlier", keep=()))
-    for number in range(1, 10_000):
+    for number in range(1, 10_000, stride):
         out, log = folder / f"work/{number}", folder / f"work/{number}.log"
         if restart:
             shutil.copytree(folder / "work/earlier", out)
@@ -117,4 +116,4 @@ def crashes(folder: Path, *, restart: bool) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(crashes(Path(sys.argv[1]), restart="restart" in sys.argv[2:])))
+    print(json.dumps(crashes(Path(sys.argv[1]), int(sys.argv[2]), restart="restart" in sys.argv[3:])))

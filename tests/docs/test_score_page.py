@@ -21,8 +21,10 @@ def test_the_commands_and_the_code_of_the_page_run(tmp_path):
     write_bundle(tmp_path / "sales", schema=NUMBERS)
     columns = {name: np.linspace(0, 1, 20) for name in NUMBERS.names}
     pq.write_table(pa.table({"id": range(20), **columns}), tmp_path / "rows.parquet")
-    command = re.search(r"^mlrf score .*$", PAGE, re.MULTILINE)[0]
-    for arguments in (["-m", *shlex.split(command)], *(["-c", code] for code in blocks(PAGE, "python"))):
+    commands = re.findall(r"^mlrf score .*$", PAGE, re.MULTILINE)
+    assert len(commands) > 1
+    named = [["-m", *shlex.split(command)] for command in commands]
+    for arguments in (*named, *(["-c", code] for code in blocks(PAGE, "python"))):
         done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bundles import NUMBERS, write_bundle
+from bundles import NUMBERS, write_tree_bundle
 from documents import ROOT, blocks
 
 PAGE = (ROOT / "docs/how-to/score.md").read_text(encoding="utf-8")
 
 
 def test_the_commands_and_the_code_of_the_page_run(tmp_path):
-    write_bundle(tmp_path / "sales", schema=NUMBERS)
+    write_tree_bundle(tmp_path / "sales", schema=NUMBERS)
     columns = {name: np.linspace(0, 1, 20) for name in NUMBERS.names}
     pq.write_table(pa.table({"id": range(20), **columns}), tmp_path / "rows.parquet")
     commands = re.findall(r"^mlrf score .*$", PAGE, re.MULTILINE)

@@ -108,7 +108,7 @@ def score(
         write_single(bundle, inputs, out, format_, **answers)
         return
     if STANDARD in inputs:
-        raise ConfigError("-: standard input cannot be read again to continue a job; write to standard output: --out -")
+        raise ConfigError("-: standard input cannot be read again to continue a job; write to standard output instead")
     with require_scoring():
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
     with scoring_progress() as show:

@@ -1,7 +1,7 @@
 """The reliability scoreboard: each row prints a figure and its bar, and has a planted fault that it must detect.
 
 A row is a module in `rows/` with a ROW. `measure(planted)` runs it against the installed server; with `planted` something is wrong
-on purpose, and the row must detect it. `brief` is the same with small numbers, and bars that a busy machine can meet, for the tests.
+on purpose, and the row must detect it. Where tests exist that need no more than their full length, a row names them. `brief` is the same with small numbers, and bars that a busy machine can meet, for the tests.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Row:
     """The fault of `measure(planted=True)`."""
     measure: Callable[[bool], Finding]
     brief: Callable[[bool], Finding] | None = None
+    tests: tuple[str, ...] = ()
+    """The tests that measure the row, if it is not measured here (`row_of_tests.py`)."""
 
 
 def report_line(row: Row, finding: Finding, *, planted: bool) -> str:

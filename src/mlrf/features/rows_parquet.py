@@ -106,7 +106,7 @@ class RowsFile:
                 yield self._encode(table, first_row)
             except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
                 raise _unreadable(self.path, error) from error
-            except InvalidRequestError as error:
+            except (RowsError, InvalidRequestError) as error:
                 raise RowsError(f"{self.path}: {error}", **error.details) from error
             first_row += len(table)
 

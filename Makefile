@@ -155,17 +155,19 @@ image-test: wheel  ## build the image on a Debian made here, and run it in names
 	PYTHONPATH=tests $(BIN)/python tests/ops/built_image.py dist/*.whl
 
 LOCK := src/mlrf/deploy/container/requirements.txt
+# With the files that REQUIREMENTS adds to it; requirements-onnx.txt has all of the first.
+LOCKS := $(addprefix src/mlrf/deploy/container/,requirements-onnx.txt requirements-signing.txt requirements-stores.txt)
 
 # What is asked about the image's packages: tools in one environment, the packages in another.
-$(VENV)-supply/.ready: requirements/supply.txt $(LOCK)
+$(VENV)-supply/.ready: requirements/supply.txt $(LOCKS)
 	$(PYTHON) -m venv $(VENV)-supply
 	$(VENV)-supply/bin/python -m pip install --quiet --requirement requirements/supply.txt
 	$(PYTHON) -m venv $(VENV)-supply/image
-	$(VENV)-supply/image/bin/python -m pip install --quiet --only-binary :all: --require-hashes --requirement $(LOCK)
+	$(VENV)-supply/image/bin/python -m pip install --quiet --only-binary :all: --require-hashes $(addprefix --requirement ,$(LOCKS))
 	@touch $@
 
 audit: $(VENV)-supply/.ready  ## known vulnerabilities of the image's packages (pip-audit); fails where it cannot ask
-	$(VENV)-supply/bin/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK)
+	$(VENV)-supply/bin/pip-audit --strict --disable-pip --require-hashes $(addprefix --requirement ,$(LOCKS))
 
 sbom: $(VENV)-supply/.ready  ## build/sbom.cdx.json: the image's packages with versions and licences, as CycloneDX
 	mkdir -p build
@@ -205,6 +207,14 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --no-emit-package mlrf --extra grpc --extra redis --extra otel --extra onnx --output-file src/mlrf/deploy/container/requirements-onnx.txt \
 	  pyproject.toml --upgrade
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package mlrf --constraint $(LOCK) --extra signing --output-file src/mlrf/deploy/container/requirements-signing.txt \
+	  pyproject.toml --upgrade
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package mlrf --constraint $(LOCK) --extra s3 --extra oci --output-file src/mlrf/deploy/container/requirements-stores.txt \
+	  pyproject.toml --upgrade
+	echo cyclonedx-bom | $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --constraint requirements/supply.txt --output-file src/mlrf/deploy/container/requirements-sbom.txt - --upgrade
 
 clean:  ## remove what the targets above created
 	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-conformance $(VENV)-lowest $(VENV)-lock $(VENV)-supply build dist

@@ -20,7 +20,10 @@ from mlrf.deploy.templates import ROOT
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/deploy.md").read_text("utf-8")
 BLOCKS = [block.splitlines() for block in re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)]
-RUN_BY_HAND = ("buildah ", "install ", "systemctl ", "kubectl apply ")
+RUN_BY_HAND = (
+    *("buildah ", "podman ", "cp ", "python3 ", "/opt/mlrf/bin/pip "),
+    *("install ", "systemctl ", "kubectl apply "),
+)
 """What needs an engine (`make image-test`), root or a cluster."""
 
 
@@ -53,6 +56,9 @@ def test_the_image_contexts_are_complete(folder):
         "Containerfile",
         "requirements.txt",
         "requirements-onnx.txt",
+        "requirements-sbom.txt",
+        "requirements-signing.txt",
+        "requirements-stores.txt",
         "wheels",
     }
     assert read_bundle(folder / "sales-image/bundle").name == "sales"

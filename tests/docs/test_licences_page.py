@@ -1,4 +1,4 @@
-"""The page of licences lists exactly the packages that are locked for the image."""
+"""The page of licences lists exactly the packages that are locked for the image, and for what may be added to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from documents import ROOT
 
-LOCK = ROOT / "src/mlrf/deploy/container/requirements.txt"
+LOCKS = [ROOT / f"src/mlrf/deploy/container/requirements{which}.txt" for which in ("", "-onnx", "-signing", "-stores")]
 PAGE = (ROOT / "docs/reference/licences.md").read_text(encoding="utf-8")
 ELSEWHERE = {"async-timeout", "colorama", "uvloop"}
 """Packages with a condition that does not hold on every machine."""
@@ -17,7 +17,8 @@ def canonical(name):
 
 
 def test_each_locked_package_has_its_licence_on_the_page():
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    text = "\n".join(each.read_text(encoding="utf-8") for each in LOCKS)
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE)
     locked = {(canonical(name), version) for name, version in found}  # several versions for several Pythons
     listed = {
         canonical(name): (version, licence)

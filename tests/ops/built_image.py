@@ -18,16 +18,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from image_contents import MIB, bytes_of, report_contents
+
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
+from memory_limit import MemoryLimit, memory_limit
 from running import START_LIMIT_S, Server, children_of, eventually
 
 UID = 1_234_567
 """A user that is in no password file."""
 PACKAGES = "python3,python3-venv,ca-certificates"
 BUILD_LIMIT_S = 900
-MIB = 1 << 20
-MOST_BYTES = 120_000_000
-"""Greatest size that the image for trees adds to its base; docs/how-to/deploy.md lists its parts."""
+MEMORY_BYTES, TOO_LITTLE_BYTES = 128 << 20, 24 << 20
 
 
 @dataclass
@@ -108,11 +109,14 @@ class Image:
         )
 
     @contextlib.contextmanager
-    def serving(self, *arguments: str, volumes: dict[Path, str] | None = None) -> Iterator[Container]:
+    def serving(
+        self, *arguments: str, volumes: dict[Path, str] | None = None, limit: MemoryLimit | None = None
+    ) -> Iterator[Container]:
         """The image's `serve` on a free port, ready."""
         options = ["serve", *arguments, "--port", "0", "--workers", "2"]
+        command = self.command(options, volumes or {})
         process = subprocess.Popen(
-            self.command(options, volumes or {}),
+            limit.command(command) if limit else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -156,39 +160,21 @@ def main(wheel: Path, kept: Path | None = None) -> None:
         store.build(context, "mlrf", BASE="localhost/base", REVISION="0123")
         image = Image(store.mounted("mlrf"), store.configuration("mlrf"))
         bundle = readable(write_tree_bundle(home / "bundle", name="sales"))
-        report_contents(image, store.mounted("base"))
+        report_contents(image.files, store.mounted("base"))
         check_configuration(image)
         check_serving(image, bundle)
         check_state_volume(image, home)
         check_other_commands(image, bundle)
         check_refusals(image, bundle)
+        check_memory_limit(image, bundle)
         check_baked_in(store, bundle, home)
+        check_signing(store, context, bundle, home)
     print("the image builds, and serves as a random user from a read-only root")
 
 
 def readable(bundle: Path) -> Path:
     bundle.chmod(0o755)
     return bundle
-
-
-def report_contents(image: Image, base: Path) -> None:
-    added = bytes_of(image.files / "opt/mlrf")
-    packages = (image.files / "opt/mlrf/packages.txt").read_text().split()
-    print(f"base {bytes_of(base) / MIB:.0f} MiB, added {added / MIB:.0f} MiB, {len(packages)} packages:")
-    site = next((image.files / "opt/mlrf/lib").glob("python3*/site-packages"))
-    sizes = sorted(((bytes_of(each), each.name) for each in site.iterdir()), reverse=True)
-    for size, name in sizes[:12]:
-        print(f"  {size / MIB:6.1f} MiB  {name}")
-    assert added < MOST_BYTES, added
-    names = {each.partition("==")[0] for each in packages}
-    assert "mlrf" in names
-    assert not {"pip", "setuptools", "lightgbm", "pyarrow", "onnx", "onnxruntime"} & names, names
-    for absent in ("usr/bin/gcc", "usr/bin/c++", "opt/mlrf/bin/pip", "build"):
-        assert not (image.files / absent).exists(), absent
-
-
-def bytes_of(path: Path) -> int:
-    return int(run("du", "-s", "--block-size=1", "-x", path).split()[0])
 
 
 def check_configuration(image: Image) -> None:
@@ -239,6 +225,46 @@ def check_state_volume(image: Image, home: Path) -> None:
         assert server.stop(signal.SIGTERM) == 0
     with image.serving(volumes={keyed: "/models", state: "/state"}) as server:
         assert server.ask("POST", "/predict", {"key": {"shop": 7}}).json == answer.json
+
+
+def check_memory_limit(image: Image, bundle: Path) -> None:
+    """The server serves within a limit of memory; within one that is too small it does not, so the limit counts."""
+    with memory_limit(MEMORY_BYTES) as limit:
+        if limit is None:
+            print("memory limit: not tried, this machine permits no control groups")
+            return
+        with image.serving(volumes={bundle: "/models"}, limit=limit) as server:
+            body = {"instances": [{"features": ALL_KINDS.example()}] * 100}
+            for _ in range(20):
+                assert server.ask("POST", "/predict/batch", body).status == 200
+            memory = f"{limit.anonymous_bytes / MIB:.0f} MiB, with files at most {limit.peak_bytes / MIB:.0f}"
+            assert server.stop(signal.SIGTERM) == 0
+        print(f"within {MEMORY_BYTES / MIB:.0f} MiB (control group): two workers take {memory}")
+    with memory_limit(TOO_LITTLE_BYTES) as limit:
+        assert limit is not None
+        command = image.command(["serve", "--port", "0"], {bundle: "/models"})
+        done = subprocess.run(limit.command(command), capture_output=True, check=False, timeout=START_LIMIT_S)
+        assert done.returncode != 0, done
+
+
+def check_signing(store: Store, context: Path, bundle: Path, home: Path) -> None:
+    """An image with the extra of signatures serves what the key signed, and refuses what it did not."""
+    arguments = {"BASE": "localhost/base", "REQUIREMENTS": "requirements.txt requirements-signing.txt"}
+    store.build(context, "mlrf-signing", **arguments)
+    image = Image(store.mounted("mlrf-signing"), store.configuration("mlrf-signing"))
+    print(f"with the extra of signatures: {bytes_of(image.files / 'opt/mlrf') / MIB:.0f} MiB")
+    key = home / "keys/release.key"
+    key.parent.mkdir()
+    run(sys.executable, "-m", "mlrf", "keygen", key)
+    options = ("--require-signature", "/keys/release.key.pub")
+    (image.files / "keys").mkdir()
+    volumes = {bundle: "/models", key.parent: "/keys"}
+    refused = image.run("serve", *options, volumes=volumes)
+    assert (refused.returncode, "model.sig" in refused.stderr) == (3, True), refused
+    run(sys.executable, "-m", "mlrf", "sign", bundle, "--key", key)
+    with image.serving(*options, volumes=volumes) as server:
+        assert server.ask("POST", "/predict", {"features": ALL_KINDS.example()}).status == 200
+        assert server.stop(signal.SIGTERM) == 0
 
 
 def check_other_commands(image: Image, bundle: Path) -> None:

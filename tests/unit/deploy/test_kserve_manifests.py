@@ -82,10 +82,13 @@ def test_planted_errors_are_found(documents):
 def test_the_job_is_valid(version, documents):
     validate = pytest.importorskip("kubernetes_validate")
     validate.validate(documents["job"], version, strict=True)
-    with pytest.raises(validate.ValidationError):
-        validate.validate(
-            changed(documents["job"], ("spec", "template", "spec", "unknownField"), 1), version, strict=True
-        )
+    for path, value in (
+        (("spec", "template", "spec", "unknownField"), 1),
+        (("spec", "backoffLimit"), "none"),
+        (("spec", "template"), None),
+    ):
+        with pytest.raises(validate.ValidationError):
+            validate.validate(changed(documents["job"], path, value), version, strict=True)
 
 
 def test_both_runtimes_are_the_same(documents):

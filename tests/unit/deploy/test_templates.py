@@ -27,6 +27,9 @@ def test_files_are_written_with_their_folders(tmp_path):
     assert sorted(map(str, written)) == [
         "Containerfile",
         "requirements-onnx.txt",
+        "requirements-sbom.txt",
+        "requirements-signing.txt",
+        "requirements-stores.txt",
         "requirements.txt",
         "wheels/README.md",
     ]

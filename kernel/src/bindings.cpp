@@ -51,7 +51,7 @@ public:
     nb::object contributions(nb::handle row) {
         const Forest& f = engine_.forest();
         Answer answer(std::size_t{f.n_features} * f.n_outputs);
-        with_row(row, [&](const void* values, bool is_float32) { engine_.contributions(values, is_float32, answer.data()); });
+        with_row(row, [&](const void* values, bool is_float32) { engine_.explainer().contributions(values, is_float32, answer.data()); });
         return answer.release();
     }
 
@@ -63,7 +63,13 @@ public:
     nb::object contributions_many(nb::handle rows, int threads) const {
         const Forest& f = engine_.forest();
         return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs,
-                         [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
+                         [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.explainer().contributions_many(r, n, out); });
+    }
+
+    nb::object interactions(nb::handle rows, int threads) const {
+        const Forest& f = engine_.forest();
+        return with_rows(rows, threads, std::size_t{f.n_features} * f.n_features * f.n_outputs,
+                         [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.explainer().interactions(r, n, out); });
     }
 
     nb::object margins_from(nb::handle rows, nb::handle starts) const {
@@ -260,6 +266,7 @@ NB_MODULE(_kernel, m) {
     nb::set_leak_warnings(false);
     m.doc() = "Scoring and SHAP values of tree ensembles over a mapped forest file.";
     nb::exception<mlrf::ForestFileError>(m, "ForestFileError", PyExc_ValueError);
+    nb::exception<mlrf::TooLargeError>(m, "TooLargeError", PyExc_ValueError);
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {
             std::rethrow_exception(thrown);
@@ -280,6 +287,7 @@ NB_MODULE(_kernel, m) {
         .def("margins", &PythonForest::margins, nb::arg("rows"), nb::arg("threads") = 1)
         .def("contributions", &PythonForest::contributions, nb::arg("row"))
         .def("contributions_many", &PythonForest::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def("interactions", &PythonForest::interactions, nb::arg("rows"), nb::arg("threads") = 1)
         .def("margins_from", &PythonForest::margins_from, nb::arg("rows"), nb::arg("starts"))
         .def("leaves", &PythonForest::leaves, nb::arg("rows"), nb::arg("trees"), nb::arg("numbers"))
         .def("cuts", &PythonForest::cuts, nb::arg("feature"))

@@ -1,4 +1,4 @@
-// Predictions and contributions for rows of one forest: chooses the algorithm, the scratch memory and the number of threads.
+// Predictions for rows of one forest: chooses the algorithm, the scratch memory and the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "explainer.hpp"
 #include "forest.hpp"
 #include "level.hpp"
 #include "mapping.hpp"
 #include "packed_trees.hpp"
 #include "pool.hpp"
-#include "quadrature.hpp"
 #include "symmetric.hpp"
 
 namespace mlrf {
@@ -34,15 +34,15 @@ public:
     const Level& level() const { return level_; }
     bool is_packed() const { return packed_ != nullptr; }
 
-    // One row; margins [K], contributions [F][K]. Thread-safe.
-    void margin(const void* values, bool is_float32, double* margins) const;
-    void contributions(const void* values, bool is_float32, double* contributions) const;
+    const Explainer& explainer() const { return *explainer_; }
 
-    // Contributions are of constants in leaves: std::invalid_argument for a forest with linear ones.
-    //
-    // Many rows, on at most `threads` threads; margins [n][K], contributions [n][F][K]. The answer does not depend on `threads`.
+    // Margins [K] of one row. Thread-safe.
+    void margin(const void* values, bool is_float32, double* margins) const;
+
+    // Margins [n][K] of many rows, on at most `threads` threads. The answer does not depend on `threads`.
     void margins(const Rows& rows, unsigned threads, double* margins) const;
-    void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
+    // The same for rows [n][n_inputs], whose tables have been looked up.
+    void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
 
     // Margins [n][K] of sums that start at starts [n][K] and not at the model's base.
     void margins_from(const Rows& rows, const double* starts, double* margins) const;
@@ -53,36 +53,28 @@ public:
 private:
     template <typename Work>
     void each_row(const Rows& rows, const Work& work) const;
-    void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
-    void contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
     void score_few(const Rows& rows, double* margins) const;
     void linear_margins(const Rows& rows, unsigned threads, double* margins) const;
-    void require_constant_leaves() const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
 
     struct RowScratch;
     struct PackedRowsScratch;
     struct InputScratch;
-    struct ShareScratch;
     struct WalkedBlockScratch;
     struct BlockScratch;
-    struct ExplainScratch;
 
     Mapping mapping_;
     Forest forest_;
     const Level& level_;
-    QuadratureRules rules_;
     SymmetricForest symmetric_;
     std::unique_ptr<const PackedForest> packed_;  // nullptr where the level or the forest does not allow it
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
     mutable Pool<PackedRowsScratch> packed_rows_;
     mutable Pool<InputScratch> inputs_;
-    mutable Pool<ShareScratch> shares_;
     mutable Pool<WalkedBlockScratch> walked_blocks_;
     mutable Pool<BlockScratch> blocks_;
-    mutable Pool<ExplainScratch> explained_rows_;
-    mutable Pool<ExplainScratch> explained_blocks_;
+    std::unique_ptr<const Explainer> explainer_;
 };
 
 }  // namespace mlrf

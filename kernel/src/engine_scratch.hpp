@@ -58,19 +58,6 @@ struct Engine::InputScratch {
     LookupScratch lookup;
 };
 
-// Inputs of a block of rows, and contributions of inputs.
-struct Engine::ShareScratch {
-    explicit ShareScratch(const Forest& f)
-        : block_rows(input_block_rows(std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1))),
-          inputs(block_rows * f.n_inputs),
-          contributions(block_rows * f.n_inputs * f.n_outputs),
-          lookup(f) {}
-
-    std::size_t block_rows;
-    Arena<double> inputs, contributions;
-    LookupScratch lookup;
-};
-
 struct Engine::WalkedBlockScratch {
     WalkedBlockScratch(const Forest& f, std::size_t block_rows, const std::uint32_t* depth_of_tree)
         : columns(block_rows * f.n_columns * column_bytes(f)), view{columns.data(), depth_of_tree} {}
@@ -91,26 +78,6 @@ struct Engine::BlockScratch {
     Arena<unsigned char> columns, slots, code_rows, code_slots;
     Arena<double> sums;
     SweepScratch view;
-};
-
-struct Engine::ExplainScratch {
-    ExplainScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
-        : lanes(level.vector_bytes / sizeof(double)),
-          weight(f.max_shap_slots * lanes),
-          value(f.max_shap_slots * lanes),
-          share(f.max_shap_nodes * lanes),
-          delta(f.max_shap_nodes * lanes),
-          spent(2 * f.max_shap_nodes * lanes),
-          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
-          factors(2 * kFactorNodes * f.max_shap_nodes),
-          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
-               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
-
-    std::size_t lanes;
-    Arena<double> weight, value, share, delta, spent, sums, factors;
-    Arena<unsigned char> columns;
-    ShapScratch view;
 };
 
 }  // namespace mlrf

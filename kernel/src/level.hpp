@@ -27,6 +27,9 @@ struct Level {
                         double* contributions);
     void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
                           double* contributions);
+    // Contributions [F][K] and the interactions [n_pairs] of `paths` of one row.
+    void (*explain_pairs)(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
+                          const PairScratch& pairs, double* contributions, double* interactions);
 
     // Margins [n][K] of any number of rows, from trees packed for byte permutation; nullptr at levels without it.
     void (*score_packed)(const Forest& f, const PackedTrees& trees, const void* values, bool is_float32, std::size_t n_rows,

@@ -3,6 +3,7 @@
 #include "ranks.hpp"
 #include "shap.hpp"
 #include "shap_block.hpp"
+#include "shap_pairs.hpp"
 #include "sweep.hpp"
 #include "walk.hpp"
 
@@ -83,10 +84,21 @@ static void explain_one(const Forest& f, const void* values, bool is_float32, co
                         double* contributions) {
     if (f.is_wide) {
         fill_row<std::uint32_t>(f, values, is_float32, scratch.columns);
-        explain_row(f, static_cast<const std::uint32_t*>(scratch.columns), scratch, contributions);
+        explain_row(f, static_cast<const std::uint32_t*>(scratch.columns), scratch, ContributionLanes{f, scratch}, contributions);
     } else {
         fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
-        explain_row(f, static_cast<const std::uint16_t*>(scratch.columns), scratch, contributions);
+        explain_row(f, static_cast<const std::uint16_t*>(scratch.columns), scratch, ContributionLanes{f, scratch}, contributions);
+    }
+}
+
+static void explain_one_pairs(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
+                              const PairScratch& pairs, double* contributions, double* interactions) {
+    if (f.is_wide) {
+        fill_row<std::uint32_t>(f, values, is_float32, scratch.columns);
+        explain_pairs(f, paths, static_cast<const std::uint32_t*>(scratch.columns), scratch, pairs, contributions, interactions);
+    } else {
+        fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
+        explain_pairs(f, paths, static_cast<const std::uint16_t*>(scratch.columns), scratch, pairs, contributions, interactions);
     }
 }
 
@@ -108,7 +120,8 @@ static void explain_many(const Forest& f, const void* values, bool is_float32, u
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many, nullptr};
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many,
+                                explain_one_pairs, nullptr};
     return level;
 }
 

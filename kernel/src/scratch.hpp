@@ -59,4 +59,23 @@ struct ShapScratch {
     void* columns;            // [groups][n_columns][lanes]
 };
 
+// A split above a node, on another feature than the node's: the nearest one of its feature.
+struct PairedEdge {
+    std::uint32_t edge;  // 2 * node + (1 if the path goes right), within the chunk
+    std::uint32_t pair;  // index of the sum of both features
+};
+
+// The splits above every node.
+struct PairPaths {
+    const std::uint32_t* first_edge;  // [nodes of all chunks + 1]
+    const PairedEdge* edges;
+    std::size_t n_pairs;
+};
+
+// Of one explained row, besides ShapScratch; 64-byte aligned.
+struct PairScratch {
+    double* edges;  // [2 * max_shap_nodes][lanes] A of each node's left and right edge
+    double* sums;   // [n_pairs][lanes]
+};
+
 }  // namespace mlrf

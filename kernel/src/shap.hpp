@@ -86,9 +86,10 @@ void gather_up(const ShapNode* nodes, std::size_t n_nodes, const double* weight,
     }
 }
 
-// One row, one chunk, `kLanes` nodes of the quadrature rule from `first` on.
+// From the roots downwards, for one row, one chunk and `kLanes` nodes of the quadrature rule from `first` on: compute g, and the
+// factor of each node's part of its feature's sum.
 template <int kLanes>
-void explain_lanes(const Forest& f, const ShapChunk& chunk, std::size_t first, const ShapScratch& scratch) {
+void weigh_down(const Forest& f, const ShapChunk& chunk, std::size_t first, const ShapScratch& scratch) {
     typedef typename Doubles<kLanes>::Vector Vector;
     const Quadrature rule = scratch.rules[chunk.n_quadrature];
     const ShapNode* nodes = f.shap_nodes.data + chunk.first_node;
@@ -129,12 +130,28 @@ void explain_lanes(const Forest& f, const ShapChunk& chunk, std::size_t first, c
             }
         }
     }
-    gather_up<kLanes>(nodes, chunk.n_nodes, scratch.weight, scratch.value, scratch.share, scratch.sums);
 }
 
-// Contributions of one row from its columns, [F][K].
-template <typename Column>
-void explain_row(const Forest& f, const Column* columns, const ShapScratch& scratch, double* contributions) {
+// Sums contributions alone.
+struct ContributionLanes {
+    const Forest& f;
+    const ShapScratch& scratch;
+
+    void begin(std::size_t) const {}
+    void end(std::size_t) const {}
+
+    template <int kLanes>
+    void explain(const ShapChunk& chunk, std::size_t first) const {
+        weigh_down<kLanes>(f, chunk, first, scratch);
+        gather_up<kLanes>(f.shap_nodes.data + chunk.first_node, chunk.n_nodes, scratch.weight, scratch.value, scratch.share,
+                          scratch.sums);
+    }
+};
+
+// Contributions of one row, [F][K], and what `lanes` sums besides: it is asked to explain a chunk, `lanes.explain<width>(chunk,
+// first)`, to begin a pass over the chunks of one width, and to end it.
+template <typename Column, typename Lanes>
+void explain_row(const Forest& f, const Column* columns, const ShapScratch& scratch, const Lanes& lanes_of, double* contributions) {
     constexpr int kWidest = MLRF_VECTOR_BYTES / 8;
     constexpr int kNarrower = kWidest == 8 ? 4 : kWidest;
     // Sums of both widths share one array, the narrower first: one pass over the chunks of each width.
@@ -144,6 +161,7 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
         const bool is_wide = pass == 1;
         const std::size_t lanes = is_wide ? kWidest : kNarrower;
         for (std::size_t i = 0; i < n_sums * lanes; ++i) scratch.sums[i] = 0.0;
+        lanes_of.begin(lanes);
         bool is_empty = true;
         for (std::size_t c = 0; c < f.shap_chunks.count; ++c) {
             const ShapChunk& chunk = f.shap_chunks[c];
@@ -153,11 +171,12 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
                       scratch.delta, scratch.spent);
             for (std::size_t first = 0; first < chunk.n_quadrature; first += lanes)
                 if (is_wide)
-                    explain_lanes<kWidest>(f, chunk, first, scratch);
+                    lanes_of.template explain<kWidest>(chunk, first);
                 else
-                    explain_lanes<kNarrower>(f, chunk, first, scratch);
+                    lanes_of.template explain<kNarrower>(chunk, first);
         }
         if (is_empty) continue;
+        lanes_of.end(lanes);
         for (std::size_t k = 0; k < f.n_outputs; ++k)
             for (std::size_t u = 0; u < f.shap_features.count; ++u) {
                 double sum = 0.0;

@@ -147,16 +147,4 @@ void fill_inputs(const Forest& f, const void* values, bool is_float32, std::size
         look_up_rows(f, n_rows, scratch, inputs);
 }
 
-void share_groups(const Forest& f, const double* of_groups, double* contributions) {
-    const std::size_t n_outputs = f.n_outputs;
-    std::memcpy(contributions, of_groups, std::size_t{f.n_features} * n_outputs * sizeof(double));
-    for (std::size_t g = 0; g < f.feature_groups.count; ++g) {
-        const FeatureGroup& group = f.feature_groups[g];
-        const double* whole = of_groups + (f.n_features + g) * n_outputs;
-        for (std::uint32_t m = group.first; m < group.first + group.count; ++m)
-            for (std::size_t k = 0; k < n_outputs; ++k)
-                contributions[std::size_t{f.group_features[m]} * n_outputs + k] += whole[k] / group.count;
-    }
-}
-
 }  // namespace mlrf

@@ -29,8 +29,4 @@ struct LookupScratch {
 void fill_inputs(const Forest& f, const void* values, bool is_float32, std::size_t n_rows, const LookupScratch& scratch,
                  double* inputs);
 
-// Convert contributions of inputs and groups [n_inputs][K] to contributions of features [F][K]: the features of a group share
-// equally.
-void share_groups(const Forest& f, const double* of_groups, double* contributions);
-
 }  // namespace mlrf

@@ -90,10 +90,25 @@ void check_case(const std::filesystem::path& forest, const std::string& level) {
     }
     if (engine.forest().linear_leaves.count > 0) return;
     const std::size_t row_size = a.n_features * a.n_outputs;
-    std::vector<double> many(a.n_rows * row_size), one(row_size);
-    engine.contributions_many(rows, 2, many.data());
+    std::vector<double> pairs(a.n_features * row_size), values(row_size);
     for (std::size_t row = 0; row < a.n_explained; ++row) {
-        engine.contributions(a.rows.data() + row * a.n_features, false, one.data());
+        const mlrf::Rows one_row{a.rows.data() + row * a.n_features, false, 1};
+        engine.explainer().interactions(one_row, 1, pairs.data());
+        engine.explainer().contributions(one_row.values, false, values.data());
+        for (std::size_t i = 0; i < row_size; ++i) {
+            double sum = 0.0, scale = 1.0;
+            for (std::size_t j = 0; j < a.n_features; ++j) {
+                const double pair = pairs[(i / a.n_outputs * a.n_features + j) * a.n_outputs + i % a.n_outputs];
+                sum += pair;
+                scale += std::fabs(pair);
+            }
+            expect(std::fabs(sum - values[i]) <= 1e-9 * scale, what + ": interactions add up to the contributions");
+        }
+    }
+    std::vector<double> many(a.n_rows * row_size), one(row_size);
+    engine.explainer().contributions_many(rows, 2, many.data());
+    for (std::size_t row = 0; row < a.n_explained; ++row) {
+        engine.explainer().contributions(a.rows.data() + row * a.n_features, false, one.data());
         double scale = 1.0;
         for (std::size_t i = 0; i < row_size; ++i) scale += std::fabs(a.contributions[row * row_size + i]);
         for (std::size_t i = 0; i < row_size; ++i) {
@@ -171,8 +186,16 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
         if (n_features * n_outputs > 1000000 || engine.forest().linear_leaves.count > 0) return true;
         const std::size_t n_explained = std::min<std::size_t>(n_rows, 9);
         std::vector<double> contributions(n_explained * n_features * n_outputs);
-        engine.contributions(rows.data(), false, contributions.data());
-        engine.contributions_many({rows.data(), false, n_explained}, 1, contributions.data());
+        engine.explainer().contributions(rows.data(), false, contributions.data());
+        engine.explainer().contributions_many({rows.data(), false, n_explained}, 1, contributions.data());
+        if (n_features * n_features * n_outputs > 1000000) return true;
+        std::vector<double> interactions(2 * n_features * n_features * n_outputs);
+        try {
+            engine.explainer().interactions({rows.data(), false, 2}, 1, interactions.data());
+        } catch (const mlrf::ForestFileError&) {
+            // Nodes that are no trees: walking them is safe, listing the splits above them is not.
+        } catch (const mlrf::TooLargeError&) {
+        }
         return true;
     } catch (const mlrf::ForestFileError&) {
         return false;

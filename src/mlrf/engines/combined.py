@@ -51,6 +51,10 @@ class LinearCombinedEngine(CombinedEngine):
         """Return the contributions of n rows, n x F x K row-major."""
         return self._linear.of_rows(self._trees.contributions_many(rows, threads))
 
+    def interactions(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the interaction values of n rows, n x F x F x K row-major."""
+        return self._linear.of_rows(self._trees.interactions(rows, threads))
+
 
 def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:
     """Return the engine of a combination; it explains if the combination is a weighted sum."""

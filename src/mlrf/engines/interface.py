@@ -57,6 +57,13 @@ class Explainer(Protocol):
         """Return the contributions of n rows, n x F x K row-major; any thread may call it, and it releases the GIL."""
         ...
 
+    def interactions(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the interaction values of n rows, n x F x F x K row-major; any thread may call it, and it releases the GIL.
+
+        Each matrix is symmetric, and its rows add up to the contributions. NotExplainableError for trees too deep for it.
+        """
+        ...
+
 
 @runtime_checkable
 class PiecewiseConstant(Protocol):

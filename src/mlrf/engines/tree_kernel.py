@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import ClassVar
 
 from mlrf import _kernel
-from mlrf.core.errors import BundleError
+from mlrf.core.errors import BundleError, NotExplainableError
+from mlrf.engines.interface import Rows
 
 
 class TreeEngine(_kernel.Forest):
@@ -28,3 +30,12 @@ class TreeEngine(_kernel.Forest):
             super().__init__(str(path), level)
         except (_kernel.ForestFileError, OSError) as error:
             raise BundleError(f"{path}: {error}") from error
+
+    def interactions(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the interaction values of n rows, n x F x F x K row-major; NotExplainableError for trees too deep for it."""
+        try:
+            return super().interactions(rows, threads)
+        except _kernel.TooLargeError as error:
+            raise NotExplainableError(f"{error}; request explanations without interactions") from error
+        except _kernel.ForestFileError as error:
+            raise BundleError(str(error)) from error

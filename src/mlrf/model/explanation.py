@@ -54,6 +54,9 @@ class Explanation:
     """The schema that gives the meaning of the numbers in `data`; None if it is unknown."""
     classes: list[Category] | None = None
     """The classes in the order of a multiclass model's K outputs; None for other models."""
+    interactions: npt.NDArray[np.float64] | None = None
+    """[n, F, F], or [n, F, F, K], the interaction values, if they were requested: symmetric, with the main effects of
+    features on the diagonal, and the sum over the second axis of features is `values`."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -61,7 +64,8 @@ class Explanation:
     def __getitem__(self, rows: Any) -> Explanation:
         kept: Any = [rows] if isinstance(rows, int | np.integer) else rows
         base = self.base[kept] if self._bases_differ() else self.base  # type: ignore[index]
-        return replace(self, values=self.values[kept], base=base, data=self.data[kept])
+        pairs = None if self.interactions is None else self.interactions[kept]
+        return replace(self, values=self.values[kept], base=base, data=self.data[kept], interactions=pairs)
 
     def display_data(self) -> npt.NDArray[Any]:
         """Return the explained rows as an array of objects [n, F]: category names, True and False, None for missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_THREADS = 1 << 16
 """More than any machine has processors, and within the integers of the kernel."""
+
+MOST_INTERACTIONS = 1 << 27
+"""Interaction values in an Explanation: a gigabyte."""
 
 
 class TableModel:
@@ -159,13 +163,15 @@ class TableModel:
         leniency: Leniency = STRICT,
         *,
         threads: int = 1,
+        interactions: bool = False,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
-        Exact path-dependent Shapley values. NotExplainableError when the engine cannot explain.
+        Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features.
+        NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -181,7 +187,15 @@ class TableModel:
             # The base of each row moves by as much as its margin.
             base = base + (self._margins(table, base_margin, threads) - self._margins(table, None, threads))
         classes = self.classes if self._n_outputs > 1 else None
-        return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+        found = Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+        if not interactions:
+            return found
+        from mlrf.model.interactions import interactions_of  # noqa: PLC0415  few callers ask
+
+        pairs = np.frombuffer(
+            interactions_of(self._rows, table.data, len(table), MOST_INTERACTIONS, threads), np.float64
+        )
+        return dataclasses.replace(found, interactions=pairs.reshape(shape[:2] + shape[1:]))
 
     def leaves(
         self,

@@ -1,0 +1,214 @@
+#include "explainer.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "engine.hpp"
+#include "engine_scratch.hpp"
+#include "pieces.hpp"
+#include "tables.hpp"
+
+namespace mlrf {
+namespace {
+
+// Starting a thread costs some 30 us: what a thread must have to do before another is worth it.
+constexpr std::size_t kExplainedRowsPerThread = 16;
+constexpr std::size_t kPairedRowsPerThread = 2;
+
+// Memory that the columns and sums of one explained block may take.
+constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
+
+// Memory that the lists of a forest's pairs, and the sums of one row's, may take.
+constexpr std::size_t kMostPairBytes = std::size_t{128} << 20;
+
+const void* row_of(std::size_t n_values, const Rows& rows, std::size_t row) {
+    const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
+    return static_cast<const unsigned char*>(rows.values) + row * n_values * value_bytes;
+}
+
+}  // namespace
+
+// Inputs of a block of rows, and contributions of players.
+struct Explainer::ShareScratch {
+    ShareScratch(const Forest& f, std::size_t rows)
+        : inputs(f.tables.count > 0 ? rows * f.n_inputs : 0), contributions(rows * f.n_inputs * f.n_outputs), lookup(f) {}
+
+    Arena<double> inputs, contributions;
+    LookupScratch lookup;
+};
+
+struct Explainer::RowScratch {
+    RowScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
+        : lanes(level.vector_bytes / sizeof(double)),
+          weight(f.max_shap_slots * lanes),
+          value(f.max_shap_slots * lanes),
+          share(f.max_shap_nodes * lanes),
+          delta(f.max_shap_nodes * lanes),
+          spent(2 * f.max_shap_nodes * lanes),
+          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
+          factors(2 * kFactorNodes * f.max_shap_nodes),
+          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
+          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
+               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
+
+    std::size_t lanes;
+    Arena<double> weight, value, share, delta, spent, sums, factors;
+    Arena<unsigned char> columns;
+    ShapScratch view;
+};
+
+struct Explainer::PairRowScratch {
+    PairRowScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_pairs)
+        : row(f, level, rules, 1),
+          edges(2 * f.max_shap_nodes * row.lanes),
+          sums(n_pairs * row.lanes),
+          contributions(std::size_t{f.n_inputs} * f.n_outputs),
+          shared(std::size_t{f.n_inputs} * f.n_outputs),
+          pairs(n_pairs),
+          view{edges.data(), sums.data()} {}
+
+    RowScratch row;
+    Arena<double> edges, sums, contributions, shared, pairs;
+    PairScratch view;
+};
+
+Explainer::Explainer(const Engine& engine, const Forest& game, Shares shares)
+    : engine_(engine),
+      game_(game),
+      shares_(std::move(shares)),
+      is_direct_(game.tables.count == 0 && shares_.n_features == game.n_inputs),
+      rules_(game_) {}
+
+Explainer::~Explainer() = default;
+
+void Explainer::contributions(const void* values, bool is_float32, double* contributions) const {
+    contributions_many(Rows{values, is_float32, 1}, 1, contributions);
+}
+
+void Explainer::require_constant_leaves() const {
+    if (game_.linear_leaves.count > 0) throw std::invalid_argument("a forest with linear leaves has no contributions");
+}
+
+void Explainer::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
+    require_constant_leaves();
+    if (is_direct_) {
+        of_inputs(rows, threads, contributions);
+        return;
+    }
+    const Forest& f = game_;
+    const std::size_t values_a_row = std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1);
+    const std::size_t block = rows.n_rows == 1 ? 1 : input_block_rows(values_a_row);
+    each_block(rows, block, kExplainedRowsPerThread, threads, [&](const Rows& inputs, std::size_t first, ShareScratch& scratch) {
+        of_inputs(inputs, 1, scratch.contributions.data());
+        for (std::size_t i = 0; i < inputs.n_rows; ++i)
+            share(f, shares_, scratch.contributions.data() + i * f.n_inputs * f.n_outputs,
+                  contributions + (first + i) * shares_.n_features * f.n_outputs);
+    });
+}
+
+// Run work(inputs, first row, scratch) for blocks of rows, whose tables are looked up.
+template <typename Work>
+void Explainer::each_block(const Rows& rows, std::size_t block, std::size_t least, unsigned threads, const Work& work) const {
+    const Forest& f = game_;
+    run_pieces(rows.n_rows, block, least, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = (block == 1 ? single_inputs_ : block_inputs_).take([&] { return std::make_unique<ShareScratch>(f, block); });
+        for (std::size_t row = first; row < end; row += block) {
+            const std::size_t n = std::min(block, end - row);
+            const void* given = row_of(f.n_features, rows, row);
+            if (f.tables.count == 0) {
+                work(Rows{given, rows.is_float32, n}, row, *scratch);
+                continue;
+            }
+            fill_inputs(f, given, rows.is_float32, n, scratch->lookup, scratch->inputs.data());
+            work(Rows{scratch->inputs.data(), false, n}, row, *scratch);
+        }
+    });
+}
+
+void Explainer::of_inputs(const Rows& rows, unsigned threads, double* contributions) const {
+    const Forest& f = game_;
+    const Level& level = engine_.level();
+    if (rows.n_rows == 1) {
+        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f, level, rules_, 1); });
+        level.explain_row(f, rows.values, rows.is_float32, scratch->view, contributions);
+        settle(rows, contributions);
+        return;
+    }
+    const std::size_t lanes = level.vector_bytes / sizeof(double);
+    const std::size_t row_size = std::size_t{f.n_inputs} * f.n_outputs;
+    const std::size_t group_bytes =
+        lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
+    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
+    const std::size_t block_rows = n_groups * lanes;
+    run_pieces(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = blocks_.take([&] { return std::make_unique<RowScratch>(f, level, rules_, n_groups); });
+        for (std::size_t row = first; row < end; row += block_rows) {
+            const std::size_t n = std::min(block_rows, end - row);
+            level.explain_block(f, row_of(f.n_inputs, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                contributions + row * row_size);
+        }
+        settle(Rows{row_of(f.n_inputs, rows, first), rows.is_float32, end - first}, contributions + first * row_size);
+    });
+}
+
+void Explainer::settle(const Rows& rows, double* contributions) const {
+    const Forest& f = game_;
+    if (!f.sums_in_float32) return;
+    std::vector<double> margins(rows.n_rows * f.n_outputs);
+    engine_.margins_of_inputs(rows, 1, margins.data());
+    for (std::size_t row = 0; row < rows.n_rows; ++row)
+        settle_rounding(f, f.expected.data, margins.data() + row * f.n_outputs, contributions + row * f.n_inputs * f.n_outputs);
+}
+
+const PairLists& Explainer::pair_lists() const {
+    std::call_once(has_pair_lists_, [&] { pair_lists_ = std::make_unique<const PairLists>(game_, kMostPairBytes); });
+    return *pair_lists_;
+}
+
+void Explainer::interactions(const Rows& rows, unsigned threads, double* interactions) const {
+    const Forest& f = game_;
+    const Level& level = engine_.level();
+    require_constant_leaves();
+    const PairLists& lists = pair_lists();
+    const PairPaths paths = lists.view();
+    each_block(rows, 1, kPairedRowsPerThread, threads, [&](const Rows& inputs, std::size_t row, ShareScratch& shared) {
+        const auto scratch =
+            pair_rows_.take([&] { return std::make_unique<PairRowScratch>(f, level, rules_, lists.pairs().size()); });
+        double* of_players = scratch->contributions.data();
+        level.explain_pairs(f, paths, inputs.values, inputs.is_float32, scratch->row.view, scratch->view, of_players,
+                            scratch->pairs.data());
+        settle(inputs, of_players);
+        share(f, shares_, of_players, shared.contributions.data());
+        fill_matrix(shared.contributions.data(), scratch->pairs.data(),
+                    interactions + row * shares_.n_features * shares_.n_features * f.n_outputs);
+    });
+}
+
+// What a feature contributes besides its interactions with others stands on the diagonal.
+void Explainer::fill_matrix(const double* contributions, const double* pairs, double* matrix) const {
+    const std::size_t n = shares_.n_features, n_outputs = game_.n_outputs;
+    for (std::size_t i = 0; i < n * n * n_outputs; ++i) matrix[i] = 0.0;
+    const std::vector<Pair>& listed = pair_lists_->pairs();
+    for (std::size_t p = 0; p < listed.size(); ++p) {
+        const std::uint32_t first = shares_.first[listed[p].first], first_end = shares_.first[listed[p].first + 1];
+        const std::uint32_t second = shares_.first[listed[p].second], second_end = shares_.first[listed[p].second + 1];
+        const double part = pairs[p] / (first_end - first) / (second_end - second);
+        for (std::uint32_t a = first; a < first_end; ++a)
+            for (std::uint32_t b = second; b < second_end; ++b) {
+                const std::size_t row = shares_.listed[a], column = shares_.listed[b];
+                matrix[(row * n + column) * n_outputs + listed[p].output] += part;
+                matrix[(column * n + row) * n_outputs + listed[p].output] += part;
+            }
+    }
+    for (std::size_t row = 0; row < n; ++row)
+        for (std::size_t k = 0; k < n_outputs; ++k) {
+            double others = 0.0;
+            for (std::size_t column = 0; column < n; ++column)
+                if (column != row) others += matrix[(row * n + column) * n_outputs + k];
+            matrix[(row * n + row) * n_outputs + k] = contributions[row * n_outputs + k] - others;
+        }
+}
+
+}  // namespace mlrf

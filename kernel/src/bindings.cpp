@@ -18,6 +18,7 @@
 #include "columns.hpp"
 #include "cuts.hpp"
 #include "engine.hpp"
+#include "python_background.hpp"
 #include "record_columns.hpp"
 #include "whole_columns.hpp"
 #include "wire_counts.hpp"
@@ -104,6 +105,7 @@ public:
         return answer.release();
     }
 
+    const Engine& engine() const { return engine_; }
     nb::object base() const { return to_list(engine_.forest().expected.data, engine_.forest().n_outputs); }
     std::uint32_t n_features() const { return engine_.forest().n_features; }
     std::uint32_t n_outputs() const { return engine_.forest().n_outputs; }
@@ -117,6 +119,37 @@ public:
                : f.sweep_lane_bytes == 0 ? "narrow"
                : f.sweep_lane_bytes == 1 ? "narrow, swept in bytes"
                                          : "narrow, swept in words";
+    }
+
+    // Run work(rows) with the rows of a buffer.
+    template <typename Work>
+    void with_numbers(nb::handle rows, const Work& work) const {
+        const Forest& f = engine_.forest();
+        const Buffer buffer(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+        std::vector<unsigned char> aligned;
+        const Numbers numbers = read_numbers(rows.ptr(), buffer.view(), aligned);
+        const Py_buffer& view = buffer.view();
+        if (view.ndim > 1 && static_cast<std::size_t>(view.shape[view.ndim - 1]) != f.n_features)
+            refuse_length(static_cast<std::size_t>(view.shape[view.ndim - 1]), f);
+        if (numbers.count % f.n_features != 0) refuse_length(numbers.count % f.n_features, f);
+        work(mlrf::Rows{numbers.values, numbers.is_float32, numbers.count / f.n_features});
+    }
+
+    // Return the row_answers numbers of each row that work(rows, threads, numbers) writes, without the interpreter's lock.
+    template <typename Work>
+    nb::object with_rows(nb::handle rows, int threads, std::size_t row_answers, const Work& work) const {
+        if (threads < 1) throw nb::value_error("threads must be 1 or more");
+        nb::object result;
+        with_numbers(rows, [&](const mlrf::Rows& given) {
+            Answer answer(given.n_rows * row_answers);
+            if (given.n_rows > 0) {
+                double* out = answer.data();
+                const nb::gil_scoped_release released;
+                work(given, static_cast<unsigned>(threads), out);
+            }
+            result = answer.release();
+        });
+        return result;
     }
 
 private:
@@ -179,27 +212,6 @@ private:
             throw nb::type_error("a row must be a list, a tuple, another sequence, or a buffer of numbers in the order of the columns");
         }
         work(values.data(), false);
-    }
-
-    template <typename Work>
-    nb::object with_rows(nb::handle rows, int threads, std::size_t row_answers, const Work& work) const {
-        const Forest& f = engine_.forest();
-        if (threads < 1) throw nb::value_error("threads must be 1 or more");
-        const Buffer buffer(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
-        std::vector<unsigned char> aligned;
-        const Numbers numbers = read_numbers(rows.ptr(), buffer.view(), aligned);
-        const Py_buffer& view = buffer.view();
-        if (view.ndim > 1 && static_cast<std::size_t>(view.shape[view.ndim - 1]) != f.n_features)
-            refuse_length(static_cast<std::size_t>(view.shape[view.ndim - 1]), f);
-        if (numbers.count % f.n_features != 0) refuse_length(numbers.count % f.n_features, f);
-        const std::size_t n = numbers.count / f.n_features;
-        Answer answer(n * row_answers);
-        if (n > 0) {
-            double* out = answer.data();
-            const nb::gil_scoped_release released;
-            work(mlrf::Rows{numbers.values, numbers.is_float32, n}, static_cast<unsigned>(threads), out);
-        }
-        return answer.release();
     }
 
     Engine engine_;
@@ -299,4 +311,11 @@ NB_MODULE(_kernel, m) {
         .def_prop_ro("layout", &PythonForest::layout)
         .def_prop_ro("has_linear_leaves", &PythonForest::has_linear_leaves)
         .def_prop_ro("is_packed", &PythonForest::is_packed);
+    using PythonBackground = mlrf::PythonBackground<PythonForest>;
+    nb::class_<PythonBackground>(m, "Background")
+        .def(nb::init<const PythonForest&, nb::handle, std::size_t>(), nb::arg("forest"), nb::arg("rows"), nb::arg("most_bytes"),
+             nb::keep_alive<1, 2>())
+        .def("contributions_many", &PythonBackground::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def_prop_ro("base", &PythonBackground::base)
+        .def_prop_ro("size_bytes", &PythonBackground::size_bytes);
 }

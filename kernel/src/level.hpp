@@ -30,6 +30,11 @@ struct Level {
     // Contributions [F][K] and the interactions [n_pairs] of `paths` of one row.
     void (*explain_pairs)(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
                           const PairScratch& pairs, double* contributions, double* interactions);
+    // Columns of one row; n_columns and up to 15 further ones are written.
+    void (*fill_columns)(const Forest& f, const void* values, bool is_float32, void* columns);
+    // Contributions [n][n_inputs][K] of at most kBackgroundRows rows against a background.
+    void (*explain_background)(const Forest& f, const BackgroundTable& table, const void* values, bool is_float32, unsigned n_rows,
+                               const BackgroundScratch& scratch, double* contributions);
 
     // Margins [n][K] of any number of rows, from trees packed for byte permutation; nullptr at levels without it.
     void (*score_packed)(const Forest& f, const PackedTrees& trees, const void* values, bool is_float32, std::size_t n_rows,

@@ -2,6 +2,7 @@
 #include "level.hpp"
 #include "ranks.hpp"
 #include "shap.hpp"
+#include "shap_background.hpp"
 #include "shap_block.hpp"
 #include "shap_pairs.hpp"
 #include "sweep.hpp"
@@ -119,9 +120,33 @@ static void explain_many(const Forest& f, const void* values, bool is_float32, u
         explain_block_in<std::uint16_t>(f, values, is_float32, n_rows, scratch, contributions);
 }
 
+static void fill_columns_of_row(const Forest& f, const void* values, bool is_float32, void* columns) {
+    if (f.is_wide)
+        fill_row<std::uint32_t>(f, values, is_float32, columns);
+    else
+        fill_row<std::uint16_t>(f, values, is_float32, columns);
+}
+
+template <typename Column>
+void explain_against_in(const Forest& f, const BackgroundTable& table, const void* values, bool is_float32, unsigned n_rows,
+                        const BackgroundScratch& scratch, double* contributions) {
+    if (is_float32)
+        explain_background<Column>(f, table, static_cast<const float*>(values), n_rows, scratch, contributions);
+    else
+        explain_background<Column>(f, table, static_cast<const double*>(values), n_rows, scratch, contributions);
+}
+
+static void explain_against(const Forest& f, const BackgroundTable& table, const void* values, bool is_float32, unsigned n_rows,
+                            const BackgroundScratch& scratch, double* contributions) {
+    if (f.is_wide)
+        explain_against_in<std::uint32_t>(f, table, values, is_float32, n_rows, scratch, contributions);
+    else
+        explain_against_in<std::uint16_t>(f, table, values, is_float32, n_rows, scratch, contributions);
+}
+
 const Level& table(const char* name) {
     static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many,
-                                explain_one_pairs, nullptr};
+                                explain_one_pairs, fill_columns_of_row, explain_against, nullptr};
     return level;
 }
 

@@ -78,4 +78,34 @@ struct PairScratch {
     double* sums;   // [n_pairs][lanes]
 };
 
+// The most players on a path that a background can explain: a bit of a word for each.
+constexpr std::uint32_t kMostPlayers = 32;
+constexpr std::size_t kBackgroundRows = 16;  // rows explained against a background together, at most
+
+// The players of a leaf's path all of whose tests a row passes, and how many rows of the background pass exactly these.
+struct Pattern {
+    std::uint32_t passed;
+    std::uint32_t count;
+};
+
+// What a background and its forest give; see background.hpp.
+struct BackgroundTable {
+    const std::uint8_t* bits;            // [nodes] of a node's player on its path
+    const std::uint32_t* first_player;   // [leaves + 1]
+    const std::uint32_t* players;        // sums, as of ShapNode, in the order of their bits
+    const std::uint32_t* first_pattern;  // [leaves + 1]
+    const Pattern* patterns;
+    const std::uint32_t* passed_by_any;  // [leaves] players that some row of the background passes
+    const double* weights;               // [kMostPlayers + 1][2][kMostPlayers + 1]
+    std::size_t n_rows;
+};
+
+// 64-byte aligned.
+struct BackgroundScratch {
+    void* columns;  // [kBackgroundRows][row_columns]
+    std::size_t row_columns;
+    std::uint32_t* failed;  // [max_shap_slots]
+    double* sums;           // [kBackgroundRows][K * U]
+};
+
 }  // namespace mlrf

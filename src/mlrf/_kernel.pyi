@@ -54,6 +54,18 @@ class Forest:
     @property
     def is_packed(self) -> bool: ...
 
+# SHAP values against a background of rows (interventional), by a table of at most `most_bytes`.
+class Background:
+    def __init__(self, forest: Forest, rows: Rows, most_bytes: int) -> None: ...
+    # Return the SHAP values of n rows, [n, F, K] row-major; with `base` they add up to the margins.
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]: ...
+    # The mean margin of the background, [K].
+    @property
+    def base(self) -> list[float]: ...
+    # Bytes of the table.
+    @property
+    def size_bytes(self) -> int: ...
+
 # Checks the columns of a row that must hold whole numbers; `columns` has the index, least and greatest number of each. Minus
 # zero does not count as a whole number.
 class WholeColumns:

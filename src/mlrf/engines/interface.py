@@ -65,6 +65,19 @@ class Explainer(Protocol):
         ...
 
 
+class BackgroundExplainer(Protocol):
+    """Shapley values of the raw margins against a background of rows (interventional), whose mean margin is `base`."""
+
+    @property
+    def base(self) -> list[float]:
+        """[K] the mean raw margins of the background."""
+        ...
+
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the contributions of n rows, n x F x K row-major; any thread may call it, and it releases the GIL."""
+        ...
+
+
 @runtime_checkable
 class PiecewiseConstant(Protocol):
     """An engine whose margins change only at known values of a feature."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mlrf import _kernel
 from mlrf.core.errors import BundleError, NotExplainableError
-from mlrf.engines.interface import Rows
+from mlrf.engines.interface import BackgroundExplainer, Rows
 
 
 class TreeEngine(_kernel.Forest):
@@ -37,5 +37,14 @@ class TreeEngine(_kernel.Forest):
             return super().interactions(rows, threads)
         except _kernel.TooLargeError as error:
             raise NotExplainableError(f"{error}; request explanations without interactions") from error
+        except _kernel.ForestFileError as error:
+            raise BundleError(str(error)) from error
+
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
+        try:
+            return _kernel.Background(self, rows, most_bytes)
+        except _kernel.TooLargeError as error:
+            raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
         except _kernel.ForestFileError as error:
             raise BundleError(str(error)) from error

@@ -12,7 +12,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.engines.interface import Engine
+from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer
 from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
@@ -164,13 +164,15 @@ class TableModel:
         *,
         threads: int = 1,
         interactions: bool = False,
+        background: Any = None,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
-        Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features.
+        Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features. With a
+        `background`, rows of any form, exact interventional ones against all of its rows; `base` is then their mean margin.
         NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
         import numpy as np  # noqa: PLC0415
@@ -178,8 +180,15 @@ class TableModel:
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
 
         threads = _checked(threads)
-        explainer = self._rows.explainer()
+        explainer: Explainer | BackgroundExplainer = self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
+        if background is not None:
+            from mlrf.model.background import background_explainer  # noqa: PLC0415  few callers ask
+
+            if interactions:
+                raise ConfigError("interactions are path-dependent: leave out interactions, or background")
+            others = self._read(background, leniency, unknown_features, unknown_categories)
+            explainer = background_explainer(self._rows, others)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
         base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]

@@ -114,7 +114,7 @@ def margins(forest: Forest, row: np.ndarray) -> list[float]:
         with np.errstate(invalid="ignore", over="ignore"):  # linear functions of infinities
             sums[output] = number(sums[output] + number(leaf_value(forest, node, row)))
     margins = [total / number(forest.divisor) * number(forest.scale) for total in sums]
-    return [float(m if first else m + number(b)) for m, b in zip(margins, forest.base, strict=True)]
+    return [float(m if first else number(float(m) + b)) for m, b in zip(margins, forest.base, strict=True)]
 
 
 def leaf_value(forest: Forest, node: int, row: np.ndarray) -> float:

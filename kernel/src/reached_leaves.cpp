@@ -22,7 +22,7 @@ double finished(const Forest& f, std::size_t k, Number sum) {
     // Volatile prevents a fused multiply-add, which would round once where the libraries round twice.
     const volatile Number scaled = sum / static_cast<Number>(f.divisor) * static_cast<Number>(f.scale);
     if (!f.adds_base_last) return scaled;
-    return scaled + static_cast<Number>(f.base[k]);
+    return static_cast<Number>(scaled + f.base[k]);
 }
 
 template <typename Number>

@@ -18,7 +18,8 @@ inline double finish_sum(const Forest& f, std::size_t k, double sum) {
         if (!f.adds_base_last) return margin;
         // Volatile prevents a fused multiply-add, which would round once where the libraries round twice.
         const volatile float scaled = margin;
-        return scaled + static_cast<float>(f.base[k]);
+        // In float64, rounded once: treelite keeps bases in float64. Of a float32 base the sum is the same bits either way.
+        return static_cast<float>(scaled + f.base[k]);
     }
     const double margin = sum / f.divisor * f.scale;
     if (!f.adds_base_last) return margin;

@@ -19,6 +19,7 @@ import numpy as np
 import skops.io
 
 import onnx_exports
+import treelite_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.imported_model import ImportedModel
@@ -55,6 +56,7 @@ def sound_files() -> dict[str, bytes]:
             "xgboost.ubj": bytes(xgboost.save_raw("ubj")),
             "xgboost-vectors.json": bytes(vectors.save_raw("json")),
             "xgboost-vectors.ubj": bytes(vectors.save_raw("ubj")),
+            "treelite.bin": treelite_models.checkpoint("xgboost categories", rounds=3).serialize_bytes(),
             "catboost.cbm": (folder / f"{id(catboost)}.cbm").read_bytes(),
             "catboost.json": (folder / f"{id(catboost)}.json").read_bytes(),
             "catboost-depthwise.cbm": (folder / f"{id(depthwise)}.cbm").read_bytes(),

@@ -19,6 +19,7 @@ from sklearn import ensemble, tree
 import models as lightgbm_models
 import onnx_exports
 import pipelines
+import treelite_models
 import xgboost_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
@@ -158,6 +159,10 @@ def cells() -> list[Cell]:
         for name, kinds in COMBINED.items()
         for kind in kinds
         for missing in (("none",) if name.startswith("Ada") else ("none", "NaN"))
+    ]
+    found += [
+        Cell("treelite", *source.split(" ", 1), "categorical" if "categories" in source else "numeric", "NaN")
+        for source in treelite_models.SOURCES
     ]
     folded = [Cell("pipeline", *words) for words in pipelines.KINDS]
     return found + folded + [cell for source in found for cell in _in_onnx(source)]
@@ -339,12 +344,17 @@ def _pipeline(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     return Grown(fitted, None, np.empty((0, 0)), whole=(raw, answers))
 
 
+def _treelite(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
+    return Grown(treelite_models.checkpoint(f"{cell.objective} {cell.kind}", seed, trees), None, np.empty((0, 0)))
+
+
 GROWERS = {
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
     "catboost": _catboost,
     "sklearn": _sklearn,
     "pipeline": _pipeline,
+    "treelite": _treelite,
     "onnx": _onnx,
 }
 

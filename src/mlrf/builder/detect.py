@@ -9,7 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.builder.foreign_files import foreign_file, foreign_object
-from mlrf.builder.importers import catboost, combination, lightgbm, onnx_trees, pipeline, sklearn, xgboost
+from mlrf.builder.importers import (
+    catboost,
+    combination,
+    lightgbm,
+    onnx_trees,
+    pipeline,
+    sklearn,
+    treelite,
+    xgboost,
+)
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
@@ -21,6 +30,7 @@ LIBRARIES: tuple[Library, ...] = (
     xgboost.LIBRARY,
     catboost.LIBRARY,
     sklearn.LIBRARY,
+    treelite.LIBRARY,
     onnx_trees.LIBRARY,
 )
 """In the order in which they are tried: scikit-learn after the boosting libraries, whose wrappers inherit from its classes, and

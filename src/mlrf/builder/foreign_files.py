@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
 
 _HEAD_BYTES = 4096
 _DUMPED_TREE = re.compile(rb'\s*(\[\s*"?\s*)?(0:(\[|leaf=)|\{\s*\\?"nodeid\\?")')
 """Prefixes of the strings of XGBoost's `get_dump`, as text and as JSON."""
 _LIGHTGBM_DUMP = re.compile(rb'\s*\{\s*"name"\s*:\s*"tree"')
-_TREELITE_HEAD = struct.Struct("<3i")
-_MAX_TREELITE_VERSION = 40
 
 _PMML = "a PMML document, whose numbers are rounded; mlrf does not read it: save the model with its own library"
 _MOJO = "an H2O MOJO; mlrf does not read it: train with XGBoost or LightGBM, or export the model to ONNX"
@@ -29,7 +26,6 @@ _OBJECTS = {
     "ydf": "a YDF model; YDF does not write ONNX, and mlrf does not read it",
     "interpret": "an explainable boosting machine (interpret); mlrf serves it as ONNX only: export it with ebm2onnx",
     "ngboost": "an NGBoost model, which predicts distributions; mlrf does not serve it",
-    "treelite": "a treelite model; build from the model file that treelite read",
     "tensorflow": "a TensorFlow model; mlrf serves it as ONNX only: export it with tf2onnx",
     "keras": "a Keras model; mlrf serves it as ONNX only: export it with tf2onnx",
     "torch": "a PyTorch model; mlrf serves it as ONNX only: export it with torch.onnx.export",
@@ -47,7 +43,6 @@ def foreign_file(path: Path, content: bytes) -> str | None:
         _DUMP_OF_LIGHTGBM: _LIGHTGBM_DUMP.match(head) is not None,
         _DUMP_OF_XGBOOST: _DUMPED_TREE.match(head) is not None,
         _OBJECTS["interpret"]: head.lstrip().startswith(b"{") and b'"ebm"' in head,
-        _OBJECTS["treelite"]: _is_treelite(content),
         _TAR: content[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar",
         _HDF5: head.startswith(b"\x89HDF\r\n\x1a\n") or (is_zip and b"model.weights.h5" in content),
         _OBJECTS["torch"]: is_zip and b"/data.pkl" in content and b"/version" in content,
@@ -70,10 +65,3 @@ def foreign_directory(directory: Path) -> str | None:
     if (directory / "metadata").is_dir() and (directory / "data").is_dir():
         return "a model saved by Spark; mlrf does not read it: save the native model with its own library"
     return None
-
-
-def _is_treelite(content: bytes) -> bool:
-    if len(content) < 2 * _TREELITE_HEAD.size:
-        return False
-    major, *rest = _TREELITE_HEAD.unpack_from(content)
-    return major in {3, 4} and all(0 <= number < _MAX_TREELITE_VERSION for number in rest)

@@ -175,7 +175,7 @@ class Forest:
         margins = []
         for total, base in zip(totals, self.base.tolist(), strict=True):
             margin = total / number(self.divisor) * number(self.scale)
-            margins.append(float(margin if starts_at_base else margin + number(base)))
+            margins.append(float(margin if starts_at_base else number(float(margin) + base)))
         return margins
 
     def validate(self) -> None:

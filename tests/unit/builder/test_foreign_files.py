@@ -8,7 +8,6 @@ import io
 import json
 import lzma
 import pickle
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -50,7 +49,6 @@ FOREIGN = {
     "compressed with LZ4, .*if it is not a pickle": b"\x04\x22M\x18" + bytes(40),
     "PMML": b'<?xml version="1.0"?>\n<PMML version="4.4">',
     "H2O MOJO": zipped("model.ini", "domains/d000.txt"),
-    "treelite": struct.pack("<3i", 4, 3, 0) + bytes(40),
     "explainable boosting": b'{"version": "1.0", "ebm": {}}',
     "Booster.dump_model": json.dumps({"name": "tree", "version": "v4", "tree_info": []}).encode(),
     "get_dump": b"0:[f0<0.5] yes=1,no=2,missing=1\n\t1:leaf=0.1\n\t2:leaf=0.2\n",

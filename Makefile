@@ -197,7 +197,7 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-annotate --no-emit-index-url --no-emit-find-links \
-	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra oci --extra signing --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
+	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra oci --extra signing --group dev --group readers --output-file requirements/dev.txt pyproject.toml --upgrade
 	$(VENV)-lock/bin/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --extra s3 --extra oci --extra signing --group dev --output-file requirements/lowest.txt \
 	  pyproject.toml --upgrade

@@ -106,7 +106,7 @@ def page(lines: list[str], failed: int) -> str:
     versions = ", ".join(
         f"{name} {metadata.version(name)}"
         for name in (
-            *("lightgbm", "xgboost-cpu", "catboost", "scikit-learn", "onnxruntime", "shap", "treelite"),
+            *("lightgbm", "xgboost-cpu", "catboost", "scikit-learn", "onnxruntime", "shap", "treelite", "ydf"),
             *("skl2onnx", "onnxmltools", "onnx"),
         )
     )

@@ -21,6 +21,7 @@ import onnx_exports
 import pipelines
 import treelite_models
 import xgboost_models
+import ydf_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
 from mlrf.builder.importers.imported_model import ImportOptions
@@ -164,6 +165,7 @@ def cells() -> list[Cell]:
         Cell("treelite", *source.split(" ", 1), "categorical" if "categories" in source else "numeric", "NaN")
         for source in treelite_models.SOURCES
     ]
+    found += [Cell("ydf", *source.split(" ", 1), "categorical", "NaN") for source in ydf_models.SOURCES]
     folded = [Cell("pipeline", *words) for words in pipelines.KINDS]
     return found + folded + [cell for source in found for cell in _in_onnx(source)]
 
@@ -348,6 +350,10 @@ def _treelite(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     return Grown(treelite_models.checkpoint(f"{cell.objective} {cell.kind}", seed, trees), None, np.empty((0, 0)))
 
 
+def _ydf(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
+    return Grown(ydf_models.train(f"{cell.objective} {cell.kind}", seed, trees), None, np.empty((0, 0)))
+
+
 GROWERS = {
     "lightgbm": _lightgbm,
     "xgboost": _xgboost,
@@ -355,6 +361,7 @@ GROWERS = {
     "sklearn": _sklearn,
     "pipeline": _pipeline,
     "treelite": _treelite,
+    "ydf": _ydf,
     "onnx": _onnx,
 }
 

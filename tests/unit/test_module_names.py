@@ -22,14 +22,18 @@ ALIKE = {
     "handlers": ({"serving/oip/rest", "serving/platforms"}, "the handlers of a set of routes"),
     "features": (IMPORTERS - {"builder/importers/onnx_trees"} | {"cli"}, "a model's features; `mlrf features`"),
     "objective": (IMPORTERS, "task and link of a model"),
-    "trees": (IMPORTERS | {"builder/importers/treelite"}, "a library's trees as those of the IR"),
+    "trees": (
+        IMPORTERS | {"builder/importers/treelite", "builder/importers/ydf"},
+        "a library's trees as those of the IR",
+    ),
     "document": ({"builder/importers/xgboost", "builder/importers/catboost"}, "the content of a model file"),
     "reader": (
-        IMPORTERS | {f"builder/importers/{each}" for each in ("pipeline", "combination", "onnx_graph", "treelite")},
+        IMPORTERS
+        | {f"builder/importers/{each}" for each in ("pipeline", "combination", "onnx_graph", "treelite", "ydf")},
         "from a file or object to an imported model",
     ),
     "reference": (
-        IMPORTERS | {f"builder/importers/{each}" for each in ("pipeline", "combination", "treelite")},
+        IMPORTERS | {f"builder/importers/{each}" for each in ("pipeline", "combination", "treelite", "ydf")},
         "the training library's own predictions",
     ),
     "source": (

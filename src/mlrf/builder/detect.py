@@ -18,12 +18,14 @@ from mlrf.builder.importers import (
     sklearn,
     treelite,
     xgboost,
+    ydf,
 )
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 LIBRARIES: tuple[Library, ...] = (
+    ydf.LIBRARY,
     pipeline.LIBRARY,
     combination.LIBRARY,
     lightgbm.LIBRARY,

@@ -23,7 +23,6 @@ _DUMP_OF_XGBOOST = (
     "save_model, as .json or .ubj"
 )
 _OBJECTS = {
-    "ydf": "a YDF model; YDF does not write ONNX, and mlrf does not read it",
     "interpret": "an explainable boosting machine (interpret); mlrf serves it as ONNX only: export it with ebm2onnx",
     "ngboost": "an NGBoost model, which predicts distributions; mlrf does not serve it",
     "tensorflow": "a TensorFlow model; mlrf serves it as ONNX only: export it with tf2onnx",
@@ -60,8 +59,6 @@ def foreign_directory(directory: Path) -> str | None:
     """Return the same for a directory."""
     if (directory / "saved_model.pb").is_file():
         return _OBJECTS["tensorflow"]
-    if (directory / "data_spec.pb").is_file() and (directory / "header.pb").is_file():
-        return _OBJECTS["ydf"]
     if (directory / "metadata").is_dir() and (directory / "data").is_dir():
         return "a model saved by Spark; mlrf does not read it: save the native model with its own library"
     return None

@@ -18,6 +18,7 @@ from typing import Any
 from mlrf.builder.compressed_files import decompressed
 from mlrf.builder.foreign_files import foreign_directory
 from mlrf.builder.importers.mlflow_directory import model_file_of
+from mlrf.builder.importers.ydf_directory import join_files, ydf_files
 from mlrf.builder.memory import require_memory
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
@@ -70,10 +71,9 @@ def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
             f"the model is neither a path nor the text of a model: it begins with {str(path)[:40]!r}"
         )
     try:
-        if path.is_dir():
-            if (foreign := foreign_directory(path)) is not None:
-                raise UnsupportedModelError(f"{path} is {foreign}")
-            path = model_file_of(path)
+        if path.is_dir() and (files := ydf_files(path)) is not None:
+            return ModelFile(path, join_files(files))
+        path = _file_of(path)
         content = _read(path)
     except (OSError, ValueError) as error:
         raise ModelUnreadableError(f"the model file {path} cannot be read: {error}") from error
@@ -85,6 +85,15 @@ def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
     if _is_pickle(plain) or content.startswith(_LZ4):
         return ModelObject(_unpickle(path, content, allow_pickle=allow_pickle))
     return ModelFile(path, plain)
+
+
+def _file_of(path: Path) -> Path:
+    """Return the model file of an MLflow directory; a path to a file unchanged."""
+    if not path.is_dir():
+        return path
+    if (foreign := foreign_directory(path)) is not None:
+        raise UnsupportedModelError(f"{path} is {foreign}")
+    return model_file_of(path)
 
 
 def _read(path: Path) -> bytes:

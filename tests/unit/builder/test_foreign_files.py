@@ -63,15 +63,13 @@ def test_other_formats_are_refused_by_their_names(tmp_path, name):
         import_model(tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["TensorFlow", "YDF"])
+@pytest.mark.parametrize("name", ["TensorFlow"])
 def test_directories_of_other_libraries_are_refused_by_name(tmp_path, name):
-    for file in ("saved_model.pb",) if name == "TensorFlow" else ("data_spec.pb", "header.pb"):
-        (tmp_path / file).write_bytes(b"\x08\x01\x12\x00")
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01\x12\x00")
     with pytest.raises(UnsupportedModelError, match=name):
         import_model(tmp_path)
-    if name == "TensorFlow":
-        with pytest.raises(UnsupportedModelError, match=name):
-            import_model(tmp_path / "saved_model.pb")
+    with pytest.raises(UnsupportedModelError, match=name):
+        import_model(tmp_path / "saved_model.pb")
 
 
 @pytest.mark.parametrize("content", [b'{"version":[1,2]}', zipped("a.txt"), b"\x08\x01\x12"])

@@ -149,7 +149,7 @@ def test_metadata_say_what_each_output_holds(server):
     ]
     named = server.ask("GET", "/v2/models/sample").json["parameters"]
     assert named["key_inputs"] == "shop BYTES [-1], sku INT64 [-1], open BOOL [-1]"
-    assert named["outputs_on_demand"] == "shap_values, shap_base"
+    assert named["outputs_on_demand"] == "shap_values, shap_interactions, shap_base"
     assert "key_inputs" not in server.ask("GET", "/v2/models/binary").json["parameters"]
     assert server.ask("GET", "/v2/models/binary/config").json["response_cache"] == {"enable": True}
 

@@ -154,7 +154,7 @@ def test_the_protocol_refuses_what_does_not_fit(server):
         assert message in infer(server, "counts", inputs, ["prediction"], 422)["error"]
     assert "no leaf numbers" in infer(server, "plain", {"features": np.zeros((1, 7))}, ["leaves"], 422)["error"]
     parameters = server.ask("GET", "/v2/models/three").json["parameters"]
-    assert parameters["outputs_on_demand"] == "shap_values, shap_base, leaves"
+    assert parameters["outputs_on_demand"] == "shap_values, shap_interactions, shap_base, leaves"
     assert "leaves" not in server.ask("GET", "/v2/models/plain").json["parameters"]["outputs_on_demand"]
 
 

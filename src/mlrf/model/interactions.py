@@ -9,12 +9,12 @@ from mlrf.engines.interface import Rows
 from mlrf.model.row_predictor import RowPredictor
 
 
-def interactions_of(model: RowPredictor, rows: Rows, n_rows: int, most: int, threads: int = 1) -> array[float]:
-    """Return the interaction values of n rows, [n, F, F, K], at most `most` numbers; from any thread.
+def check_interactions(model: RowPredictor, n_rows: int, most: int) -> None:
+    """Refuse n rows that have more than `most` interaction values, or a model that has none.
 
     NotExplainableError when one row has more, or the engine cannot explain; BatchTooLargeError when the rows have more.
     """
-    explainer = model.explainer()
+    model.explainer()
     per_row = model.engine.n_features**2 * model.engine.n_outputs
     if per_row > most:
         raise NotExplainableError(
@@ -27,4 +27,9 @@ def interactions_of(model: RowPredictor, rows: Rows, n_rows: int, most: int, thr
             f"explain at most {most // per_row} rows at once",
             max_rows=most // per_row,
         )
-    return explainer.interactions(rows, threads)
+
+
+def interactions_of(model: RowPredictor, rows: Rows, n_rows: int, most: int, threads: int = 1) -> array[float]:
+    """Return the interaction values of n rows, [n, F, F, K], from any thread; errors as of `check_interactions`."""
+    check_interactions(model, n_rows, most)
+    return model.explainer().interactions(rows, threads)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from mlrf.core.feature import Category
-from mlrf.serving.native.requests import ExplainOption
 
 Source = Literal["live", "precomputed"]
 """Whether contributions were computed for this request, or when the bundle was built."""
@@ -25,7 +24,7 @@ class ExplanationWriter:
         self,
         margins: Sequence[float],
         contributions: Sequence[float],
-        explain: ExplainOption,
+        explain: bool | int,
         source: Source = "live",
         base: Sequence[float] | None = None,
     ) -> dict[str, Any]:
@@ -47,7 +46,7 @@ class ExplanationWriter:
         others = dict(zip(self._class_names, (other for _, other in each), strict=True))
         return _explanation(list(margins), list(base), by_class, others, source)
 
-    def _chosen(self, weights: Sequence[float], explain: ExplainOption) -> Sequence[int]:
+    def _chosen(self, weights: Sequence[float], explain: bool | int) -> Sequence[int]:
         if explain is True or explain >= len(weights):
             return range(len(weights))
         return heapq.nlargest(explain, range(len(weights)), key=lambda f: abs(weights[f]))

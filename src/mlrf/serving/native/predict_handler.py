@@ -12,11 +12,13 @@ from functools import partial
 from typing import TypeVar
 
 from mlrf.engines.interface import Row
+from mlrf.model.interactions import check_interactions
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
+from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
+from mlrf.serving.native.requests import Details, ExplainOption, Interactions, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -204,10 +206,9 @@ class PredictHandler:
         counts: _Counts | None = None,
     ) -> bytes | Deferred:
         """Answer one instance whose row is known."""
-        model = self._model
         if counts is not None:
             if explain is not False:
-                model.explainer()
+                self._check(explain)
             self._count(1, int(explain is not False), counts)
             return Deferred(lambda: self._responses.off_loop(row, explain, details, found))
         if explain is False:
@@ -218,9 +219,10 @@ class PredictHandler:
                 )
             self._count(1, 0)
             return self._responses.one(row, details, found)
-        model.explainer()
+        self._check(explain)
         precomputed = self._stored().contributions(found) if found is not None else None
-        if self._write_s + self._costs.of(1, int(precomputed is None)) > MAX_LOOP_S:
+        cost_s = self._write_s + self._costs.of(1, int(precomputed is None))
+        if isinstance(explain, Interactions) or cost_s > MAX_LOOP_S:
             return with_validity(
                 Deferred(lambda: self._responses.off_loop(row, explain, details, found), lambda: self._count(1, 1)),
                 found,
@@ -233,9 +235,10 @@ class PredictHandler:
     ) -> bytes | Deferred:
         """Answer instances whose rows are known: given, or found by key, by index in the batch."""
         explained = [i for i, (_, explain, _) in enumerate(parsed) if explain is not False]
+        paired = [i for i in explained if isinstance(parsed[i][1], Interactions)]
         if explained:
-            self._model.explainer()
-        precomputed = self._precomputed(explained, found)
+            self._check(parsed[(paired or explained)[0]][1], len(paired))
+        precomputed = self._precomputed([i for i in explained if i not in paired], found)
         counted = partial(self._count, len(parsed), len(explained))
         cost_s = self._costs.of(len(parsed), len(explained) - len(precomputed)) + len(explained) * self._write_s
         detailed = [details for _, _, details in parsed if details is not None]
@@ -243,12 +246,18 @@ class PredictHandler:
         if counts is not None:
             counted(counts)
             return Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed))
-        if cost_s > MAX_LOOP_S:
+        if paired or cost_s > MAX_LOOP_S:
             return with_validity(
                 Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed), counted), *found.values()
             )
         counted()
         return self._responses.batch(parsed, found, explained, precomputed)
+
+    def _check(self, explain: ExplainOption, n_paired: int = 1) -> None:
+        """Refuse an explanation of a model that has none, and more interactions than an answer may have."""
+        self._model.explainer()
+        if isinstance(explain, Interactions):
+            check_interactions(self._model, n_paired, MOST_INTERACTIONS)
 
     def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
         """Return the precomputed contributions, by index in the batch."""

@@ -12,7 +12,14 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.value_text import shown
 from mlrf.serving.lookup.by_key import OnStale
 from mlrf.serving.native.json_scanner import value_of
-from mlrf.serving.native.requests import FEATURES, MAX_EXPLAINED, Details, ExplainOption
+from mlrf.serving.native.requests import (
+    FEATURES,
+    MAX_EXPLAINED,
+    MAX_INTERACTIONS,
+    Details,
+    ExplainOption,
+    Interactions,
+)
 
 OPTION_NAMES = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "leaves")
 """Of a request and of a batch."""
@@ -66,8 +73,20 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
         return chosen
     if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
         return chosen
+    if isinstance(chosen, dict) and list(chosen) == ["interactions"]:
+        return Interactions(_pairs(chosen["interactions"]))
     raise InvalidRequestError(
-        f"explain must be true, false, or the number of features to name (1 or more), not {shown(chosen)}",
+        "explain must be true, false, the number of features to name (1 or more), or "
+        f'{{"interactions": k}}, not {shown(chosen)}',
+        field="explain",
+    )
+
+
+def _pairs(chosen: object) -> int:
+    if isinstance(chosen, int) and not isinstance(chosen, bool) and 1 <= chosen <= MAX_INTERACTIONS:
+        return chosen
+    raise InvalidRequestError(
+        f"interactions must be the number of pairs of features to name, 1 to {MAX_INTERACTIONS}, not {shown(chosen)}",
         field="explain",
     )
 

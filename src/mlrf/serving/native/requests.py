@@ -12,8 +12,18 @@ from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 MAX_EXPLAINED = 1 << 31
 """Largest number of features that a request may want named in an explanation."""
-ExplainOption = bool | int
-"""Whether an explanation is requested: of all features, or of the k with the largest contributions."""
+MAX_INTERACTIONS = 1000
+"""Largest number of pairs of features that a request may want named: each is a JSON object for each row."""
+
+
+class Interactions(msgspec.Struct, frozen=True, gc=False):
+    """An explanation of all features and of their interactions, of which it names the largest."""
+
+    pairs: int
+
+
+ExplainOption = bool | int | Interactions
+"""Whether an explanation is requested: of all features, of the k with the largest contributions, or with interactions."""
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):

@@ -14,12 +14,14 @@ import msgspec
 
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.engines.interface import Explainer, Row
+from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
-from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
+from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
+from mlrf.serving.native.requests import Details, ExplainOption, Interactions, ParsedRequest
 from mlrf.serving.runtime.cost_model import shortest
 from mlrf.serving.runtime.stages import ENGINE, EXPLAIN, staged
 
@@ -69,11 +71,21 @@ class ResponseBuilder:
         explain: ExplainOption,
         source: Source,
         base: Sequence[float] | None = None,
+        row: Row = (),
     ) -> bytes:
-        """Return an explanation as JSON, of a row with a base of its own or of the model's; safe in any thread."""
+        """Return an explanation as JSON, of a row with a base of its own or of the model's; safe in any thread.
+
+        The `row` is used if interactions are requested.
+        """
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
-        return _encode(self._writer.write(margins, contributions, explain, source, base))
+        if not isinstance(explain, Interactions):
+            return _encode(self._writer.write(margins, contributions, explain, source, base))
+        written = self._writer.write(margins, contributions, True, source, base)
+        values = interactions_of(self.model, self.model.table([row]), 1, MOST_INTERACTIONS)
+        names = self.model.schema.names
+        written["interactions"] = write_interactions(names, self.model.classes, margins, values, explain.pairs)
+        return _encode(written)
 
     def explanation_s(self) -> float:
         """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
@@ -186,7 +198,7 @@ class ResponseBuilder:
         base: Sequence[float] | None = None,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
-        explanation = self.explanation(margins, contributions, explain, source, base)
+        explanation = self.explanation(margins, contributions, explain, source, base, row)
         return self.whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
@@ -219,7 +231,7 @@ class ResponseBuilder:
             its_margins = margins[index * k : (index + 1) * k]
             its_contributions = contributions[position * width : (position + 1) * width]
             written[index] = self.explanation(
-                its_margins, its_contributions, parsed[index][1], "live", bases.get(index)
+                its_margins, its_contributions, parsed[index][1], "live", bases.get(index), rows[index]
             )
         return written
 

@@ -9,6 +9,7 @@ import msgspec
 from mlrf.core.errors import BatchTooLargeError, InvalidTensorError
 from mlrf.core.value_text import shown_name
 from mlrf.engines.interface import Rows
+from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.oip.inference_run import InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InputTensor
@@ -20,6 +21,9 @@ from mlrf.serving.runtime.stages import EXPLAIN, recording
 
 MOST_LEAVES = 1 << 22
 """Leaf numbers in an answer: a row of a model of thousands of trees has thousands of them."""
+
+MOST_INTERACTIONS = 1 << 22
+"""Interaction values in an answer: 32 MB."""
 
 
 def split_base_margin(request: InferRequest) -> tuple[InferRequest, InputTensor | None]:
@@ -45,7 +49,11 @@ def compute_values(model: RowPredictor, run: InferenceRun, rows: Rows) -> tuple[
         return margins, RowValues(bases=bases, leaves=leaves)
     if (recorder := recording()) is not None:
         recorder.enter(EXPLAIN)
-    return margins, RowValues(contributions_of(model, rows, run.found, run.precomputed), bases, leaves)
+    interactions = NO_VALUES.interactions
+    if run.requested.reports_interactions:
+        interactions = interactions_of(model, rows, run.count, MOST_INTERACTIONS)
+    contributions = contributions_of(model, rows, run.found, run.precomputed)
+    return margins, RowValues(contributions, interactions, bases, leaves)
 
 
 def _leaves(model: RowPredictor, run: InferenceRun, rows: Rows) -> array[float]:

@@ -160,7 +160,7 @@ class ModelInference:
         if requested.explains:
             if not may_explain:
                 raise NotPermittedError(
-                    "the key lacks the scope 'explain', which the outputs shap_values and shap_base need",
+                    "the key lacks the scope 'explain', which the outputs shap_values, shap_interactions and shap_base need",
                     scope="explain",
                 )
             self._model.explainer()
@@ -212,7 +212,7 @@ class ModelInference:
         run.n_explained = run.count if run.requested.explains else 0
         requested = run.requested
         explains = requested.reports_leaves or (requested.explains and not are_all_precomputed(run.precomputed))
-        if run.count > self._max_rows_on_loop[explains]:
+        if run.count > self._max_rows_on_loop[explains] or requested.reports_interactions:
             transaction, fresh_s = validity_of(run.found)
             counted = partial(self.counts.computed, run)
             return Deferred(lambda: make(run, rows), counted, transaction=transaction, fresh_until_s=fresh_s)

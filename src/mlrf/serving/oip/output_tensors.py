@@ -3,7 +3,7 @@
 `prediction` is what the training library's `predict` returns: [n], or [n, K] for several outputs. For a multiclass model it is
 named `probabilities`. `label` is a classifier's class. `predict` and `output-0`, which are the names of the first output in
 MLServer and KServe, are what `predict` of the object that was built returns, which may be the label. Explanations
-(`shap_values`, `shap_base`) are computed only if they are requested by name.
+(`shap_values`, `shap_interactions`, `shap_base`) are computed only if they are requested by name.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
 
-Kind = Literal["prediction", "probabilities", "label", "shap_values", "shap_base", "shap_bases", "leaves"]
+Kind = Literal[
+    "prediction", "probabilities", "label", "shap_values", "shap_interactions", "shap_base", "shap_bases", "leaves"
+]
 LABEL: Final = "label"
 PREDICTION: Final = "prediction"
 PROBABILITIES: Final = "probabilities"
 SHAP_VALUES: Final = "shap_values"
+SHAP_INTERACTIONS: Final = "shap_interactions"
 SHAP_BASE: Final = "shap_base"
 SHAP_BASES: Final = "shap_bases"
 """What `shap_base` is of rows with base margins: one for each row."""
@@ -38,12 +41,13 @@ PREDICT_PROBA: Final = "predict_proba"
 """MLServer's name of `probabilities`."""
 _LABEL_NAMES = ("predict", "output-0")
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
-_EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE, SHAP_BASES))
+_EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_INTERACTIONS, SHAP_BASE, SHAP_BASES))
 _TAGS = {
     PREDICTION: b"p",
     PROBABILITIES: b"q",
     LABEL: b"l",
     SHAP_VALUES: b"s",
+    SHAP_INTERACTIONS: b"i",
     SHAP_BASE: b"b",
     SHAP_BASES: b"B",
     LEAVES: b"t",
@@ -55,6 +59,8 @@ class RowValues(NamedTuple):
 
     contributions: array[float] = array("d")
     """[n, F, K]"""
+    interactions: array[float] = array("d")
+    """[n, F, F, K]"""
     bases: array[float] = array("d")
     """[n, K] where the contributions of each row start, of rows with base margins."""
     leaves: array[float] = array("d")
@@ -70,6 +76,7 @@ class RequestedOutputs(NamedTuple):
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
     """Whether they include explanations."""
+    reports_interactions: bool
     reports_leaves: bool
     """Whether they include leaves."""
     tag: bytes
@@ -94,7 +101,7 @@ class Outputs:
             if model.bundle.manifest.predict_returns == "label":
                 kinds |= dict.fromkeys(_LABEL_NAMES, LABEL)
         if hasattr(model.engine, "base"):
-            kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
+            kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_INTERACTIONS: SHAP_INTERACTIONS, SHAP_BASE: SHAP_BASE}
         if has_leaves(model.bundle, model.engine):
             kinds[LEAVES] = LEAVES
         self._kinds = kinds
@@ -134,7 +141,7 @@ class Outputs:
 
     def on_demand(self) -> list[str]:
         """Return the names of the outputs that are returned only if named, and that the metadata omits."""
-        return [name for name in (SHAP_VALUES, SHAP_BASE, LEAVES) if name in self._kinds]
+        return [name for name in (SHAP_VALUES, SHAP_INTERACTIONS, SHAP_BASE, LEAVES) if name in self._kinds]
 
     def requested(self, request: InferRequest, *, has_bases: bool = False) -> RequestedOutputs:
         """Return the outputs of a request; InvalidTensorError for an unknown name, NotExplainableError for a graph.
@@ -213,8 +220,9 @@ class Outputs:
                 return [n]
             case "probabilities":
                 return [n, max(k, 2)]
-            case "shap_values":
-                return [n, self._n_features] if k == 1 else [n, self._n_features, k]
+            case "shap_values" | "shap_interactions":
+                features = [self._n_features] * (1 if kind == SHAP_VALUES else 2)
+                return [n, *features] if k == 1 else [n, *features, k]
             case "shap_base":
                 return [k]
             case "leaves":
@@ -235,6 +243,8 @@ class Outputs:
                 numbers = array("d", chain.from_iterable(pairs))
             case "shap_values":
                 numbers = values.contributions
+            case "shap_interactions":
+                numbers = values.interactions
             case "shap_base":
                 numbers = array("d", self._model.explainer().base)
             case "shap_bases":
@@ -247,7 +257,8 @@ class Outputs:
 def _requested(outputs: Sequence[tuple[str, Kind]]) -> RequestedOutputs:
     kinds = [kind for _, kind in outputs]
     explains = not _EXPLANATIONS.isdisjoint(kinds)
-    return RequestedOutputs(outputs, explains, LEAVES in kinds, b"".join(_TAGS[kind] for kind in kinds))
+    tag = b"".join(_TAGS[kind] for kind in kinds)
+    return RequestedOutputs(outputs, explains, SHAP_INTERACTIONS in kinds, LEAVES in kinds, tag)
 
 
 def _label_elements(classes: Sequence[Category]) -> tuple[str, list[bytes]]:

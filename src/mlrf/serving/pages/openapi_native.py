@@ -19,6 +19,7 @@ from mlrf.serving import route_paths as paths
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
 from mlrf.serving.pages.openapi_curve import CURVE_SCHEMAS, VARY, curve_schema
+from mlrf.serving.pages.openapi_interactions import INTERACTIONS_OPTION, interactions_schema
 
 _NUMBER = {"type": "number"}
 _NUMBERS = {"type": "array", "items": _NUMBER}
@@ -43,8 +44,9 @@ SHARED = {
         "description": "What to do with a category that the model does not have",
     },
     "Explain": {
-        "description": "true for the contribution of every feature, or the number of features to name, largest first",
-        "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
+        "description": "true for the contribution of every feature, the number of features to name, largest first, or the "
+        "number of pairs of features whose interactions to name",
+        "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, INTERACTIONS_OPTION],
     },
     "StaleFeatures": {"type": "string", "enum": ["refuse", "flag"], "description": "What to do with an older row"},
     **CURVE_SCHEMAS,
@@ -248,7 +250,9 @@ def _explanation(bundle: Bundle) -> dict[str, Any]:
             "contributions": by_feature,
             "other": rest | {"description": "The sum of the contributions that are not named"},
             "source": {"type": "string", "enum": ["live", "precomputed"]},
-        }
+            "interactions": interactions_schema(by_feature, rest),
+        },
+        required=["space", "margin", "base", "contributions", "other", "source"],
     )
 
 

@@ -25,9 +25,12 @@ from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.drawing import RowContributions
+from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
+from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
+from mlrf.serving.native.requests import MAX_INTERACTIONS
 
 _SHOWN = 10
 _ENDINGS = (".jsonl", ".json", ".ndjson")
@@ -51,6 +54,10 @@ def explain(
         typer.Option(
             min=1, help="Number of largest contributions to show; the rest is one sum (default: 10; --json: all)."
         ),
+    ] = None,
+    interactions: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_INTERACTIONS, help="Number of largest interactions of two features to show too."),
     ] = None,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
@@ -90,17 +97,13 @@ def explain(
     Examples:
       mlrf explain sales rows.csv
       mlrf explain sales rows.parquet --row 41 --top 5
+      mlrf explain sales rows.parquet --row 41 --interactions 5
       mlrf explain sales rows.json -o contributions.jsonl
       mlrf explain sales rows.csv --row 41 --html why.html
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
-    if out is not None and out != STANDARD and out.suffix.lower() not in _ENDINGS:
-        raise ConfigError(f"--out: {out}: the file must end in {', '.join(_ENDINGS)}")
     as_json = as_json or out is not None
-    if html is not None and (as_json or html.suffix.lower() not in (".html", ".htm")):
-        raise ConfigError(f"--html: {html}: the file must end in .html, and --json and --out be left out")
-    if as_json and class_label is not None:
-        raise ConfigError("--class: it selects what is shown in the terminal; --json and --out contain every class")
+    _check_options(out, html, class_label, interactions, as_json=as_json)
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
@@ -110,7 +113,7 @@ def explain(
     if html is not None:
         _write_page(html, model, table, row, output, top or _SHOWN)
     elif as_json:
-        lines = _lines(model, table if row is None else table[row : row + 1], top)
+        lines = _lines(model, table if row is None else table[row : row + 1], top, interactions)
         if out is None or out == STANDARD:
             for line in lines:
                 sys.stdout.write(line.decode())
@@ -118,6 +121,20 @@ def explain(
             write_lines(out, lines)
     elif len(table):
         _print_waterfall(model, table, row or 0, output, top or _SHOWN)
+        _print_interactions(model, table[(row or 0) : (row or 0) + 1], output, interactions)
+
+
+def _check_options(
+    out: Path | None, html: Path | None, class_label: str | None, interactions: int | None, *, as_json: bool
+) -> None:
+    if out is not None and out != STANDARD and out.suffix.lower() not in _ENDINGS:
+        raise ConfigError(f"--out: {out}: the file must end in {', '.join(_ENDINGS)}")
+    if html is not None and (as_json or html.suffix.lower() not in (".html", ".htm")):
+        raise ConfigError(f"--html: {html}: the file must end in .html, and --json and --out be left out")
+    if html is not None and interactions is not None:
+        raise ConfigError("--interactions: the page of --html does not show them; leave one of the two out")
+    if as_json and class_label is not None:
+        raise ConfigError("--class: it selects what is shown in the terminal; --json and --out contain every class")
 
 
 def _output(model: Model, label: str) -> int:
@@ -129,18 +146,44 @@ def _output(model: Model, label: str) -> int:
     return labels.index(label)
 
 
-def _lines(model: Model, table: Table, top: int | None) -> Iterator[bytes]:
+def _lines(model: Model, table: Table, top: int | None, interactions: int | None) -> Iterator[bytes]:
     explainer = RowPredictor(model.bundle, model.engine).explainer()
     writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
         margins = model.margin(part).reshape(len(part), -1)
         values = model.explain(part).values.reshape(len(part), -1)
-        lines = [
-            msgspec.json.encode(writer.write(m, v, top or True)) + b"\n"
-            for m, v in zip(margins.tolist(), values.tolist(), strict=True)
-        ]
-        yield b"".join(lines)
+        written = [writer.write(m, v, top or True) for m, v in zip(margins.tolist(), values.tolist(), strict=True)]
+        if interactions is not None:
+            for index, each in enumerate(written):
+                each["interactions"] = _interactions(model, part[index : index + 1], interactions)
+        yield b"".join(msgspec.json.encode(each) + b"\n" for each in written)
+
+
+def _interactions(model: Model, one: Table, k: int) -> dict[str, Any]:
+    """Return the k largest interactions of one row, as a server's explanation has them."""
+    rows = RowPredictor(model.bundle, model.engine)
+    margins = np.atleast_1d(model.margin(one)[0]).tolist()
+    values = interactions_of(rows, one.data, 1, MOST_INTERACTIONS)
+    return write_interactions(model.schema.names, model.classes, margins, values, k)
+
+
+def _print_interactions(model: Model, one: Table, output: int | None, k: int | None) -> None:
+    if k is None:
+        return
+    margins = np.atleast_1d(model.margin(one)[0]).tolist()
+    found = _interactions(model, one, k)
+    label = None
+    if len(margins) > 1:
+        chosen = max(range(len(margins)), key=margins.__getitem__) if output is None else output
+        label = str((model.classes or range(len(margins)))[chosen])
+    console = Console()
+    console.print("interactions, each part of both features' contributions:", highlight=False, markup=False)
+    for pair in found["pairs"]:
+        value = pair["value"] if label is None else pair["value"][label]
+        console.print(escaped(f"{value:+12.6g}  {' x '.join(pair['features'])}"), highlight=False, markup=False)
+    other = found["other"] if label is None else found["other"][label]
+    console.print(f"{other:+12.6g}  all other pairs", highlight=False, markup=False)
 
 
 def _explained(model: Model, table: Table, row: int, output: int | None) -> tuple[RowContributions, str]:

@@ -184,6 +184,10 @@ QUICK: dict[str, Case] = {
         ["explain", w.bundle, w.json, "--html", w.path / "page.html", "--json"],
         ["explain", w.bundle, w.json, "--html", w.path / "page.html"],
     ),
+    "--interactions: the page of --html does not show them": lambda w: (
+        ["explain", w.bundle, w.json, "--html", w.path / "page.html", "--interactions", "2"],
+        ["explain", w.bundle, w.json, "--html", w.path / "page.html"],
+    ),
     "--json and --out contain every class": lambda w: (
         ["explain", w.bundle, w.json, "--class", "a", "--json"],
         ["explain", w.bundle, w.json, "--json"],

@@ -90,6 +90,22 @@ def relu(world: World, width: Any, operator: str = "Relu") -> Path:
     return graph(world, node, outputs={"y": (FLOAT, ["n", width])}, x=(FLOAT, ["n", width]))
 
 
+def far_only(world: World) -> Path:
+    """The logarithm of how far a number is beyond a million: NaN for typical rows."""
+    nodes = [
+        helper.make_node("Constant", [], ["million"], value_float=1e6),
+        helper.make_node("Sub", ["x0", "million"], ["beyond"]),
+        helper.make_node("Log", ["beyond"], ["y"]),
+    ]
+    return graph(world, *nodes, outputs={"y": (FLOAT, ["n", 1])}, x0=(FLOAT, ["n", 1]))
+
+
+def far_rows(world: World) -> Path:
+    path = world.path / "far.parquet"
+    pq.write_table(pa.table({"x0": [2e6 + i for i in range(50)]}), path)
+    return path
+
+
 def labels(world: World) -> Path:
     """Labels and numbers, without a list of labels."""
     nodes = [helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0), helper.make_node("Softmax", ["x"], ["y"]),
@@ -135,10 +151,14 @@ def big_push(world: World) -> tuple[list[Any], list[Any]]:
     ]
 
 
+def short_rows(world: World) -> Path:
+    """Rows by key that lack a feature."""
+    pq.write_table(pa.table({"id": [1], "x0": [0.5], "x1": [0.5]}), world.path / "short.parquet")
+    return world.path / "short.parquet"
+
+
 def partial(world: World) -> tuple[list[Any], list[Any]]:
-    short = world.path / "short.parquet"
-    pq.write_table(pa.table({"id": [1], "x0": [0.5], "x1": [0.5]}), short)
-    load = ["features", "load", keyed(world), short, "--state-dir", world.path / "state"]
+    load = ["features", "load", keyed(world), short_rows(world), "--state-dir", world.path / "state"]
     return load, [*load, "--partial"]
 
 
@@ -293,6 +313,14 @@ SLOW: dict[str, Case] = {
         build(w, relu(w, 3), "--task", "multiclass"),
         build(w, relu(w, 3), "--task", "raw"),
     ),
+    "or leave --explain out": lambda w: (
+        build(w, text_model(w), "--features", short_rows(w), "--key", "id", "--partial", "--explain"),
+        build(w, text_model(w), "--features", short_rows(w), "--key", "id", "--partial"),
+    ),
+    "gave no finite answer for any row": lambda w: (
+        build(w, far_only(w)),
+        build(w, far_only(w), "--sample", far_rows(w)),
+    ),
     "is not served by key; build it with --key": lambda w: (
         ["features", "stats", w.bundle, "--state-dir", w.path / "state"],
         build(w, text_model(w), "--key", "id:integer"),
@@ -300,37 +328,35 @@ SLOW: dict[str, Case] = {
 }
 
 ELSEWHERE = {
-    "no model could be fetched within": "ops/test_model_stores.py",
-    "or leave --explain out": "parity/test_onnx_graphs.py",
-    "name them with --categories, or give rows": "parity/test_catboost.py",
-    "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py",
-    "the file does not list its values": "parity/test_onnx_graphs.py",
-    "gave no finite answer for any row": "parity/test_onnx_graphs.py",
-    "serve only its numbers with --task raw": "parity/test_onnx_graphs.py",
-    "contains none of the feature's categories": "unit/builder",
-    "publish one with `mlrf publish`": "unit/core/test_repository.py",
-    "(`mlrf inspect` says why)": "ops/test_without_onnx_runtime.py",
-    "or build it with them (classes=": "unit/model",
-    "build it again with --sample": "unit/cli",
-    "run the command again with --restart": "unit/scoring",
-    "move it away, or choose another --out": "unit/scoring",
-    "exists and is not a file of this job": "unit/scoring",
-    "a model of a repository cannot be named": "unit/core/test_repository.py",
-    "drop it, or start the server with --unknown-features": "wire",
-    "the stream holds {} rows or more": "wire",
-    "but the server has no keys": "wire",
-    "`mlrf keys` writes them": "unit/serving/auth",
-    "put the bundle into the image": "ops/test_mounted_models.py",
-    "send the request to {}{}, or start": "wire",
-    "build its bundle with --features and --key": "wire",
-    "the batch contains about {} values": "wire",
-    "the batch contains {} instances": "wire",
-    'send "features", or build the bundle': "wire",
-    "the CSV needs a header": "wire",
-    "publish it to a repository with `mlrf publish`": "ops",
-    "sign the bundle with `mlrf sign`": "unit/cli/test_sign.py",
+    "no model could be fetched within": "ops/test_model_stores.py::test_a_store_that_comes_late_is_waited_for",
+    "name them with --categories, or give rows": "parity/test_catboost_ctr.py::test_feature_used_only_in_combinations_needs_names",
+    "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py::test_category_lists_are_held_to_the_model",
+    "the file does not list its values": "parity/test_onnx_graphs.py::test_caller_lists_strings_that_the_file_lacks",
+    "serve only its numbers with --task raw": "parity/test_onnx_graphs.py::test_the_votes_of_support_vectors_are_served_as_numbers",
+    "contains none of the feature's categories": "unit/builder/test_build.py::test_invalid_sample_is_refused_leaving_nothing",
+    "publish one with `mlrf publish`": "unit/cli/test_remedies_of_calls.py::test_a_published_version_fills_an_empty_model_directory",
+    "(`mlrf inspect` says why)": "unit/cli/test_remedies_of_calls.py::test_a_bundle_without_an_onnx_model_is_served_by_the_engine_advised",
+    "or build it with them (classes=": "unit/cli/test_remedies_of_calls.py::test_labels_given_or_built_make_an_estimator",
+    "build it again with --sample": "parity/test_onnx_files.py::test_explanations_need_covers",
+    "run the command again with --restart": "unit/scoring/test_score.py::test_input_changed_during_scoring_is_refused",
+    "move it away, or choose another --out": "unit/cli/test_remedies_of_calls.py::test_a_foreign_part_is_moved_away_or_another_out_chosen",
+    "exists and is not a file of this job": "unit/cli/test_remedies_of_calls.py::test_a_foreign_file_in_place_of_one_output_needs_another_name",
+    "a model of a repository cannot be named": "unit/cli/test_repository_arguments.py::test_repository_of_several_models_is_not_a_model",
+    "drop it, or start the server with --unknown-features": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    "the stream holds {} rows or more": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    "but the server has no keys": "wire/test_option_remedies.py::test_admin_requests_are_answered_at_the_address_advised",
+    "`mlrf keys` writes them": "unit/cli/test_remedies_of_calls.py::test_a_key_file_is_read_once_the_command_wrote_it",
+    "put the bundle into the image": "unit/cli/test_image.py::test_an_image_context_holds_the_bundle_readable_by_all",
+    "send the request to {}{}, or start": "wire/test_option_remedies.py::test_a_model_without_a_default_is_asked_by_name_or_made_the_default",
+    "build its bundle with --features and --key": "wire/test_option_remedies.py::test_a_bundle_built_with_rows_takes_a_push",
+    "the batch contains about {} values": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    "the batch contains {} instances": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    'send "features", or build the bundle': "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    "the CSV needs a header": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
+    "publish it to a repository with `mlrf publish`": "wire/test_option_remedies.py::test_an_unknown_version_of_a_bundle_is_loaded_once_published",
+    "sign the bundle with `mlrf sign`": "unit/cli/test_sign.py::test_publish_and_rollback_ask_for_a_signature",
 }
-"""Messages whose remedies need more than a command; where they are followed."""
+"""Messages whose remedies need more than a command, and the test that follows each."""
 
 
 def printed(capsys, arguments) -> tuple[int, str]:
@@ -370,4 +396,5 @@ def test_every_message_that_advises_an_option_is_followed():
 
 def test_messages_followed_elsewhere_name_their_tests():
     tests = PACKAGE.parents[1] / "tests"
-    assert [path for path in ELSEWHERE.values() if not (tests / path).exists()] == []
+    named = [test.split("::") for test in ELSEWHERE.values()]
+    assert [name for path, name in named if f"def {name}(" not in (tests / path).read_text()] == []

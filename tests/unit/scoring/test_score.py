@@ -199,6 +199,8 @@ def test_input_changed_during_scoring_is_refused(folder, monkeypatch):
     with pytest.raises(ConfigError, match="changed while"):
         run(folder, workers=1)
     assert not list((folder / "out").glob("*part-*"))
+    monkeypatch.undo()
+    assert run(folder, restart=True).rows > 0
 
 
 def test_two_jobs_do_not_write_at_once(folder):

@@ -34,6 +34,11 @@ class GraphBundle:
         progress("trying the graph", 0.0)
         rows, lacking = rows_to_try(imported)
         answers = run_graph_reference(imported, rows)
+        if sample is not None and not np.any(np.all(np.isfinite(answers.numbers), axis=1)):
+            # A graph may answer only what is typical of its data, as one that takes a logarithm.
+            allowed = with_missing_allowed(imported.features, [True] * len(imported.features))
+            rows, lacking = rows_to_try(imported, schema_of(allowed, sample)[1])
+            answers = run_graph_reference(imported, rows)
         n_tried = len(rows) - len(lacking)
         self._meaning = read_meaning(imported, _first(answers, n_tried))
         missing = missing_answered(imported.may_lack, lacking, answers.numbers[n_tried:])

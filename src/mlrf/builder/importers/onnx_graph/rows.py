@@ -26,10 +26,16 @@ _INTEGERS = 10
 _T = TypeVar("_T")
 
 
-def rows_to_try(graph: ImportedGraph) -> tuple[F64, list[int]]:
-    """Return rows [n, F] to run a graph on, and the column that is missing in each of the last rows."""
+def rows_to_try(graph: ImportedGraph, sampled: F64 | None = None) -> tuple[F64, list[int]]:
+    """Return rows [n, F] to run a graph on, and the column that is missing in each of the last rows.
+
+    They are random, or some of a sample.
+    """
     rng = np.random.default_rng(_SEED)
-    rows = _random(graph, graph.features, _TRIED_ROWS, rng)
+    if sampled is None:
+        rows = _random(graph, graph.features, _TRIED_ROWS, rng)
+    else:
+        rows = sampled[np.unique(np.linspace(0, len(sampled) - 1, _TRIED_ROWS).astype(np.int64))]
     lacking = [column for column, may in enumerate(graph.may_lack) if may]
     if len(lacking) <= _SINGLY:
         return np.concatenate([rows, _without(rows, lacking, rng)]), lacking

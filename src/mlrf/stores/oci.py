@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+import msgspec
 import oras.provider
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from mlrf.core.errors import RepositoryError
@@ -21,8 +23,19 @@ from mlrf.stores.interface import Content
 
 _CHUNK_BYTES = 1 << 20
 _TITLE = "org.opencontainers.image.title"
+_ARTEFACT_BYTES = 4 << 20
+"""Longest manifest of an artefact, as registries limit it."""
 _ABSENT = 404
 _OK = 200
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    digest: str
+    annotations: dict[str, str] | None = None
+
+
+class _Artefact(msgspec.Struct, frozen=True):
+    layers: list[_Layer] = []
 
 
 class OciStore:
@@ -38,10 +51,11 @@ class OciStore:
             url = f"{self._registry.prefix}://{self._container.manifest_url()}"
             self._registry.auth.load_configs(self._container)
             accepted = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-            answer = self._checked(self._request(url, accepted), "")
-            self._digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
-            layers = answer.json().get("layers", [])
-        self._layers = {each.get("annotations", {}).get(_TITLE, ""): each for each in layers}
+            with self._checked(self._request(url, accepted, stream=True), "") as answer:
+                content = _at_most(answer, _ARTEFACT_BYTES)
+            self._digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            artefact = msgspec.json.decode(content, type=_Artefact)
+        self._layers = {each.annotations.get(_TITLE, ""): each for each in artefact.layers if each.annotations}
 
     @property
     def resolved(self) -> str:
@@ -51,13 +65,12 @@ class OciStore:
     def read(self, name: str, limit_bytes: int) -> Content:
         """Return the content of a layer; its digest is the token."""
         layer = self._layer(name)
-        if layer["size"] > limit_bytes:
-            raise RepositoryError(f"{self._address.text}/{name}: has more than {limit_bytes} bytes")
-        with self._errors():
-            content = self._blob(name, layer).content
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != layer["digest"]:
+        with self._errors(), self._blob(name, layer) as answer:
+            # Counted, because the size that a registry states is not always true.
+            content = _at_most(answer, limit_bytes)
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != layer.digest:
             raise RepositoryError(f"{self._address.text}/{name}: does not have the digest that the registry says")
-        return Content(content, layer["digest"])
+        return Content(content, layer.digest)
 
     def download(self, name: str, file: BinaryIO, size_bytes: int) -> None:
         """Write the content of a layer to an open file."""
@@ -76,14 +89,13 @@ class OciStore:
         """Return nothing: an artefact is one bundle."""
         return []
 
-    def _layer(self, name: str) -> dict[str, Any]:
+    def _layer(self, name: str) -> _Layer:
         if name not in self._layers:
             raise FileNotFoundError(f"{self._address.text}/{name}")
-        layer: dict[str, Any] = self._layers[name]
-        return layer
+        return self._layers[name]
 
-    def _blob(self, name: str, layer: dict[str, Any]) -> Any:
-        url = f"{self._registry.prefix}://{self._container.get_blob_url(layer['digest'])}"
+    def _blob(self, name: str, layer: _Layer) -> Any:
+        url = f"{self._registry.prefix}://{self._container.get_blob_url(layer.digest)}"
         return self._checked(self._request(url, {}, stream=True), name)
 
     def _request(self, url: str, headers: dict[str, str], *, stream: bool = False) -> Any:
@@ -105,8 +117,25 @@ class OciStore:
             yield
         except (FileNotFoundError, RepositoryError):
             raise
-        except (requests.RequestException, OSError, ValueError, KeyError, AttributeError) as error:
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            ValueError,
+            KeyError,
+            AttributeError,
+        ) as error:
             raise RepositoryError(f"{self._address.text}: {type(error).__name__}: {error}") from error
+
+
+def _at_most(answer: Any, limit_bytes: int) -> bytes:
+    """Return the content of a streamed answer; RepositoryError once it is longer."""
+    content = bytearray()
+    for chunk in answer.iter_content(min(_CHUNK_BYTES, limit_bytes + 1)):
+        content += chunk
+        if len(content) > limit_bytes:
+            raise RepositoryError(f"{answer.url}: has more than {limit_bytes} bytes")
+    return bytes(content)
 
 
 class _WithTimeout(HTTPAdapter):  # type: ignore[misc]  # requests is not looked into

@@ -1,0 +1,95 @@
+"""A registry that answers what no registry should: refused as RepositoryError, within the limit of what is read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+pytest.importorskip("oras")
+
+from mlrf.core.errors import RepositoryError
+from mlrf.stores.address import parse_address
+from mlrf.stores.oci import OciStore
+
+LIMIT_BYTES = 1 << 16
+LONG = b"x" * (64 << 20)
+TITLE = "org.opencontainers.image.title"
+
+
+def manifest(**layer: object) -> bytes:
+    layer = {"digest": f"sha256:{hashlib.sha256(b'').hexdigest()}", "size": 0, "annotations": {TITLE: "a"}} | layer
+    return json.dumps({"schemaVersion": 2, "layers": [layer]}).encode()
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Answers the server's `artefact` to requests for a manifest, and its `blob` to others, and counts what it sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = self.server.artefact if "/manifests/" in self.path else self.server.blob
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if body.startswith(b"\x1f\x8b"):
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        try:
+            for start in range(0, len(body), LIMIT_BYTES):
+                self.server.n_sent += self.wfile.write(body[start : start + LIMIT_BYTES])
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def registry() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        server.daemon_threads, server.artefact, server.blob, server.n_sent = True, manifest(), b"", 0
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def store_of(registry: ThreadingHTTPServer) -> OciStore:
+    return OciStore(parse_address(f"oci://127.0.0.1:{registry.server_address[1]}/team/a:b"), 5.0)
+
+
+@pytest.mark.parametrize(
+    "artefact",
+    [b"", b"{", b"[]", b"null", b'{"layers": 1}', b'{"layers": [1]}', b'{"layers": [{"annotations": {}}]}', b"\xff",
+     manifest(annotations=3), manifest(digest=7), manifest(annotations={TITLE: []}), b"[" * 100_000],
+)  # fmt: skip
+def test_a_manifest_of_another_form_is_refused(registry, artefact):
+    registry.artefact = artefact
+    with pytest.raises(RepositoryError):
+        store_of(registry)
+
+
+def test_a_layer_without_a_title_is_no_file(registry):
+    registry.artefact = manifest(annotations=None)
+    with pytest.raises(FileNotFoundError):
+        store_of(registry).read("a", LIMIT_BYTES)
+
+
+@pytest.mark.parametrize("blob", [LONG, gzip.compress(LONG)], ids=["long", "gzip"])
+def test_a_layer_longer_than_stated_is_not_read_to_its_end(registry, blob):
+    store = store_of(registry)
+    registry.blob = blob
+    with pytest.raises(RepositoryError, match="more than 65536 bytes"):
+        store.read("a", LIMIT_BYTES)
+    assert registry.n_sent < len(LONG) // 2
+
+
+def test_a_manifest_without_end_is_not_read_to_its_end(registry):
+    registry.artefact = LONG
+    with pytest.raises(RepositoryError, match="more than"):
+        store_of(registry)
+    assert registry.n_sent < len(LONG) // 2

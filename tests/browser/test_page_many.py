@@ -186,7 +186,7 @@ def test_busy_server_is_asked_again_and_work_is_cancelled(visit):
     visit.until("#many-said", "again.json: 300 rows answered")
 
 
-def test_classes_names_with_markup_and_models_without_explanations(visit, models):
+def test_names_with_markup_and_models_without_explanations(visit, models):
     rows = [{f"x{i}": i / 4 + n / 10 for i in range(4)} for n in range(5)]
     page = give(visit, json.dumps(rows), model="classes")
     assert page.locator("#many-class option").count() == len(CLASSES)
@@ -203,7 +203,7 @@ def test_classes_names_with_markup_and_models_without_explanations(visit, models
     assert page.locator("#many-why").is_hidden()
 
 
-def test_thousand_features_and_five_thousand_categories_are_drawn(visit, models):
+def test_many_features_and_categories_are_drawn(visit, models):
     rows = [{f"feature {i}": (i * 7 + n) % 13 / 6 for i in range(1000)} for n in range(30)]
     page = give(visit, json.dumps(rows), model="wide")
     assert [float(text) for text in table(page).values()] == models["wide"].predict(rows).tolist()

@@ -247,7 +247,7 @@ def test_worker_hanging_at_exit_is_killed_and_logged(bundle):
         assert server.wait() == 0
         assert not is_alive(frozen)
         logged = [(each["event"], each["worker_pid"], each["at_exit"]) for each in server.troubles]
-        assert logged == [("worker hangs", frozen, True)]
+        assert logged == [("worker not responding", frozen, True)]
 
 
 def test_draining_worker_notifies_clients_and_finishes(bundle):

@@ -60,7 +60,7 @@ def test_a_start_refuses_what_no_trusted_key_signed(home, copy_of):
     assert (status, "--require-signature" in output, "but a private one" in output) == (2, True, True), output
 
 
-def test_a_repository_falls_back_to_a_signed_version_and_reloads_signed_ones_only(home, copy_of, tmp_path):
+def test_a_repository_serves_and_reloads_signed_versions_only(home, copy_of, tmp_path):
     models = tmp_path / "models"
     first = signed(copy_of(7, "first"), home / "release.key")
     publish(first, models)
@@ -82,7 +82,7 @@ def test_a_repository_falls_back_to_a_signed_version_and_reloads_signed_ones_onl
         eventually(lambda: answered_by(server) == short(second), what="the second version")
 
 
-def test_a_bundle_in_its_own_directory_is_loaded_again_only_if_signed(home, copy_of, tmp_path):
+def test_a_bundle_directory_is_reloaded_only_if_signed(home, copy_of, tmp_path):
     bundle = signed(copy_of(7), home / "release.key")
     admin = tmp_path / "admin.sock"
     with serving(bundle, options=(*required(home), "--admin", f"unix:{admin}")) as server:

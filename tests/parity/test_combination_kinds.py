@@ -169,7 +169,7 @@ def test_answers_of_all_further_kinds_are_scikit_learns(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_shapley_values_of_members_with_categories_match_the_definition(tmp_path):
+def test_shapley_values_of_members_match_the_definition(tmp_path):
     make, table, target, _ = KINDS["categories of LightGBM and histograms"]
     estimator = make().fit(table, target)
     model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))

@@ -82,7 +82,7 @@ def test_lightgbm_numbers_the_leaves_so(labels, parameters, tmp_path):
         (1.0 * (NUMBERS > 1.0), {"objective": "binary:logistic"}),
     ],
 )
-def test_xgboost_numbers_the_leaves_so_and_starts_at_base_margins_so(labels, parameters, tmp_path):
+def test_leaf_numbers_and_base_margins_are_xgboosts(labels, parameters, tmp_path):
     booster = xgboost(labels, **parameters)
     engine, leaves = opened(booster, tmp_path)
     assert np.array_equal(leaves(LACKING), booster.predict(xgb.DMatrix(LACKING), pred_leaf=True))

@@ -74,7 +74,7 @@ def test_missing_values_in_a_leafs_function_give_its_constant(built):
     np.testing.assert_array_equal(model.margin(rows), booster.predict(rows, raw_score=True))
 
 
-def test_the_bundle_says_what_it_is_and_refuses_what_it_cannot_answer(built):
+def test_a_bundle_refuses_what_linear_trees_cannot_answer(built):
     booster, model = built
     manifest = model.bundle.manifest
     assert manifest.facts.linear_leaves > 0
@@ -98,7 +98,7 @@ def test_leaves_and_base_margins_are_lightgbms(built):
     )
 
 
-def test_explanations_of_stored_rows_are_refused_before_the_build(tmp_path):
+def test_explained_rows_are_refused_before_the_build(tmp_path):
     with pytest.raises(SampleError, match=r"--explain: neither LightGBM nor mlrf has Shapley values of linear leaves"):
         mlrf.build(linear(), tmp_path / "b", name="m", features=tmp_path / "rows.parquet", key=["k"], explain=True)
 

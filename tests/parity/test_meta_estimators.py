@@ -299,7 +299,7 @@ def test_what_cannot_be_combined_is_refused_by_name(name):
         import_model(fitted(make, target))
 
 
-def test_members_that_read_a_column_differently_are_refused_by_name():
+def test_members_that_read_a_column_differently_are_refused():
     rows = np.column_stack([ROWS, RNG.integers(0, 3, len(ROWS))])
     members = [
         ("h", ensemble.HistGradientBoostingRegressor(max_iter=2, categorical_features=[4])),

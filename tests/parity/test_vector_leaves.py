@@ -62,7 +62,7 @@ def test_vector_leaves_are_answered_to_the_bit(objective, options):
     assert_parity(import_model(vectors(objective, **options)))
 
 
-def test_trees_of_both_kinds_in_one_model_are_answered_to_the_bit():
+def test_trees_of_both_kinds_in_a_model_are_bit_equal():
     rows, target = data(0)
     matrix = xgb.DMatrix(rows, np.stack([target, target**2], axis=1))
     booster = xgb.train({"nthread": 1} | VECTOR_LEAVES, matrix, 6, callbacks=[ResetStrategy()])
@@ -78,7 +78,7 @@ def test_several_labels_with_a_tree_each_are_answered_to_the_bit(objective):
     assert (model.task, model.classes, model.forest.n_outputs) == ("raw", None, 3)
 
 
-def test_a_wrapper_of_several_labels_is_served_with_a_probability_each(tmp_path):
+def test_a_multilabel_wrapper_has_a_probability_per_label(tmp_path):
     rows, target = data(1)
     labels = np.stack([target > 0.5, target > 0.7], axis=1).astype(int)
     wrapper = xgb.XGBClassifier(n_estimators=4, max_depth=3).fit(rows, labels)
@@ -132,7 +132,7 @@ def test_early_stopping_counts_rounds_of_vector_trees():
     assert import_model(wrapper).forest.n_trees == expected < 2 * len(trees_of(document))
 
 
-def test_files_of_older_versions_keep_the_vectors_elsewhere_and_no_covers(tmp_path):
+def test_files_of_older_versions_are_read(tmp_path):
     """Up to XGBoost 3.1 the vectors are those of all nodes, and the sums of hessians are missing."""
     document = document_of(vectors())
     newest = import_model(_write(tmp_path, document))

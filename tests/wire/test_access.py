@@ -318,10 +318,10 @@ def test_wrong_command_usage_is_reported(tmp_path):
 
 def test_a_server_that_all_can_reach_without_a_key_says_so(path, tmp_path):
     with serving(path, options=["--host", "0.0.0.0"]) as server:
-        assert [entry["level"] for entry in server.log if entry["event"] == "open to all"] == ["warning"]
+        assert [entry["level"] for entry in server.log if entry["event"] == "reachable without a key"] == ["warning"]
     mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
     with serving(path, options=["--host", "0.0.0.0", "--keys", str(tmp_path / "k")]) as server:
-        assert not [entry for entry in server.log if entry["event"] == "open to all"]
+        assert not [entry for entry in server.log if entry["event"] == "reachable without a key"]
     status, output, _ = run_to_its_end([path], "--port", "0", "--admin", "0.0.0.0:0")
     assert (status, "--admin" in output) == (2, True)
 

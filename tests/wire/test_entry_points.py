@@ -271,7 +271,7 @@ def categorical(request, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
-def test_a_code_is_answered_alike_or_refused_alike_at_every_entry_point(categorical, code):
+def test_a_code_is_treated_alike_at_every_entry_point(categorical, code):
     found = {}
     for name in BY_CODE:
         try:

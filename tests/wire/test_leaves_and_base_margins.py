@@ -120,7 +120,7 @@ def infer(server, model, inputs, outputs, status=200):
     return {each["name"]: each for each in answer.json["outputs"]} if status == 200 else answer.json
 
 
-def test_leaves_and_base_margins_are_tensors_of_the_inference_protocol(server, three, counts):
+def test_leaves_and_base_margins_are_tensors(server, three, counts):
     leaves = infer(server, "three", {"features": ROWS[:3]}, ["leaves"])["leaves"]
     assert (leaves["datatype"], leaves["shape"]) == ("INT32", [3, 15])
     assert leaves["data"] == three.predict(xgb.DMatrix(ROWS[:3]), pred_leaf=True).reshape(-1).tolist()

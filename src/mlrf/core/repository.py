@@ -109,8 +109,10 @@ class ModelDirectory(msgspec.Struct, frozen=True):
             found = [v for v in map(self.version, self.numbers()) if v.digest.startswith(requested)]
             if len({v.digest for v in found}) == 1:
                 return found[0]
-        there = ", ".join(map(str, self.numbers())) or "none"
-        raise BundleError(f"{self.path}: {requested!r} is not a version; the versions are {there}", version=requested)
+        existing = ", ".join(map(str, self.numbers())) or "none"
+        raise BundleError(
+            f"{self.path}: {requested!r} is not a version; the versions are {existing}", version=requested
+        )
 
     def read(self, version: Version) -> Bundle:
         """Return the bundle of a version, fully checked; BundleError when it is damaged or has another name or digest."""

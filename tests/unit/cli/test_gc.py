@@ -38,7 +38,7 @@ def test_old_versions_are_removed_and_the_rest_stays(models, capsys):
     assert directory.read(directory.pointer().version)
 
 
-def test_what_was_current_last_counts_as_newest_and_newer_versions_stay(models):
+def test_the_last_current_version_counts_as_newest(models):
     directory = ModelDirectory(models / "sample")
     rollback(directory, "2")
     rollback(directory, "4")

@@ -61,7 +61,7 @@ def test_rows_of_float32_are_read_as_their_numbers(tmp_path):
     np.testing.assert_array_equal(np.array(kernel.margins(rows)), np.array(kernel.margins(rows.astype(np.float64))))
 
 
-def test_a_value_that_a_leaf_reads_as_nan_gives_its_constant_value(tmp_path):
+def test_a_leaf_that_reads_nan_gives_its_constant(tmp_path):
     forest = made(n_trees=1, max_leaves=1)
     linear = replace(
         forest.linear, offsets=np.array([0, 2]), features=np.array([0, 1], np.int32), coefficients=np.array([2.0, -3.0])
@@ -74,7 +74,7 @@ def test_a_value_that_a_leaf_reads_as_nan_gives_its_constant_value(tmp_path):
     assert kernel.margin([1e-36, 0.0, 0.0, 0.0, 0.0]) == [constant]
 
 
-def test_such_a_forest_has_margins_and_leaves_but_no_contributions_and_no_cuts(tmp_path):
+def test_linear_leaves_have_no_contributions_and_no_cuts(tmp_path):
     path = write(tmp_path / "forest.bin", encode_forest(made()))
     engine = tree_engine(path, None)
     assert isinstance(engine, WalksTrees)
@@ -151,7 +151,7 @@ def test_unsound_functions_are_refused(change, reason):
         replace(forest, linear=replace(forest.linear, **change)).validate()
 
 
-def test_functions_of_inner_nodes_columns_that_are_none_and_float32_are_refused():
+def test_invalid_functions_of_leaves_are_refused():
     forest = made()
     inner = int(np.flatnonzero(forest.feature != LEAF)[0])
     offsets = forest.linear.offsets.copy()

@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "crashing_scores.py"
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", [[], ["restart"]], ids=["new", "restart"])
-def test_a_kill_at_each_write_rename_and_sync_continues_to_the_same_bytes(tmp_path, mode, stride):
+def test_a_killed_job_continues_to_the_same_bytes(tmp_path, mode, stride):
     write_tree_bundle(tmp_path / "b", schema=NUMBERS)
     (tmp_path / "in/day=1").mkdir(parents=True)
     (tmp_path / "work").mkdir()

@@ -93,7 +93,7 @@ def scored(out, pattern="part-*", read=pq.read_table):
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_every_format_gives_the_bits_of_predict_with_ids_in_order(bundle, table, ending, tmp_path, monkeypatch):
+def test_every_format_gives_the_bits_of_predict_in_order(bundle, table, ending, tmp_path, monkeypatch):
     monkeypatch.setattr(csv_input, "_BLOCK_BYTES", 2048)
     monkeypatch.setattr(csv_input, "_PART_BLOCKS", 2)
     monkeypatch.setattr(json_input, "BLOCK_BYTES", 4096)
@@ -198,7 +198,7 @@ def test_a_row_with_too_few_cells_is_named(bundle, table, tmp_path):
         score(bundle, tmp_path / "r.csv", tmp_path / "out")
 
 
-def test_a_column_of_a_type_without_valid_values_is_refused_before_the_first_row(bundle, table, tmp_path):
+def test_a_column_of_an_invalid_type_is_refused_before_scoring(bundle, table, tmp_path):
     pq.write_table(table, tmp_path / "a.parquet")
     at = table.column_names.index("price")
     pq.write_table(table.set_column(at, "price", pa.array(["1"] * N_ROWS)), tmp_path / "b.parquet")

@@ -91,7 +91,7 @@ def test_odd_inputs_are_scored_or_refused_in_our_own_words(bundle, kind, tmp_pat
         assert len(str(error)) < 500
 
 
-def test_one_path_is_scored_and_a_table_is_referred_to_the_scorer(bundle, tmp_path):
+def test_a_path_is_scored_and_a_table_is_refused(bundle, tmp_path):
     pq.write_table(table(), tmp_path / "rows.parquet")
     assert mlrf.score(bundle, tmp_path / "rows.parquet", tmp_path / "out").rows == 1
     for given in (table(), [table()], pd.DataFrame([EXAMPLE])):

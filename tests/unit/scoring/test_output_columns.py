@@ -192,7 +192,7 @@ def test_bad_rows_may_have_null_answers(bundle, spoilt, tmp_path, ending, explai
     assert "feature 'x0'" in found["reason"][3].as_py()
 
 
-def test_what_is_done_with_bad_rows_may_change_when_a_job_continues(bundle, spoilt, tmp_path):
+def test_on_bad_row_may_change_when_a_job_continues(bundle, spoilt, tmp_path):
     source, out = tmp_path / "rows.parquet", tmp_path / "out"
     with pytest.raises(InvalidRequestError, match=r"rows.parquet: row 3: feature 'x0'"):
         score(bundle, source, out, workers=1)

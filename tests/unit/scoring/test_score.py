@@ -219,7 +219,7 @@ def test_a_directory_that_cannot_be_made_is_said(folder):
         score(folder / "b", [folder / "in"], folder / "file")
 
 
-def test_a_file_above_the_parts_directory_is_named_as_no_directory(folder):
+def test_a_file_in_the_output_path_is_named_as_no_directory(folder):
     (folder / "file").write_text("")
     with pytest.raises(ConfigError, match="is not a directory; give a directory for the parts"):
         score(folder / "b", [folder / "in"], folder / "file/parts")

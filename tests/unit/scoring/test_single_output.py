@@ -84,7 +84,7 @@ def test_standard_input_is_read_by_its_first_bytes(bundle, rows, tmp_path, kind)
     assert [int(each["id"]) for each in lines] == list(range(N_ROWS))
 
 
-def test_probabilities_and_contributions_are_members_of_json_lines(bundle, rows, tmp_path, capsysbinary):
+def test_json_lines_have_probabilities_and_contributions(bundle, rows, tmp_path, capsysbinary):
     command = ["score", bundle, tmp_path / "rows.parquet", "-o", "-", "--columns=probabilities,margin", "--explain=1"]
     first = json.loads(run(capsysbinary, *command)[1].splitlines()[0])
     assert list(first) == ["probabilities", "margin", "base", "feature_1", "contribution_1", "other"]

@@ -43,7 +43,7 @@ class Cors:
 
     def preflight(self, head: Head) -> bytes | None:
         """Return the header lines of the response to a preflight of an allowed origin, None for any other request."""
-        asks = head.method == b"OPTIONS" and head.requested_method is not None
-        if not asks or not (self._any or head.origin in self._origins):
+        is_preflight = head.method == b"OPTIONS" and head.requested_method is not None
+        if not is_preflight or not (self._any or head.origin in self._origins):
             return None
         return self.lines(head) + _PREFLIGHT

@@ -36,8 +36,8 @@ def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path
             option="BUNDLE",
         )
     if len(found) > 1:
-        there = " and ".join(map(str, found.values()))
-        raise ConfigError(f"BUNDLE: there are models at {there}; name the one to serve", option="BUNDLE")
+        mounted = " and ".join(map(str, found.values()))
+        raise ConfigError(f"BUNDLE: there are models at {mounted}; name the one to serve", option="BUNDLE")
     return model_path_in(next(iter(found.values())))
 
 

@@ -92,7 +92,7 @@ class Generation:
         elsewhere = settings.platforms.predict_route
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names, elsewhere)))
         has_keys = settings.access.keys is not None
-        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts, asks_for_key=has_keys), HTML, docs.HEADERS))
+        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts, needs_key_form=has_keys), HTML, docs.HEADERS))
         self.docs_models: Handler = _constant(lambda: docs.models_part(bundles, default))
         self.icon: Handler = _constant(icon)
         chosen = settings.default is not None or len(names) == 1

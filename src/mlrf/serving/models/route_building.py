@@ -105,11 +105,11 @@ def _add(
     """Add a method to the route of a path, if it has a handler."""
     if handler is None:
         return
-    there = routes.get(path)
+    existing = routes.get(path)
     routes[path] = Route(
         number=layout.number(spec.path, name or NO_MODEL),
         label=spec.path,
-        handlers={**({} if there is None else there.handlers), spec.method.encode(): handler},
+        handlers={**({} if existing is None else existing.handlers), spec.method.encode(): handler},
         content_type=spec.content_type,
         always=spec.is_always_on or spec.scope == ADMIN,
         fit=_FITS.get(spec.body),

@@ -168,9 +168,10 @@ class Outputs:
                     self._model.explainer()
                 if name == LEAVES:
                     self._model.leaves()
-                there = ", ".join([*self._own, *self.on_demand()])
+                offered = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
-                    f"output {shown_name(name)} is not an output of this model; request {there}, or no outputs for all of them",
+                    f"output {shown_name(name)} is not an output of this model; "
+                    f"request {offered}, or no outputs for all of them",
                     output=clip(name),
                 )
         if (twice := first_repeated(names)) is not None:

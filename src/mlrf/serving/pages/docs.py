@@ -69,18 +69,19 @@ _KEY_FORM = (
 )
 
 
-def page(bundles: list[Bundle], default: str, version: str, max_batch: int, *, asks_for_key: bool = False) -> bytes:
+def page(bundles: list[Bundle], default: str, version: str, max_batch: int, *, needs_key_form: bool = False) -> bytes:
     """Return the page: the routes, and the part about the models.
 
-    A page that `asks_for_key` needs no key itself and names no model: it fetches that part with the key that the reader enters.
+    With `needs_key_form` the page needs no key itself and names no model: it fetches that part with the key that the reader
+    enters.
     """
     rows = "".join(_route(spec, max_batch) for spec in ROUTES if spec.handler is not None)
-    models = "" if asks_for_key else models_part(bundles, default).decode()
+    models = "" if needs_key_form else models_part(bundles, default).decode()
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mlrf</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
         f"<h1>mlrf {html.escape(version)}</h1><table>{rows}</table>"
-        f"{_KEY_FORM if asks_for_key else ''}<main>{models}</main><script>{_SCRIPT}</script></body></html>"
+        f"{_KEY_FORM if needs_key_form else ''}<main>{models}</main><script>{_SCRIPT}</script></body></html>"
     ).encode()
 
 

@@ -96,8 +96,8 @@ def _add(
     if content.request is not None:
         operation["requestBody"] = {"required": spec.needs_body, "content": content.request}
     operation["responses"] = {"200": {"description": "The answer", "content": content.response}, **_errors(spec)}
-    there = operations.setdefault(path, {"parameters": list(parameters)} if parameters else {})
-    there[method] = operation
+    item = operations.setdefault(path, {"parameters": list(parameters)} if parameters else {})
+    item[method] = operation
 
 
 def _errors(spec: RouteSpec) -> dict[str, Any]:

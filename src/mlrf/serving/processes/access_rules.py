@@ -21,4 +21,4 @@ def warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], lo
     """Warn if a listener is reachable from other machines while no key is required."""
     for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
         if (exposed := settings.access.exposed(host)) is not None:
-            log.warning("open to all", reason=exposed)
+            log.warning("reachable without a key", reason=exposed)

@@ -52,13 +52,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         listeners: Listeners,
         at_start: ModelsAtStart,
         notifier: Notifier,
-        reread: Callable[[], ServeSettings],
+        reload_settings: Callable[[], ServeSettings],
         look_at_stores: Callable[[], bool],
     ) -> None:
         super().__init__(app)
         self.timeout = boot.settings.worker_timeout_s
         self._notifier = notifier
-        self._reread = reread
+        self._reload_settings = reload_settings
         self._look_at_stores = look_at_stores
         self.LISTENERS = list(listeners.sockets)
         self._boot = boot
@@ -152,7 +152,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             with suppress(OSError, ValueError):
                 silent_s = now - worker.tmp.last_update()
                 if silent_s > self.timeout:
-                    self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, silent_s=round(silent_s, 1))
+                    self._boot.log.error(
+                        "worker not responding", slot=worker.slot, worker_pid=pid, silent_s=round(silent_s, 1)
+                    )
                     self.kill_worker(pid, signal.SIGKILL)
 
     def _replace_one(self, ready: set[int]) -> None:
@@ -202,14 +204,14 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def kill_workers(self, sig: int) -> None:
         """Send a signal to every worker; at exit, gunicorn last sends SIGKILL to those that are still running."""
         for pid, worker in self.WORKERS.items() if sig == signal.SIGKILL else ():
-            self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, at_exit=True)
+            self._boot.log.error("worker not responding", slot=worker.slot, worker_pid=pid, at_exit=True)
         super().kill_workers(sig)
 
     def handle_hup(self) -> None:
         """Reload the settings and replace the workers one by one; invalid settings change nothing."""
         boot = self._boot
         try:
-            settings, changed, refused = merged(boot.settings, self._reread())
+            settings, changed, refused = merged(boot.settings, self._reload_settings())
             default_name([bundle.name for bundle in boot.bundles], settings.default)
             access = access_control(settings, boot.layout, boot.log)
         except MlrfError as error:

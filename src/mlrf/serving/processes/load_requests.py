@@ -50,8 +50,8 @@ class ModelLoader:
     ) -> None:
         """`names` are the models served from a repository."""
         self._names = names
-        self._asks = commands
-        self._answers = outcomes
+        self._commands = commands
+        self._outcomes = outcomes
         self._limit_s = limit_s + _MARGIN_S
         self._wake_arbiter = wake_arbiter
         self._find = find
@@ -69,7 +69,7 @@ class ModelLoader:
 
     def poll(self) -> None:
         """Check whether the arbiter has replied."""
-        answer = self._answers.read()
+        answer = self._outcomes.read()
         if (answer.pid, answer.number) == (os.getpid(), self._number):
             self._answered.set()
 
@@ -136,10 +136,10 @@ class ModelLoader:
     ) -> LoadOutcome:
         self._number += 1
         self._answered.clear()
-        self._asks.write(LoadCommand(os.getpid(), self._number, name, version, allow_schema_change, dict(pinned)))
+        self._commands.write(LoadCommand(os.getpid(), self._number, name, version, allow_schema_change, dict(pinned)))
         self._wake_arbiter()
         await self._answered.wait()
-        return self._answers.read()
+        return self._outcomes.read()
 
 
 def _read(body: bytes, kind: type[msgspec.Struct], shown: str) -> Any:

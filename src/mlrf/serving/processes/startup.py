@@ -31,8 +31,8 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import ArbiterLog, Log
 
 
-def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
-    """Serve until stopped by a signal; `reread` reloads the settings, or raises ConfigError.
+def serve(settings: ServeSettings, reload_settings: Callable[[], ServeSettings]) -> None:
+    """Serve until stopped by a signal; `reload_settings` reloads the settings, or raises ConfigError.
 
     Raises SystemExit with 0 after a stop, ConfigError if the settings cannot be met (a port in use), BundleError if a
     bundle is damaged or no worker could open it.
@@ -95,7 +95,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     # What is loaded is permanent. Looking for garbage in it costs a tenth of the start (measured: 700 of 35,000 objects).
     gc.freeze()
     gc.enable()
-    arbiter = SlotArbiter(Application(settings), boot, listeners, at_start, notifier, reread, stores.look)
+    arbiter = SlotArbiter(Application(settings), boot, listeners, at_start, notifier, reload_settings, stores.look)
     try:
         arbiter.run()
     finally:

@@ -84,7 +84,7 @@ def test_a_column_is_written_at_its_place():
         {"plan": struct.pack("<IiI", ord("x"), 0, 2)},
     ],
 )
-def test_what_is_not_certainly_valid_is_left_to_the_reader_by_column(given):
+def test_uncertain_values_are_left_to_the_column_reader(given):
     assert fill(**given) is None
 
 

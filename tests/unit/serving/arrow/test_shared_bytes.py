@@ -76,7 +76,7 @@ def test_views_of_the_same_bytes_are_refused_past_a_budget():
         reader().table(words(views([MIB - row for row in range(500)])))
 
 
-def test_dictionary_values_of_the_same_bytes_are_refused_past_a_budget():
+def test_repeated_dictionary_values_are_refused_past_a_budget():
     """Offsets that go up and down: each second value is the whole buffer."""
     offsets = struct.pack("<1001i", *([0, MIB] * 500), MIB)
     values = pa.Array.from_buffers(pa.string(), 1000, [None, pa.py_buffer(offsets), pa.py_buffer(b"x" * MIB)])

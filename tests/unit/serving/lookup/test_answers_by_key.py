@@ -147,25 +147,25 @@ def test_shared_store_is_queried_once_and_answers_not_cached(model, store, count
     put(store, 1)
     put(store, 2, 3.0)
     elsewhere = Elsewhere(store)
-    here, there = predicting(model, store, counted), predicting(model, elsewhere, counted)
+    local, remote = predicting(model, store, counted), predicting(model, elsewhere, counted)
     long = b" " * (300 << 10)
     for handler, content in (("one", body()), ("explained", body(2)), ("many", batch(body(1), body(2), body(1)))):
-        awaited = getattr(there, handler)(content)
+        awaited = getattr(remote, handler)(content)
         assert isinstance(awaited, Awaited)
         answer = asyncio.run(awaited.run())
-        assert answer == getattr(here, handler)(content)
+        assert answer == getattr(local, handler)(content)
         assert answer.fresh_until_s == -math.inf
-        deferred = getattr(there, handler)(content + long)
+        deferred = getattr(remote, handler)(content + long)
         assert isinstance(deferred, Deferred)
         assert asyncio.run(deferred.run().run()) == answer
     assert elsewhere.n_keys == [1, 1, 1, 1, 3, 3]
     with pytest.raises(KeyNotFoundError):
-        asyncio.run(there.one(body(9)).run())
+        asyncio.run(remote.one(body(9)).run())
 
 
 def test_a_store_that_does_not_answer_is_counted(model, counted):
-    there = predicting(model, Elsewhere(None), counted)
-    for awaited in (there.one(body()), there.many(batch(body()))):
+    remote = predicting(model, Elsewhere(None), counted)
+    for awaited in (remote.one(body()), remote.many(batch(body()))):
         with pytest.raises(FeaturesUnavailableError):
             asyncio.run(awaited.run())
     assert counted == {"mlrf_feature_store_errors_total": 2}

@@ -48,12 +48,12 @@ def test_every_row_has_a_field_for_each_column(body, header, message):
         rows(body, header)
 
 
-def test_an_empty_line_is_a_missing_value_of_a_model_of_one_feature():
+def test_an_empty_line_is_missing_for_a_model_of_one_feature():
     one = Schema((Feature("x"),))
     assert rows(b"1\n\n2\n", schema=one) == [b"[1]", b"[null]", b"[2]"]
 
 
-def test_a_line_of_very_many_fields_is_refused_before_it_is_split():
+def test_a_line_of_too_many_fields_is_refused_before_splitting():
     with pytest.raises(FeatureCountError, match=rf"line 2 .* holds {MAX_COMMAS + 1} commas"):
         rows(b"1,2,3\n" + b"," * (MAX_COMMAS + 1))
     with pytest.raises(FeatureCountError, match=f"has {MAX_COMMAS + 1} fields"):
@@ -94,7 +94,7 @@ def test_a_header_has_every_name_once(first, error):
             rows(first + b"\n1,2,3", header)
 
 
-def test_data_in_the_first_line_needs_a_content_type_that_says_so():
+def test_data_in_the_first_line_needs_header_absent():
     with pytest.raises(UnsupportedMediaTypeError, match="header=absent"):
         rows(b"1,2,3", Header.EXACT)
     assert rows(b"1,2,3", Header.DETECT) == [b"[1,2,3]"]

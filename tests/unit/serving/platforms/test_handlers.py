@@ -59,7 +59,7 @@ def test_a_content_type_that_no_reader_has_is_refused(platform, kind):
         fitted(platform, content_type=kind)
 
 
-def test_an_accept_header_without_a_supported_type_is_refused_by_sagemaker():
+def test_sagemaker_refuses_an_unsupported_accept_header():
     with pytest.raises(UnsupportedMediaTypeError, match="Accept: image/png is not supported"):
         fitted("sagemaker", accept=b"image/png")
     fitted("mlflow", accept=b"image/png")

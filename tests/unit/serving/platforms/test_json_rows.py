@@ -25,7 +25,7 @@ def raw(value):
     return msgspec.Raw(msgspec.json.encode(value))
 
 
-def test_a_document_with_more_values_than_rows_can_have_is_refused(writer):
+def test_a_document_with_too_many_values_is_refused(writer):
     body = b'{"instances": [[%b]]}' % b",".join([b"1"] * (MOST_VALUES + 50))
     with pytest.raises(
         BatchTooLargeError, match=r"more than 4 rows of 3 features can have.*--max-infer-rows"

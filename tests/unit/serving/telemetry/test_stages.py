@@ -133,11 +133,11 @@ def test_a_caller_is_followed_only_where_there_is_tracing(meter):
         TelemetrySettings(trace_rate=1.0), prediction_labels(), 0, meter, Log("critical"), tracing
     )
     traced = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"yes")
-    unwanted = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"no")
+    unsampled = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"no")
     assert without.begin(traced, b"id", b"", "", is_due=False) is None
     assert within.begin(traced, b"id", b"", "", is_due=False).for_trace
-    assert within.begin(unwanted, b"id", b"", "", is_due=False) is None
+    assert within.begin(unsampled, b"id", b"", "", is_due=False) is None
     within.skip()
-    assert not within.begin(unwanted, b"id", b"", "", is_due=True).for_trace
+    assert not within.begin(unsampled, b"id", b"", "", is_due=True).for_trace
     within.skip()
     assert within.begin(call(), b"id", b"", "", is_due=True).for_trace

@@ -40,14 +40,14 @@ class CallHandler:
     def __init__(
         self,
         runtime: RequestRuntime,
-        refusals: ErrorEncoder,
+        errors: ErrorEncoder,
         guard: Guard | None,
         messages: UnfinishedMessages,
         unsent: UnsentAnswers,
         write_timeout_s: float,
         layout: Layout,
     ) -> None:
-        self._handler = MessageHandler(runtime, refusals, guard, layout)
+        self._handler = MessageHandler(runtime, errors, guard, layout)
         self._messages = messages
         self._unsent = unsent
         self._write_timeout_s = write_timeout_s

@@ -76,9 +76,9 @@ class _Call:
 class MessageHandler:
     """Handles single messages of all calls of a worker."""
 
-    def __init__(self, runtime: RequestRuntime, refusals: ErrorEncoder, guard: Guard | None, layout: Layout) -> None:
+    def __init__(self, runtime: RequestRuntime, errors: ErrorEncoder, guard: Guard | None, layout: Layout) -> None:
         self._runtime = runtime
-        self._refusals = refusals
+        self._errors = errors
         self._guard = guard
         self._layout = layout
         self._calls: Mapping[str, Mapping[bytes, tuple[_Call, _Call]]] = {}
@@ -187,7 +187,7 @@ class MessageHandler:
     def _refused(
         self, fault: Exception, identity: bytes, call: _Call | None = None, started: float = 0.0
     ) -> RefusedCallError:
-        status, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
+        status, code, details = self._errors.report(fault, identity, 0 if call is None else call.route)
         text = identity.decode("ascii")
         metadata = [("x-request-id", text), ("mlrf-code", code)]
         if status.grpc == "UNAVAILABLE":

@@ -78,7 +78,7 @@ class GrpcServer:
         self,
         runtime: RequestRuntime,
         limits: GrpcLimits,
-        refusals: ErrorEncoder,
+        errors: ErrorEncoder,
         access: AccessControl,
         check_ready: Callable[[], None],
         meter: WorkerMeter,
@@ -98,7 +98,7 @@ class GrpcServer:
         )
         self._unsent = UnsentAnswers(limits.write_timeout_s, self._cut_slow_readers)
         self._calls = CallHandler(
-            runtime, refusals, access.guard(), self._messages, self._unsent, limits.write_timeout_s, meter.layout
+            runtime, errors, access.guard(), self._messages, self._unsent, limits.write_timeout_s, meter.layout
         )
         self._access = access
         self._health = Health((INFERENCE,), check_ready)

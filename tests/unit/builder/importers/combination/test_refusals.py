@@ -64,7 +64,7 @@ def test_another_method_of_calibration_is_refused():
 @pytest.mark.parametrize(
     ("x", "y"), [([], []), ([0.5, 0.5], [0.1, 0.2]), ([0.1, np.inf], [0.1, 0.2]), ([0.1, 0.2], [0.1, np.nan])]
 )
-def test_an_isotonic_calibration_without_ascending_points_is_refused(x, y):
+def test_isotonic_points_that_do_not_ascend_are_refused(x, y):
     whole = calibrated("isotonic")
     calibrator = whole.calibrated_classifiers_[0].calibrators[0]
     calibrator.X_thresholds_, calibrator.y_thresholds_ = np.array(x), np.array(y)
@@ -102,7 +102,7 @@ def test_a_vote_of_probabilities_needs_classifiers():
     refused(whole, "it is not a classifier")
 
 
-def test_a_classifier_whose_answers_are_no_probabilities_is_refused():
+def test_a_classifier_without_probabilities_is_refused():
     # It answers 0 or 1.
     hinge = xgboost.XGBClassifier(n_estimators=2, objective="binary:hinge").fit(ROWS, TWO)
     refused(voting(hinge), "gives no probabilities")

@@ -67,11 +67,11 @@ def answered(handler, *contexts):
     """Run a handler in all contexts at once; return the meter."""
 
     async def run():
-        meter, refusals = Meter(), ErrorEncoder(Log("error"))
+        meter, errors = Meter(), ErrorEncoder(Log("error"))
         runtime = RequestRuntime(meter, lambda: None, 0.5)
         messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0, lambda _peer, _n: None)
         unsent = UnsentAnswers(1.0, lambda _peers: None)
-        handler_under_test = CallHandler(runtime, refusals, None, messages, unsent, 1.0, layout(grpc=True))
+        handler_under_test = CallHandler(runtime, errors, None, messages, unsent, 1.0, layout(grpc=True))
         handler_under_test.answer_by({PATH: simple(handler)})
         answer = handler_under_test.unary(PATH)
         await asyncio.gather(*(answer(None, each) for each in contexts), return_exceptions=True)

@@ -134,13 +134,6 @@ def test_no_module_or_class_of_the_package_is_a_private_word():
     assert {path: names for path, names in found.items() if names} == {}
 
 
-def test_names_of_tests_are_short():
-    texts = [(ROOT / path).read_text(encoding="utf-8") for path in files("tests") if path.suffix == ".py"]
-    names = {name for text in texts for name in re.findall(r"^ *(?:async )?def (test_\w+)", text, re.MULTILINE)}
-    assert len(names) > 1000
-    assert {name for name in names if len(name) > 60} == set()
-
-
 def test_no_event_of_the_log_has_a_private_word():
     texts = [(ROOT / path).read_text(encoding="utf-8") for path in files("src") if path.suffix == ".py"]
     events = [event for text in texts for event in EVENT.findall(text)]

@@ -242,3 +242,16 @@ def test_what_is_held_of_another_version_is_refused(bundle):
         assert read_pinned(bundle, version, pinned).version == version
         with pytest.raises(BundleError, match="are not those of version 000000000000"):
             read_pinned(bundle, "0" * 64, pinned)
+
+
+def test_a_pinned_file_with_other_content_is_refused(tmp_path):
+    bundle = write_bundle(tmp_path / "b")
+    version = read_bundle(bundle).version
+    (bundle / "schema.json").write_bytes((bundle / "schema.json").read_bytes().replace(b"}", b"} ", 1))
+    with contextlib.ExitStack() as opened:
+        pinned = {path.name: opened.enter_context(path.open("rb")).fileno() for path in bundle.iterdir()}
+        with pytest.raises(BundleError, match=r"the content read of schema\.json does not match the manifest"):
+            read_pinned(bundle, version, pinned)
+        del pinned["schema.json"]
+        with pytest.raises(BundleError, match=r"the content read of schema\.json does not match the manifest"):
+            read_pinned(bundle, version, pinned)

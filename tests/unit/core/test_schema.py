@@ -22,7 +22,7 @@ from mlrf.core.errors import (
     UnknownCategoryError,
     UnknownFeatureError,
 )
-from mlrf.core.feature import Feature, Kind
+from mlrf.core.feature import CategoryHashing, Feature, Kind
 from mlrf.core.json_schema import from_json_schema, to_json_schema
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -154,6 +154,7 @@ def test_values_from_outside_are_shown_at_bounded_length():
         (lambda: Feature("a", Kind.NUMERIC, (1,)), "cannot have categories"),
         (lambda: Feature("a", Kind.CATEGORICAL, ("x", "x")), "twice"),
         (lambda: Feature("a", Kind.CATEGORICAL, (1, 1.0)), "twice"),
+        (lambda: Feature("a", Kind.CATEGORICAL, hashing=CategoryHashing()), "has no list of them"),
     ],
 )
 def test_a_schema_that_means_nothing_cannot_be_made(make, reason):

@@ -25,13 +25,17 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 T = TypeVar("T")
 
 
-def command(bundles: Sequence[Path], *options: str, broken_by: str = "") -> list[str]:
+MLRF = (sys.executable, "-m", "mlrf")
+
+
+def command(
+    bundles: Sequence[Path], *options: str, broken_by: str = "", program: Sequence[str | Path] = MLRF
+) -> list[str]:
     """The command line of `mlrf serve`; `broken_by`, else PLANTED_FAULT, is Python that takes a guard out of it first."""
     broken_by = broken_by or os.environ.get("PLANTED_FAULT", "")
-    start = (
-        ["-c", f"{broken_by}\nimport sys\nfrom mlrf.cli import main\nsys.exit(main())"] if broken_by else ["-m", "mlrf"]
-    )
-    return [sys.executable, *start, "serve", *map(str, bundles), *options]
+    if broken_by:
+        program = [sys.executable, "-c", f"{broken_by}\nimport sys\nfrom mlrf.cli import main\nsys.exit(main())"]
+    return [*map(str, program), "serve", *map(str, bundles), *options]
 
 
 def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = START_LIMIT_S) -> tuple[int, str, float]:
@@ -151,13 +155,14 @@ def serving(
     is_ready: Callable[[Server], bool] = Server.is_ready,
     broken_by: str = "",
     environment: Mapping[str, str] | None = None,
+    program: Sequence[str | Path] = MLRF,
 ) -> Iterator[Server]:
     """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards.
 
-    `environment` is added to that of the tests.
+    `environment` is added to that of the tests; `program` is `mlrf`, by default that of the tests' own environment.
     """
     process = subprocess.Popen(
-        command(bundles, "--port", "0", "--workers", str(workers), *options, broken_by=broken_by),
+        command(bundles, "--port", "0", "--workers", str(workers), *options, broken_by=broken_by, program=program),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -56,12 +59,24 @@ def folder(tmp_path_factory, environment):
     return folder
 
 
+@contextlib.contextmanager
+def started(line, folder, environment):
+    """The server of a line of the README, by the program that its install line has brought."""
+    program = shutil.which("mlrf", path=environment["PATH"])
+    assert program is not None
+    assert Path(program).parent != Path(sys.executable).parent, "not the environment of the tests"
+    _, _, bundle = line.split()
+    options = ["--state-dir", str(folder / "state")]
+    with serving(folder / bundle, options=options, environment=environment, program=[program]) as server:
+        yield server
+
+
 @pytest.mark.slow
-def test_every_curl_line_is_answered(folder):
+def test_every_curl_line_is_answered(folder, environment):
     lines = commands("curl")
     assert len(lines) >= 8
     [serve] = [line for line in commands("mlrf") if line.startswith("mlrf serve")]
-    with serving(folder / serve.split()[2], options=["--state-dir", str(folder / "state")]) as server:
+    with started(serve.partition("#")[0], folder, environment) as server:
         for line in lines:
             here = line.replace("localhost:8080", f"127.0.0.1:{server.port}")
             done = shell(f"H='Content-Type: application/json'\n{here} --fail", folder)
@@ -70,9 +85,9 @@ def test_every_curl_line_is_answered(folder):
 
 
 @pytest.mark.slow
-def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
+def test_the_answer_that_is_shown_is_the_one_that_comes(folder, environment):
     shown = next(block for block in blocks("") if block.startswith('{"prediction"'))
-    with serving(folder / "sales-bundle", options=["--state-dir", str(folder / "state")]) as server:
+    with started("mlrf serve sales-bundle", folder, environment) as server:
         answer = server.ask("POST", "/explain", {"features": [3.5, True, 0], "explain": 2}).json
         by_key = server.ask("POST", "/explain", {"key": {"item": 7, "day": "2026-01-31"}, "explain": 2}).json
     assert (by_key["features_as_of"], by_key["explanation"]["source"]) == ("2026-01-30T18:00:00Z", "precomputed")

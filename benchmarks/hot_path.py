@@ -50,27 +50,13 @@ class Sink:
 
 def main(home: Path) -> None:
     """Measure, and print microseconds by part as JSON."""
-    from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
-    from mlrf.model import load  # noqa: PLC0415
+    from mlrf.model import load  # noqa: PLC0415  the runner must not import it
     from mlrf.model.row_predictor import RowPredictor  # noqa: PLC0415
     from mlrf.serving.arrow.row_reader import RowReader  # noqa: PLC0415
-    from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
-    from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
-    from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
-    from mlrf.serving.models.service import Service  # noqa: PLC0415
     from mlrf.serving.native.fast_parser import RowDecoder  # noqa: PLC0415
-    from mlrf.serving.routes import layout  # noqa: PLC0415
-    from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415
-    from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
-    from mlrf.serving.telemetry.worker_meter import WorkerMeter  # noqa: PLC0415
 
-    settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
-    metric_layout = layout(["regression"])
-    block = ControlBlock(1, metric_layout.n_words)
-    meter = WorkerMeter(metric_layout, block.row(0))
-    service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(metric_layout, block, [], ""))
-    connection = new_connection(HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None))
-    connection.connection_made(Sink())
+    settings = settings_of(home / "bundle")
+    connection = connection_of(home / "bundle", "regression")
     model = load(home / "bundle")
     model_rows = RowPredictor(model.bundle, model.engine)
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
@@ -105,6 +91,34 @@ def main(home: Path) -> None:
     print(
         json.dumps({what: [microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})
     )
+
+
+def settings_of(bundle: Path) -> Any:
+    """Return the settings of a server of the bundle without a cache, because the same requests come again."""
+    from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
+
+    return read_settings([str(bundle), "--cache", "0"], {})
+
+
+def connection_of(bundle: Path, name: str) -> Any:
+    """Return a connection of a server of the bundle, whose model has the name; what it writes is discarded."""
+    from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
+    from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
+    from mlrf.serving.models.service import Service  # noqa: PLC0415
+    from mlrf.serving.routes import layout  # noqa: PLC0415
+    from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
+    from mlrf.serving.telemetry.worker_meter import WorkerMeter  # noqa: PLC0415
+
+    settings = settings_of(bundle)
+    metric_layout = layout([name])
+    block = ControlBlock(1, metric_layout.n_words)
+    meter = WorkerMeter(metric_layout, block.row(0))
+    service = Service([read_bundle(bundle)], settings, meter, Exposition(metric_layout, block, [], ""))
+    connection = new_connection(HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None))
+    connection.connection_made(Sink())
+    return connection
 
 
 def requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.importers.pipeline.encoder_package import FOLDED_ENCODERS, MODULE, encoded_columns
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (
@@ -101,6 +102,8 @@ class _Tracer:
                 return _FOLDERS[kind](self, name, step, columns)
             if hasattr(step, "get_support") and type(step).__module__.startswith("sklearn.feature_selection."):
                 return [column for column, kept in zip(columns, step.get_support(), strict=True) if kept]
+        if type(step).__module__.startswith(MODULE) and kind in FOLDED_ENCODERS:
+            return _by_package(self, name, step, columns)
         raise UnsupportedModelError(
             f"the pipeline's step {name!r} ({kind}) cannot be folded into trees over the raw columns; {_ONNX}",
             step=name,
@@ -191,16 +194,31 @@ def _indicators(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -
 
 
 def _encoder(tracer: _Tracer, name: str, step: Any, columns: list[Column], widths: Sequence[int]) -> list[Column]:
-    found = []
-    for column, categories, width in zip(columns, step.categories_, widths, strict=True):
-        use = tracer.use(column)
-        if column.is_raw:
-            use.categories.append(categories)
-        elif not column.is_stepped:
-            use.encoded_late = name
-        encoded = replace(column, is_raw=False, is_monotone=False, is_stepped=column.is_stepped or column.is_raw)
-        found += [encoded] * int(width)
+    encoded = zip(columns, step.categories_, widths, strict=True)
+    return [
+        column for given, categories, width in encoded for column in _encoded(tracer, name, given, categories, width)
+    ]
+
+
+def _by_package(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    found: list[Column] = []
+    for column, encoded in zip(columns, encoded_columns(name, step), strict=True):
+        if encoded.categories is None:
+            found.append(column)
+        else:
+            found += _encoded(tracer, name, column, encoded.categories, encoded.width)
     return found
+
+
+def _encoded(tracer: _Tracer, name: str, column: Column, categories: Any, width: int) -> list[Column]:
+    """Return the columns that an encoder makes of one column."""
+    use = tracer.use(column)
+    if column.is_raw:
+        use.categories.append(categories)
+    elif not column.is_stepped:
+        use.encoded_late = name
+    made = replace(column, is_raw=False, is_monotone=False, is_stepped=column.is_stepped or column.is_raw)
+    return [made] * int(width)
 
 
 def _one_hot(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:

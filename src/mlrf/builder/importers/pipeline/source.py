@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any
 
+from mlrf.builder.importers.pipeline.stored_encoders import with_pandas_tables, with_plain_tables
 from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
 from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -22,6 +23,7 @@ _PREPROCESSING_TYPES = (
     "sklearn.compose.",
     "sklearn.pipeline.",
     "sklearn.feature_selection.",
+    "category_encoders.",
 )
 _MODEL_TYPES = (
     "collections.OrderedDict",
@@ -103,7 +105,7 @@ def pack_source(preprocessing: Any, model: bytes) -> bytes:
     """Return an archive of a fitted preprocessing (as skops) and of a model in its library's own format."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("preprocessing.skops", dump_skops(preprocessing))
+        archive.writestr("preprocessing.skops", dump_skops(with_plain_tables(preprocessing)))
         archive.writestr("model", model)
     return packed.getvalue()
 
@@ -112,4 +114,4 @@ def unpack_source(packed: bytes) -> tuple[Any, bytes]:
     """Return the arguments of `pack_source`."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         preprocessing = load_skops(archive.read("preprocessing.skops"), also=_PREPROCESSING_TYPES)
-        return preprocessing, archive.read("model")
+        return with_pandas_tables(preprocessing), archive.read("model")

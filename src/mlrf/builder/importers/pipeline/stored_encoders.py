@@ -1,0 +1,72 @@
+"""category_encoders' encoders in a form that skops can store: their pandas tables as plain lists, and back.
+
+The process that answers the golden rows gets the encoder itself, with its own tables: skops writes no pandas objects.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+PACKAGE = "category_encoders."
+_HOLDERS = ("sklearn.pipeline", "sklearn.compose", PACKAGE)
+"""Modules of the steps that are other steps' parts, or have tables."""
+_KEY = "pandas"
+
+
+def with_plain_tables(step: Any) -> Any:
+    """Return fitted steps with the pandas tables of category_encoders as dictionaries; other steps as they are."""
+    return _converted(step, _plain)
+
+
+def with_pandas_tables(step: Any) -> Any:
+    """Return the steps that `with_plain_tables` converted."""
+    return _converted(step, _pandas)
+
+
+def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
+    found = convert(value)
+    if found is not value:
+        return found
+    if type(value) is list:
+        return [_converted(each, convert) for each in value]
+    if type(value) is tuple:
+        return tuple(_converted(each, convert) for each in value)
+    if type(value) is dict:
+        return {key: _converted(each, convert) for key, each in value.items()}
+    if type(value).__module__.startswith(_HOLDERS) and hasattr(value, "__dict__") and not isinstance(value, type):
+        held = copy.copy(value)
+        vars(held).update({name: _converted(each, convert) for name, each in vars(value).items()})
+        return held
+    return value
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value).__name__
+    if type(value).__module__.partition(".")[0] != "pandas":
+        return value
+    if kind == "Series":
+        return {_KEY: "Series", "index": list(value.index), "values": value.to_numpy(), "name": value.name}
+    if kind == "DataFrame":
+        return {
+            _KEY: "DataFrame",
+            "index": list(value.index),
+            "values": value.to_numpy(),
+            "columns": [str(column) for column in value.columns],
+        }
+    # A type of a column, which only fitting asks.
+    return np.dtype(object)
+
+
+def _pandas(value: Any) -> Any:
+    if type(value) is not dict or _KEY not in value:
+        return value
+    import pandas as pd  # noqa: PLC0415  category_encoders needs it
+
+    index = pd.Index(value["index"], dtype=object if any(isinstance(key, str) for key in value["index"]) else None)
+    if value[_KEY] == "Series":
+        return pd.Series(value["values"], index=index, name=value["name"])
+    return pd.DataFrame(value["values"], index=index, columns=value["columns"])

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-TREES, LEAVES, TRAINED, ASKED, TURNS = 690, 63, 20_000, 400, 9
+TREES, LEAVES, TRAINED, SENT_ROWS, TURNS = 690, 63, 20_000, 400, 9
 NUMBERS = [f"n{index}" for index in range(18)]
 TEXTS = [f"t{index}" for index in range(6)]
 BOOLEANS = [f"b{index}" for index in range(3)]
@@ -32,13 +32,13 @@ def main(chosen: list[str]) -> int:
     if chosen[:1] == ["child"]:
         return build_child(Path(chosen[1]), Path(chosen[2]))
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    held = True
+    holds = True
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         for part in (requests_part, catboost_part, build_part):
             if not chosen or part.__name__.removesuffix("_part") in chosen:
-                held &= part(home)
-    return 0 if held else 1
+                holds &= part(home)
+    return 0 if holds else 1
 
 
 def frame(n: int, seed: int) -> Any:
@@ -90,11 +90,11 @@ def requests_part(home: Path) -> bool:
     from mlrf.model.row_predictor import RowPredictor  # noqa: PLC0415
 
     pipeline, raw = fitted()
-    asked = frame(ASKED, 7)
+    sent_rows = frame(SENT_ROWS, 7)
     mlrf.build(pipeline, home / "pipeline", name="pipeline", sample=raw[:500])
     mlrf.build(pipeline[-1], home / "bare", name="bare")
-    instances = [plain(row) for row in asked.to_dict("records")]
-    matrix = pipeline[:-1].transform(asked)
+    instances = [plain(row) for row in sent_rows.to_dict("records")]
+    matrix = pipeline[:-1].transform(sent_rows)
     given = {
         "pipeline": instances,
         "bare": [dict(zip(names_of(home / "bare"), row, strict=True)) for row in matrix.tolist()],
@@ -102,10 +102,10 @@ def requests_part(home: Path) -> bool:
     calls = {name: connected(home / name, name, bodies) for name, bodies in given.items()}
     model = mlrf.load(home / "pipeline")
     engine = RowPredictor(model.bundle, model.engine)
-    np.testing.assert_array_equal(model.predict(asked), pipeline.predict(asked))
-    singles = [asked[row : row + 1] for row in range(ASKED)]
-    coded = rows_of(model, asked)
-    (home / "pipeline.onnx").write_bytes(exported(pipeline, asked))
+    np.testing.assert_array_equal(model.predict(sent_rows), pipeline.predict(sent_rows))
+    singles = [sent_rows[row : row + 1] for row in range(SENT_ROWS)]
+    coded = rows_of(model, sent_rows)
+    (home / "pipeline.onnx").write_bytes(exported(pipeline, sent_rows))
     session = onnxruntime.InferenceSession(home / "pipeline.onnx", single_thread(), providers=["CPUExecutionProvider"])
     feeds = [
         {name: np.array([[value]], kind_of(value)) for name, value in each.items()} for each in map(filled, instances)
@@ -147,8 +147,8 @@ def catboost_part(home: Path) -> bool:
         iterations=500, depth=6, verbose=0, cat_features=TEXTS, thread_count=1, allow_writing_files=False
     ).fit(table, target)
     ctr = mlrf.load(mlrf.build(model, home / "ctr", name="ctr", sample=table[:2_000]))
-    distinct = frame(ASKED * 100, 11)[table.columns].drop_duplicates()
-    pools = [catboost.Pool(distinct[row : row + 1], cat_features=TEXTS) for row in range(ASKED)]
+    distinct = frame(SENT_ROWS * 100, 11)[table.columns].drop_duplicates()
+    pools = [catboost.Pool(distinct[row : row + 1], cat_features=TEXTS) for row in range(SENT_ROWS)]
     batch, hundred = catboost.Pool(distinct, cat_features=TEXTS), catboost.Pool(distinct[:100], cat_features=TEXTS)
     coded = rows_of(ctr, distinct)
     whole, few = np.array(coded), np.array(coded[:100])
@@ -160,7 +160,7 @@ def catboost_part(home: Path) -> bool:
 
     took = turns(
         {
-            "one": lambda: [ctr.engine.margin(row) for row in coded[:ASKED]],
+            "one": lambda: [ctr.engine.margin(row) for row in coded[:SENT_ROWS]],
             "one C": lambda: [evaluate(pool) for pool in pools],
             "100": lambda: [ctr.engine.margins(few) for _ in range(20)],
             "100 C": lambda: [evaluate(hundred) for _ in range(20)],
@@ -296,23 +296,23 @@ def turns(works: dict[str, Callable[[], object]], counts: dict[str, int]) -> dic
         for name, work in works.items():
             began = time.process_time_ns()
             work()
-            took[name].append((time.process_time_ns() - began) / 1e3 / counts.get(name, ASKED))
+            took[name].append((time.process_time_ns() - began) / 1e3 / counts.get(name, SENT_ROWS))
     return {name: statistics.median(times) for name, times in took.items()}
 
 
-def line(what: str, ours: float, theirs: float, ratio: float, sign: str, limit: float) -> bool:
-    """Print a figure with its bar; returns whether it is held."""
-    return bar(f"{what}: {ours:,.2f} us, {theirs:,.2f} us, {ratio:.2f}x", ratio, sign, limit)
+def line(what: str, own_us: float, other_us: float, ratio: float, sign: str, limit: float) -> bool:
+    """Print a figure with its bar; returns whether it is holds."""
+    return bar(f"{what}: {own_us:,.2f} us, {other_us:,.2f} us, {ratio:.2f}x", ratio, sign, limit)
 
 
 def bar(text: str, found: float, sign: str, limit: float) -> bool:
-    """Print a text with its bar; returns whether it is held. A bar of 0 is no bar."""
+    """Print a text with its bar; returns whether it is holds. A bar of 0 is no bar."""
     if not limit:
         print(text)
         return True
-    held = found <= limit if sign == "<=" else found >= limit if sign == ">=" else found > limit
-    print(f"{text}  {sign} {limit:g}  {'held' if held else 'MISSED'}", flush=True)
-    return held
+    holds = found <= limit if sign == "<=" else found >= limit if sign == ">=" else found > limit
+    print(f"{text}  {sign} {limit:g}  {'holds' if holds else 'MISSED'}", flush=True)
+    return holds
 
 
 if __name__ == "__main__":

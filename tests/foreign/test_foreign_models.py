@@ -32,6 +32,8 @@ MODELS = [
     ("passeval", "passeval/passeval_model.pkl", "scikit-learn", "multiclass"),
     ("lncrnapi", "lncrnapi/models/catboost_DACC_SPC.joblib", "catboost", "binary"),
     ("lncrnapi", "lncrnapi/models/catboost_model_rapid.joblib", "catboost", "binary"),
+    ("rs3", "rs3/target_lite_model.pkl", "lightgbm", "regression"),  # pipelines: an imputer and LightGBM
+    ("rs3", "rs3/target_model.pkl", "lightgbm", "regression"),
     ("macrel", "macrel/data/models/AMP.onnx.gz", "onnxruntime", "binary"),
     ("macrel", "macrel/data/models/Hemo.onnx.gz", "onnxruntime", "binary"),
 ]

@@ -389,6 +389,18 @@ def test_the_way_by_onnx_that_a_refusal_names_works(tmp_path):
     np.testing.assert_allclose(np.ravel(model.predict(table)), pipeline.predict(table), rtol=1e-4)
 
 
+def test_steps_of_an_older_scikit_learn_are_completed():
+    imputers = make_pipeline(
+        SimpleImputer(), ColumnTransformer([("fill", SimpleImputer(), [0])], remainder="passthrough")
+    )
+    pipeline = fitted(DecisionTreeRegressor(max_depth=3), ("fill", imputers), table=raw()[["size", "price"]])
+    expected = pipeline.predict(raw()[["size", "price"]])
+    for imputer in (imputers[0], imputers[1].transformers_[0][1]):  # 1.1 had none of these
+        for name in ("keep_empty_features", "_fit_dtype", "_fill_dtype"):
+            vars(imputer).pop(name, None)
+    np.testing.assert_array_equal(margins(import_model(pipeline), raw()), expected)
+
+
 def test_damaged_step_is_an_error_that_says_so(tmp_path):
     pipeline = fitted(
         DecisionTreeRegressor(max_depth=2), ("scaled", StandardScaler()), table=raw()[["price", "visits"]]

@@ -8,10 +8,11 @@ own steps. Contract:
 2. A step that mixes columns, or whose arithmetic is not monotone, is refused with an error that names it.
 3. Covers stay with their branches, so that contributions are Shapley values of the raw columns.
 
-source (the pipeline of the given object), encoder_package and stored_encoders (encoders of category_encoders), lineage (the
-raw column behind each column of the matrix), raw_table (raw columns, and rows of them as input of the pipeline), matrix (the
-input of the model), cut_points (where a number changes branches), splits (the branch of every raw value), raw_splits (all
-splits), fold (the forest over the raw columns), reader (combines them), reference (the pipeline itself, in a child process).
+source (the pipeline of the given object), older_steps (steps of an older scikit-learn), encoder_package and stored_encoders
+(encoders of category_encoders), lineage (the raw column behind each column of the matrix), raw_table (raw columns, and rows of
+them as input of the pipeline), matrix (the input of the model), cut_points (where a number changes branches), splits (the
+branch of every raw value), raw_splits (all splits), fold (the forest over the raw columns), reader (combines them), reference
+(the pipeline itself, in a child process).
 """
 
 from mlrf.builder.importers.imported_model import Library

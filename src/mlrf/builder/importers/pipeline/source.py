@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any
 
+from mlrf.builder.importers.pipeline.older_steps import complete
 from mlrf.builder.importers.pipeline.stored_encoders import with_pandas_tables, with_plain_tables
 from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
 from mlrf.builder.model_source import ModelFile, Source
@@ -87,6 +88,8 @@ def open_pipeline(source: Source) -> FittedPipeline:
         )
     from sklearn.pipeline import Pipeline  # noqa: PLC0415  the caller has a pipeline, so it is installed
 
+    for _, step in steps[:-1]:
+        complete(step)
     n_columns = getattr(pipeline, "n_features_in_", None)
     if n_columns is None:
         raise ModelUnreadableError("the pipeline is not fitted; call its fit first")

@@ -38,9 +38,9 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
     if type(value) is dict:
         return {key: _converted(each, convert) for key, each in value.items()}
     if type(value).__module__.startswith(_HOLDERS) and hasattr(value, "__dict__") and not isinstance(value, type):
-        held = copy.copy(value)
-        vars(held).update({name: _converted(each, convert) for name, each in vars(value).items()})
-        return held
+        copied = copy.copy(value)
+        vars(copied).update({name: _converted(each, convert) for name, each in vars(value).items()})
+        return copied
     return value
 
 

@@ -20,10 +20,8 @@ _GROWTH_MIB, _RETURNED_MIB = 256, 64
 """128 MiB of unfinished bytes plus what arrives before the next check; and the memory that a worker keeps afterwards."""
 _CALL = INFERENCE + "ModelInfer"
 _NO_BUDGET = """
-from mlrf.serving.oip.grpc import unacknowledged
 from mlrf.serving.runtime.admission import Admission
 Admission.free_bytes = lambda self: 1 << 60
-unacknowledged.received_bytes = lambda port: {}
 """
 
 

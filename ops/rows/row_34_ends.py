@@ -16,7 +16,7 @@ from running import serving
 from scoreboard import Bar, Finding, Row
 
 _ANSWERED_S, _STOP_S = 1.0, 2.0
-_PATIENT = "import mlrf.serving.oip.grpc.server as server\nserver._LINGER_S = 60\n"
+_PATIENT = "import mlrf.serving.http2.server as server\nserver._SETTLE_S = 60\n"
 
 
 def measure(planted: bool) -> Finding:

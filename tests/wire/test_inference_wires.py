@@ -529,7 +529,7 @@ DAMAGED = {
         "REST, JSON", with_(SHAPE, SHAPE + b', "parameters": {"shared_memory_region": "x"}'), TENSOR,
         ["features", "shared_memory_region", "leave it out"],
     ),
-    "too long a message": ("gRPC, raw", and_more(b" " * MOST_BYTES), (413, "RESOURCE_EXHAUSTED", ""), [str(MOST_BYTES)]),
+    "too long a message": ("gRPC, raw", and_more(b" " * MOST_BYTES), (413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE"), [str(MOST_BYTES)]),
 }  # fmt: skip
 
 

@@ -26,21 +26,22 @@ class TlsFiles(msgspec.Struct, frozen=True):
 class Tls:
     """The context of a listener. `reload` loads new certificates for later connections."""
 
-    def __init__(self, files: TlsFiles) -> None:
-        """Read the files; ConfigError if they do not match."""
+    def __init__(self, files: TlsFiles, protocol: str = "http/1.1") -> None:
+        """Read the files; ConfigError if they do not match. `protocol` is what clients may agree on (ALPN)."""
         self.files = files
+        self._protocol = protocol
         self.edition = 0
         """How many times the files were reloaded."""
         self._fingerprint = files.fingerprint()
-        self._current = _context(files)
-        self.context = _context(files)
+        self._current = _context(files, protocol)
+        self.context = _context(files, protocol)
         """The context that a listener is created with: every handshake replaces it by the current one."""
         self.context.sni_callback = self._choose
 
     def reload(self) -> None:
         """Reload the files; ConfigError if they do not match, in which case the previous certificates stay in use."""
         current = self.files.fingerprint()
-        self._current = _context(self.files)
+        self._current = _context(self.files, self._protocol)
         self._fingerprint = current
         self.edition += 1
 
@@ -61,10 +62,10 @@ class Tls:
         connection.context = self._current
 
 
-def _context(files: TlsFiles) -> ssl.SSLContext:
+def _context(files: TlsFiles, protocol: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     try:
         # Without a password OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(files.cert, files.key, password="")

@@ -98,7 +98,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     boot.refused,
                 )
             if boot.grpc is not None:
-                # Not earlier: grpcio starts threads, and a process that has imported it must not fork.
+                # Before this worker is ready, so that its first call does not wait for imports.
                 importlib.import_module(_GRPC)
         except Exception as error:
             reason = str(error) or type(error).__name__
@@ -121,9 +121,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         die_with_parent(self.ppid, signal.SIGTERM)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        errors = ErrorEncoder(boot.log, self.meter.count_refusal)
+        refusals = ErrorEncoder(boot.log, self.meter.count_refusal)
         limits = limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
-        server = HttpServer(service.generation.router(), limits, self.meter, errors, self.notify, self.watch)
+        server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.bound_turns()
         boot.access.apply(server)
         servers = [server]
@@ -150,12 +150,12 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         await service.connect(_CONNECT_S)
         await self._be_ready(worker_reload)
         if boot.grpc is not None:
-            grpc = await self._open_grpc(server, errors)
+            grpc = await self._open_grpc(server, refusals)
         self._note_shutdown(grpc)
         await accepting.begin()
         admin = None
         if boot.admin is not None:
-            servers.append(self._admin_server(boot.admin, errors))
+            servers.append(self._admin_server(boot.admin, refusals))
             admin = await _listen(loop, servers[-1], boot.admin.socket)
         loop.add_signal_handler(WAKE, poll)
         boot.note_answered(self.slot)
@@ -185,9 +185,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.boot.note_leaving(self.slot)
         self.meter.set_ready(ready=False)
 
-    def _admin_server(self, listener: AdminListener, errors: ErrorEncoder) -> HttpServer:
+    def _admin_server(self, listener: AdminListener, refusals: ErrorEncoder) -> HttpServer:
         limits = self.boot.settings.limits
-        server = HttpServer(self.service.admin_router(), limits, self.meter, errors, self.notify)
+        server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
         if listener.socket.family != socket.AF_UNIX and self.boot.access.requires_keys:
             # File permissions protect a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
@@ -205,31 +205,15 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     async def _open_grpc(self, server: HttpServer, errors: ErrorEncoder) -> GrpcServer:
         """Start the gRPC server; if its port cannot be bound, this worker cannot start."""
-        from mlrf.serving.oip.grpc.server import GrpcLimits, GrpcServer  # noqa: PLC0415  as above
+        from mlrf.serving.oip.grpc.server import GrpcServer  # noqa: PLC0415  protobuf is an extra
 
         boot = self.boot
         if boot.grpc is None:
             raise AssertionError("no address is reserved for gRPC")
-        limits = server.limits
-        grpc = GrpcServer(
-            server,
-            GrpcLimits(
-                limits.max_body_bytes,
-                limits.max_connections,
-                limits.header_timeout_s,
-                limits.request_timeout_s,
-                limits.idle_timeout_s,
-                limits.write_timeout_s,
-            ),
-            errors,
-            boot.access,
-            self.service.check_serving,
-            self.meter,
-            boot.log,
-        )
+        grpc = GrpcServer(server, errors, boot.access, self.service.check_serving, self.meter)
         grpc.answer_by(self.service.generation.plane)
         try:
-            await grpc.start(*boot.grpc.address)
+            await grpc.start(*boot.grpc.address, boot.settings.backlog)
         except ConfigError as error:
             boot.log.error("worker cannot start", slot=self.slot, reason=str(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)

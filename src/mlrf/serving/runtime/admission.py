@@ -43,7 +43,6 @@ class Admission:
         "_queued_s",
         "_route_costs",
         "_thread_bodies",
-        "elsewhere_bytes",
         "max_wait_s",
         "n_connections",
         "n_waiting",
@@ -69,8 +68,6 @@ class Admission:
         self._forget_at_s = 0.0
         self.unfinished_bytes = 0
         """Bytes of incomplete bodies."""
-        self.elsewhere_bytes = 0
-        """Bytes of incomplete gRPC requests, which that transport counts itself."""
 
     def refusal(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> OverloadedError | None:
         """Return the error to refuse a request with before its body of `n_bytes` is read, None to admit it.
@@ -87,7 +84,7 @@ class Admission:
 
     def reserve(self, n_bytes: int) -> None:
         """Reserve bytes for an incomplete body; raises OverloadedError when the limit is reached."""
-        if n_bytes and n_bytes > self.free_bytes() - self.elsewhere_bytes:
+        if n_bytes and n_bytes > self.free_bytes():
             raise OverloadedError("unfinished request bodies use all of this worker's memory for them; try again later")
         self.unfinished_bytes += n_bytes
 
@@ -96,7 +93,7 @@ class Admission:
         self.unfinished_bytes -= n_bytes
 
     def free_bytes(self) -> int:
-        """Return how many more bytes of request bodies may be reserved, not counting `elsewhere_bytes`."""
+        """Return how many more bytes of request bodies may be reserved."""
         return _MAX_BODY_BYTES - self.unfinished_bytes - self.n_waiting_bytes
 
     def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:

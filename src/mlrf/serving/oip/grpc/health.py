@@ -44,14 +44,14 @@ class Health:
         listed: bytes = _LIST(statuses=dict.fromkeys(sorted(self._services), status)).SerializeToString()
         return listed
 
-    async def watch(self, body: bytes, context: Any) -> None:
+    async def watch(self, body: bytes, call: Any) -> None:
         """Answer Watch: the status now, and NOT_SERVING once the server must not get more calls; nothing else changes it."""
         service = parsed_short(_REQUEST, body).service
         status = self._status() if service in self._services else _UNKNOWN
-        await context.write(status)
+        await call.write(status)
         await self._draining.wait()
         if status == _SERVING:
-            await context.write(_NOT_SERVING)
+            await call.write(_NOT_SERVING)
         await self._ended.wait()
 
     def leave(self) -> None:

@@ -1,7 +1,6 @@
 """Handles one message of a call: access, admission, computation, counts and errors, as for an HTTP request.
 
-Handlers take and return bytes, so grpcio neither parses nor writes messages: a message that does not parse is refused here, at
-a controlled cost.
+Handlers take and return bytes: a message that does not parse is refused here, at a controlled cost.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Self
-
-import grpc
+from typing import Self
 
 from mlrf.core.errors import (
     MlrfError,
@@ -23,6 +20,7 @@ from mlrf.core.errors import (
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.error_status import ErrorStatus
+from mlrf.serving.oip.grpc.call_status import status_block
 from mlrf.serving.oip.grpc.caller import Caller
 from mlrf.serving.oip.grpc.inference_calls import CallHandlers
 from mlrf.serving.oip.grpc.message_codec import model_name_of
@@ -38,7 +36,6 @@ _OK = 200
 _MAX_DETAILS_BYTES = 2000
 """Details are sent in the header. Clients accept headers of 8 KB, and a byte that is not a plain character takes three."""
 _PUSHBACK_MS = "1000"
-_CODES = {code.name: code for code in grpc.StatusCode}
 
 
 class RefusedCallError(Exception):
@@ -46,13 +43,14 @@ class RefusedCallError(Exception):
 
     def __init__(self, status: ErrorStatus, details: str, metadata: tuple[tuple[str, str], ...]) -> None:
         super().__init__(details)
-        self.code = _CODES[status.grpc]
+        self.code = status.grpc
+        """The name of the code."""
         self.details = details
         self.metadata = metadata
 
-    async def abort(self, context: Any) -> None:
-        """Abort the call with this status."""
-        await context.abort(self.code, self.details, self.metadata)
+    def block(self) -> bytes:
+        """Return the trailer block that ends the call with this status."""
+        return status_block(self.code, self.details, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class MessageHandler:
         try:
             runtime.until_observed -= 1
             if runtime.until_observed < 0 or caller.traceparent is not None:
-                call = runtime.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
+                call = runtime.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer)
             if runtime.admission.strained and not call.always:
                 timeout_s = max(caller.deadline_s - started, 1e-9) if caller.deadline_s else 0.0
                 fault = runtime.admission.refusal(call.route, len(body), timeout_s)
@@ -154,7 +152,7 @@ class MessageHandler:
 
     def _answered(self, call: _Call, content: bytes, started: float) -> bytes:
         self._count(call, _OK, content, started)
-        return bytes(content)  # grpcio does not accept a subclass of bytes, which an answer by key is
+        return content
 
     def _may_explain(self, path: str, caller: Caller) -> bool:
         """Return whether a caller may have explanations; UnauthenticatedError or NotPermittedError if it may not call."""

@@ -1,4 +1,4 @@
-"""The options of gRPC. This module must not import grpcio: it starts threads, and the arbiter forks."""
+"""The options of gRPC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GrpcSettings:
             if self.grpc_host is not None:
                 raise ConfigError("--grpc-host: it needs --grpc-port, which is not given", option="--grpc-host")
             return
-        missing = [name for name in ("grpc", "google.protobuf") if not _is_installed(name)]
+        missing = [name for name in ("hpack", "google.protobuf") if not _is_installed(name)]
         if missing:
             raise ConfigError(f"--grpc-port: {' and '.join(missing)} cannot be imported; {EXTRA}", option="--grpc-port")
 

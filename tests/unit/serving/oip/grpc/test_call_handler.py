@@ -1,106 +1,52 @@
-"""CallHandler over gRPC: the limits in a call's context are enforced before a handler is called."""
+"""CallHandler over HTTP/2: the limits in a call's headers are enforced before a handler is called."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
+import time
 from urllib.parse import quote
 
-import grpc
 import pytest
 
+from grpc_calls import INFER, calls_answered_by
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.oip.grpc.call_handler import CallHandler
-from mlrf.serving.oip.grpc.inference_calls import simple
-from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
-from mlrf.serving.oip.grpc.unsent_answers import UnsentAnswers
-from mlrf.serving.routes import layout
-from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.oip.grpc.call_status import CODES
 from mlrf.serving.runtime.results import Deferred
-from mlrf.serving.telemetry.logs import Log
-
-PATH = "/inference.GRPCInferenceService/ModelInfer"
 
 
-class Meter:
-    def __init__(self):
-        self.statuses = []
-
-    def count_request(self, _route, status, _elapsed_s):
-        self.statuses.append(status)
-
-
-class AbortedError(Exception):
-    pass
+def test_an_answer_is_the_handlers_bytes():
+    with calls_answered_by(lambda body: body[::-1]) as calls:
+        assert calls.ask(INFER, b"abc") == b"cba"
+        assert calls.ask(INFER, b"") == b""
+        assert calls.meter.statuses == [200, 200]
 
 
-class Context:
-    """What grpcio gives with a call."""
-
-    def __init__(self, left_s=None):
-        self._left_s = left_s
-        self.code = None
-        self.details = ""
-
-    def time_remaining(self):
-        return self._left_s
-
-    def invocation_metadata(self):
-        return ()
-
-    def peer(self):
-        return "ipv4:127.0.0.1:1"
-
-    def add_done_callback(self, call):
-        pass
-
-    async def read(self):
-        return b""
-
-    async def abort(self, code, details, _metadata):
-        self.code, self.details = code, details
-        raise AbortedError
-
-
-def answered(handler, *contexts):
-    """Run a handler in all contexts at once; return the meter."""
-
-    async def run():
-        meter, errors = Meter(), ErrorEncoder(Log("error"))
-        runtime = RequestRuntime(meter, lambda: None, 0.5)
-        messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0, lambda _peer, _n: None)
-        unsent = UnsentAnswers(1.0, lambda _peers: None)
-        handler_under_test = CallHandler(runtime, errors, None, messages, unsent, 1.0, layout(grpc=True))
-        handler_under_test.answer_by({PATH: simple(handler)})
-        answer = handler_under_test.unary(PATH)
-        await asyncio.gather(*(answer(None, each) for each in contexts), return_exceptions=True)
-        runtime.work.stop()
-        return meter
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize(("left_s", "is_called"), [(-0.001, False), (60.0, True), (None, True)])
-def test_no_call_begins_when_its_deadline_is_over(left_s, is_called):
+@pytest.mark.parametrize(("timeout", "is_called"), [("1n", False), ("60S", True), (None, True)])
+def test_no_call_begins_when_its_deadline_is_over(timeout, is_called):
     bodies = []
 
     def handler(body):
         bodies.append(body)
         return b"made"
 
-    context = Context(left_s)
-    meter = answered(handler, context)
-    assert bool(bodies) == is_called
-    assert context.code == (None if is_called else grpc.StatusCode.DEADLINE_EXCEEDED)
-    assert meter.statuses == [200 if is_called else 504]
+    with calls_answered_by(handler) as calls:
+        status = calls.status(INFER, b"", {} if timeout is None else {"grpc-timeout": timeout})
+        assert bool(bodies) == is_called
+        assert status.code == (CODES["OK"] if is_called else CODES["DEADLINE_EXCEEDED"])
+        assert calls.meter.statuses == [200 if is_called else 504]
+
+
+@pytest.mark.parametrize("timeout", ["", "1", "S", "123456789S", "1.5S", "-1S", "1s"])
+def test_a_timeout_that_is_none_is_refused(timeout):
+    with calls_answered_by(lambda body: body) as calls:
+        assert calls.status(INFER, b"", {"grpc-timeout": timeout}).code == CODES["INVALID_ARGUMENT"]
 
 
 def test_work_whose_turn_comes_too_late_is_not_begun():
     begun, gate = [], threading.Event()
 
     def slow():
-        gate.wait(0.2)
+        gate.wait(30)
         return b"made"
 
     def late():
@@ -108,30 +54,77 @@ def test_work_whose_turn_comes_too_late_is_not_begun():
         return b"made"
 
     work = iter([slow, late])
-    waiting, late_one = Context(), Context(0.05)
-    meter = answered(lambda _body: Deferred(next(work)), waiting, late_one)
-    assert begun == []
-    assert late_one.code == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert sorted(meter.statuses) == [200, 504]
+    with calls_answered_by(lambda _body: Deferred(next(work))) as calls:
+        first = calls.send(INFER, b"")
+        second = calls.status(INFER, b"", {"grpc-timeout": "50m"})
+        gate.set()
+        assert second.code == CODES["DEADLINE_EXCEEDED"]
+        assert calls.end_of(first).code == CODES["OK"]
+        assert begun == []
+        assert sorted(calls.meter.statuses) == [200, 504]
+
+
+def test_work_of_a_call_that_its_client_resets_is_not_begun():
+    begun, gate = [], threading.Event()
+
+    def slow():
+        gate.wait(30)
+        return b"made"
+
+    work = iter([slow, lambda: begun.append(True) or b"made"])
+    with calls_answered_by(lambda _body: Deferred(next(work))) as calls:
+        first = calls.send(INFER, b"")
+        calls.reset(calls.send(INFER, b""))
+        # The reset has been read once a later call is answered.
+        assert calls.status("/none", b"").code == CODES["UNIMPLEMENTED"]
+        gate.set()
+        assert calls.end_of(first).code == CODES["OK"]
+        time.sleep(0.1)
+        assert begun == []
 
 
 def test_long_message_is_truncated_to_the_header_limit():
     def handler(body):
         raise MalformedRequestError("x" + "ü" * 3000)
 
-    context = Context()
-    answered(handler, context)
-    assert context.details == "x" + "ü" * 999
+    with calls_answered_by(handler) as calls:
+        details = calls.status(INFER, b"").details
+    assert details == "x" + "ü" * 999
     # Each byte of a letter beyond ASCII takes three in the header, of which clients take 8 KB in all.
-    assert len(quote(context.details)) < 6500
+    assert len(quote(details)) < 6500
 
 
 def test_unexpected_faults_reveal_no_details():
     def handler(_body):
         raise ZeroDivisionError("secret")
 
-    context = Context()
-    answered(handler, context)
-    assert context.code == grpc.StatusCode.INTERNAL
-    assert context.details.startswith("internal error; request ")
-    assert "secret" not in context.details
+    with calls_answered_by(handler) as calls:
+        status = calls.status(INFER, b"")
+        assert status.code == CODES["INTERNAL"]
+        assert status.details.startswith("internal error; request ")
+        assert "secret" not in status.details
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "application/json"}, "415"),
+        ({"content-type": "application/grpcx"}, "415"),
+        ({":method": "GET"}, "405"),
+    ],
+)
+def test_what_is_no_call_gets_a_status_of_http(headers, status):
+    with calls_answered_by(lambda body: body) as calls:
+        assert calls.status(INFER, b"", headers).http == status
+
+
+@pytest.mark.parametrize("sent", [b"\x02\0\0\0\0", b"\0\0\0\x03\xe9", b"\0\xff\xff\xff\xff"])
+def test_a_frame_that_is_no_message_is_refused_at_its_head(sent):
+    with calls_answered_by(lambda body: body) as calls:
+        assert calls.status(INFER, sent, raw=True).code in (CODES["INVALID_ARGUMENT"], CODES["RESOURCE_EXHAUSTED"])
+
+
+def test_metadata_beyond_the_limit_are_refused_and_the_connection_stays():
+    with calls_answered_by(lambda body: body) as calls:
+        assert calls.status(INFER, b"", {"x-long": "a" * 16_300}).code == CODES["RESOURCE_EXHAUSTED"]
+        assert calls.ask(INFER, b"abc") == b"abc"

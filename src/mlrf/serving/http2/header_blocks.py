@@ -1,0 +1,126 @@
+"""Header blocks: HPACK (RFC 7541) decoded by the library `hpack`, checked by RFC 9113, and cached by their bytes.
+
+A client that repeats a call sends the same few bytes for its headers. Bytes that leave the compression table as it was mean the
+same until a block changes it, so they are decoded once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from hpack import Decoder, HPACKError
+
+from mlrf.serving.http2.wire_frames import ErrorCode, ProtocolError, StreamError
+
+MAX_LIST_BYTES = 16 << 10
+"""Most bytes of a header list, counted with 32 for each field, that a call may have."""
+MAX_BLOCK_BYTES = 16 << 10
+"""Most bytes of a compressed block."""
+_MAX_DECODED_BYTES = 64 << 10
+"""A longer list ends the connection: it is not decoded to its end, so the compression table is lost."""
+_FIELD_BYTES = 32
+_MAX_CACHED = 64
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_BAD_VALUE = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
+_PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
+_REQUIRED = (b":method", b":scheme", b":path")
+_OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+
+Fields = list[tuple[bytes, bytes]]
+_T = TypeVar("_T")
+
+
+class HeaderBlocks(Generic[_T]):
+    """The header blocks that one connection receives, as what `read` makes of their fields."""
+
+    __slots__ = ("_decoder", "_known", "_read")
+
+    def __init__(self, read: Callable[[Fields], _T]) -> None:
+        """`read` gets checked fields, `:path` and the others in their order; it may raise StreamError."""
+        self._decoder = Decoder(_MAX_DECODED_BYTES)
+        self._known: dict[bytes, _T] = {}
+        self._read = read
+
+    def request(self, block: bytes) -> _T:
+        """Return what a request's block means; ProtocolError or StreamError if it is not valid."""
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        table = self._decoder.header_table
+        before = table.maxsize, len(table.dynamic_entries), table.dynamic_entries[0] if table.dynamic_entries else None
+        fields = self.decode(block)
+        entries = table.dynamic_entries
+        unchanged = before[:2] == (table.maxsize, len(entries)) and before[2] is (entries[0] if entries else None)
+        if not unchanged or len(self._known) >= _MAX_CACHED:
+            self._known.clear()
+        check_request(fields)
+        made = self._read(fields)
+        if unchanged:
+            self._known[block] = made
+        return made
+
+    def decode(self, block: bytes) -> Fields:
+        """Return the fields of any block, unchecked; ProtocolError if it is not HPACK."""
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except (HPACKError, ValueError, IndexError) as error:
+            raise ProtocolError(
+                ErrorCode.COMPRESSION_ERROR, "a header block is not valid HPACK, or too long"
+            ) from error
+
+    def trailers(self, block: bytes) -> None:
+        """Decode the trailers of a request, whose contents no call uses; StreamError for pseudo-header fields."""
+        self._known.clear()
+        for name, _ in self.decode(block):
+            _check_name(name)
+
+
+def check_request(fields: Fields) -> None:
+    """Check the fields of a request (RFC 9113, section 8.2 and 8.3); StreamError if it is malformed."""
+    seen: set[bytes] = set()
+    is_regular = False
+    for name, value in fields:
+        if name.startswith(b":"):
+            if is_regular or name in seen or name not in _PSEUDO:
+                raise StreamError(
+                    ErrorCode.PROTOCOL_ERROR, "a pseudo-header field is unknown, repeated or out of place"
+                )
+            seen.add(name)
+        else:
+            is_regular = True
+            _check_name(name)
+            if name == b"te" and value != b"trailers":
+                raise StreamError(ErrorCode.PROTOCOL_ERROR, "te other than trailers")
+        if _BAD_VALUE.search(value):
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a field value with a line break, NUL or outer blanks")
+    if any(name not in seen for name in _REQUIRED) or (b":path", b"") in fields:
+        raise StreamError(ErrorCode.PROTOCOL_ERROR, ":method, :scheme or :path is missing")
+
+
+def _check_name(name: bytes) -> None:
+    if not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
+        raise StreamError(ErrorCode.PROTOCOL_ERROR, "a field name that HTTP/2 does not allow")
+
+
+def list_bytes(fields: Fields) -> int:
+    """Return the length of a header list as SETTINGS_MAX_HEADER_LIST_SIZE counts it."""
+    return sum(len(name) + len(value) + _FIELD_BYTES for name, value in fields)
+
+
+def encode_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a block of literals that no compression table remembers: it is the same bytes for every connection."""
+    return b"".join(b"\0" + _string(name) + _string(value) for name, value in fields)
+
+
+def _string(text: bytes) -> bytes:
+    size, prefix = len(text), 0x7F
+    if size < prefix:
+        return bytes((size,)) + text
+    digits, left = bytearray((prefix,)), size - prefix
+    while left > prefix:
+        digits.append(left & prefix | 0x80)
+        left >>= 7
+    digits.append(left)
+    return bytes(digits) + text

@@ -1,0 +1,89 @@
+"""Requests opened: header blocks put together and decoded, and a stream for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.serving.http2.control_frames import RESET_COST, ControlFrames, without_priority
+from mlrf.serving.http2.header_blocks import MAX_BLOCK_BYTES, HeaderBlocks
+from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.http2.server import Http2Server
+from mlrf.serving.http2.wire_frames import (
+    END_HEADERS,
+    END_STREAM,
+    HAS_PRIORITY,
+    ErrorCode,
+    ProtocolError,
+    StreamError,
+    without_padding,
+)
+
+
+class StreamOpening(ControlFrames):
+    """A connection that opens streams."""
+
+    __slots__ = ("_blocks", "_open_block")
+
+    def __init__(self, server: Http2Server) -> None:
+        super().__init__(server)
+        self._blocks: HeaderBlocks[Any] = HeaderBlocks(server.read_head)
+        self._open_block: tuple[int, int, bytearray] | None = None
+        """Stream, flags and bytes of a header block that is continued."""
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        payload = without_padding(flags, payload)
+        if flags & HAS_PRIORITY:
+            payload = without_priority(number, payload)
+        if not flags & END_HEADERS:
+            self._open_block = number, flags, bytearray(payload)
+            self._block_since_s = self._active_s
+            return
+        self._begin_stream(number, flags, payload)
+
+    def _begin_stream(self, number: int, flags: int, block: bytes) -> None:
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._trailers(stream, flags, block)
+            return
+        if not number & 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "clients open streams of odd numbers")
+        if number <= self._last:
+            raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS for a stream that has ended")
+        self._last = number
+        head = self._blocks.request(block)
+        if self._goaway_at is not None:
+            # The client learns from GOAWAY that this request was not processed.
+            self._count_control()
+            return
+        if len(self._streams) >= self._server.limits.max_streams:
+            raise StreamError(ErrorCode.REFUSED_STREAM, "more requests at once than the settings allow")
+        # Requests pay for the frames that come with them; one that the client resets costs more than it pays.
+        self._n_control = max(0, self._n_control - RESET_COST)
+        stream = self._server.open_stream(self, number, head)
+        self._streams[number] = stream
+        if flags & END_STREAM:
+            stream.is_half_closed = True
+        stream.opened()
+        if flags & END_STREAM and not stream.is_over:
+            stream.ended()
+
+    def _trailers(self, stream: Stream, flags: int, block: bytes) -> None:
+        if stream.is_half_closed:
+            raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the stream")
+        self._blocks.trailers(block)
+        if not flags & END_STREAM:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
+        stream.is_half_closed = True
+        stream.ended()
+
+    def _continue_block(self, flags: int, number: int, payload: bytes) -> None:
+        if self._open_block is None or self._open_block[0] != number:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of no header block")
+        _, first_flags, block = self._open_block
+        block += payload
+        self._count_control()
+        if len(block) > MAX_BLOCK_BYTES:
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, f"headers of more than {MAX_BLOCK_BYTES} bytes")
+        if flags & END_HEADERS:
+            self._open_block, self._block_since_s = None, 0.0
+            self._begin_stream(number, first_flags, bytes(block))

@@ -1,0 +1,71 @@
+"""One stream of a connection: its windows, what it still has to send, and what its subclass does with what is received."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlrf.serving.http2.sending import Sending
+
+
+class Stream:
+    """A stream that the client opened. A subclass handles what is received."""
+
+    __slots__ = (
+        "after",
+        "connection",
+        "is_half_closed",
+        "is_over",
+        "number",
+        "receive_window",
+        "send_window",
+        "unsent",
+        "unsent_bytes",
+        "unsent_since_s",
+    )
+
+    def __init__(self, connection: Sending, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.receive_window = connection.receive_window_of_streams
+        """Bytes that the client may still send."""
+        self.send_window = connection.send_window_of_streams
+        """Bytes that the client still allows to be sent."""
+        self.is_half_closed = False
+        """Whether the client has sent all of its part."""
+        self.is_over = False
+        """Whether it has ended, one way or another."""
+        self.unsent: deque[memoryview] = deque()
+        """Content that the windows have no room for yet."""
+        self.unsent_bytes = 0
+        self.unsent_since_s = 0.0
+        self.after: bytes | None = None
+        """The trailers to send after the content, which end the stream."""
+
+    def opened(self) -> None:
+        """Begin: the headers have been received."""
+        raise NotImplementedError
+
+    def received(self, content: bytes) -> None:
+        """Take content."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Note that the client sends nothing more."""
+        raise NotImplementedError
+
+    def sent(self) -> None:
+        """Note that all content has been sent."""
+
+    def unread(self, limit_s: float) -> None:
+        """Give up: the client has opened no window for the answer for `limit_s`."""
+        raise NotImplementedError
+
+    def dropped(self) -> None:
+        """Clean up: the stream is over, because it was answered, reset, or because the connection is lost."""
+        raise NotImplementedError
+
+    def check(self, now_s: float) -> None:
+        """Enforce the limits of time."""
+        raise NotImplementedError

@@ -1,0 +1,130 @@
+"""What the HTTP/2 connections of one worker share: limits, counters, and the factory of streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlrf.serving.http.unsent import UnsentResponses
+from mlrf.serving.http2.header_blocks import Fields
+from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.runtime.request_runtime import RequestRuntime
+
+if TYPE_CHECKING:
+    from mlrf.serving.http2.connection import Http2Connection
+    from mlrf.serving.http2.sending import Sending
+
+_TICK_S = 0.02
+_SETTLE_S = 0.25
+"""Seconds for a client to acknowledge that the server is stopping; until then the calls that it sends are answered."""
+_LINGER_S = 1.5
+_EVICTION_CHECKS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Http2Limits:
+    """Limits of clients in bytes and seconds, as over HTTP/1.1."""
+
+    max_connections: int
+    header_timeout_s: float
+    """Seconds for the handshake, for the acknowledgement of settings, and for a header block."""
+    idle_timeout_s: float
+    """Seconds for a connection without requests."""
+    write_timeout_s: float
+    max_streams: int = 256
+    """Most concurrent requests of one connection; a client keeps more of them back, or they are refused unprocessed."""
+
+
+class Meter(Protocol):
+    """Counts connections that the server closes."""
+
+    def count_connections(self, change: int) -> None:
+        """Count a connection opened (1) or closed (-1)."""
+        ...
+
+    def count_cut(self, reason: str) -> None:
+        """Count a connection closed without an answer."""
+        ...
+
+
+class Http2Server:
+    """The HTTP/2 side of one worker."""
+
+    def __init__(
+        self,
+        runtime: RequestRuntime,
+        limits: Http2Limits,
+        meter: Meter,
+        unsent: UnsentResponses,
+        read_head: Callable[[Fields], Any],
+        open_stream: Callable[[Sending, int, Any], Stream],
+    ) -> None:
+        """`read_head` makes of the fields of a request what `open_stream` makes its stream of."""
+        self.runtime = runtime
+        self.limits = limits
+        self.meter = meter
+        self.unsent = unsent
+        self.read_head = read_head
+        self.open_stream = open_stream
+        self.tls_options: dict[str, Any] = {}
+        """TLS arguments for asyncio; empty without TLS."""
+        self.is_draining = False
+        self._connections: dict[Http2Connection, None] = {}
+
+    def opened(self, connection: Http2Connection) -> bool:
+        """Register a connection; return whether it may stay: over the limit an idle one is closed for it."""
+        self._connections[connection] = None
+        self.meter.count_connections(1)
+        if len(self._connections) <= self.limits.max_connections:
+            return True
+        now_s = perf_counter()
+        for _ in range(min(_EVICTION_CHECKS, len(self._connections))):
+            oldest = next(iter(self._connections))
+            self._connections[oldest] = self._connections.pop(oldest)
+            if oldest is not connection and oldest.is_idle(now_s):
+                self.meter.count_cut("idle_evicted")
+                oldest.close_gently()
+                return True
+        self.meter.count_cut("over_limit")
+        return False
+
+    def closed(self, connection: Http2Connection) -> None:
+        """Unregister a closed connection."""
+        if self._connections.pop(connection, self) is None:
+            self.meter.count_connections(-1)
+
+    def check(self) -> None:
+        """Enforce the limits of time of every connection; call it twice a second."""
+        now_s = perf_counter()
+        for connection in tuple(self._connections):
+            connection.check(now_s)
+
+    async def drain(self, limit_s: float) -> None:
+        """Let the requests in progress finish, for at most `limit_s`, and close all connections.
+
+        A client first learns that the server is stopping, and once it has acknowledged that, which of its requests are still
+        answered: it sends the others to another server, and none is lost.
+        """
+        self.is_draining = True
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        for connection in tuple(self._connections):
+            connection.announce_end()
+        settled_s = min(until_s, loop.time() + _SETTLE_S)
+        await _until(settled_s, lambda: not any(each.awaits_settling for each in self._connections))
+        for connection in tuple(self._connections):
+            connection.end_when_done()
+        await _until(until_s, lambda: all(each.is_ending for each in self._connections))
+        await _until(min(until_s, loop.time() + _LINGER_S), lambda: not self._connections)
+        for connection in tuple(self._connections):
+            connection.abort()
+
+
+async def _until(until_s: float, is_done: Callable[[], bool]) -> None:
+    """Wait until a condition holds, at most until a time of the event loop."""
+    loop = asyncio.get_running_loop()
+    while not is_done() and loop.time() < until_s:  # noqa: ASYNC110  nothing notifies of it
+        await asyncio.sleep(_TICK_S)

@@ -1,0 +1,208 @@
+"""Calls in progress: messages put together from the content of a stream, and how their answers are sent.
+
+1. A key is checked when the headers arrive, before any of the message is read.
+2. The bytes of incomplete and waiting messages count against the worker's one budget for unfinished bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from mlrf.core.errors import BodyTooLargeError, MalformedRequestError, MlrfError, NotReadyError, RequestTimeoutError
+from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
+from mlrf.serving.oip.grpc.call_head import CallHead
+from mlrf.serving.oip.grpc.call_status import HEAD
+from mlrf.serving.oip.grpc.caller import Caller
+from mlrf.serving.oip.grpc.compression import ENCODINGS, inflate
+from mlrf.serving.oip.grpc.message_handler import RefusedCallError
+from mlrf.serving.runtime.deadlines import too_late
+
+if TYPE_CHECKING:
+    from mlrf.serving.http2.sending import Sending
+    from mlrf.serving.oip.grpc.call_handler import CallHandler
+
+_PREFIX: Final = struct.Struct(">BI")
+"""Before each message: whether it is compressed, and its length."""
+_WINDOW_LOW: Final = INITIAL_WINDOW // 2
+_LATE_S: Final = 0.5
+"""How long after its deadline a call is ended here; the caller has given up itself."""
+
+
+class Call(Stream):
+    """One call. A subclass handles its messages."""
+
+    __slots__ = ("_buffer", "_handler", "_reserved", "_task", "began_s", "caller", "has_head", "head")
+
+    def __init__(self, connection: Sending, number: int, head: CallHead, handler: CallHandler) -> None:
+        super().__init__(connection, number)
+        self.head = head
+        self._handler = handler
+        self.began_s = perf_counter()
+        self.caller = Caller(
+            self.began_s + head.timeout_s if head.timeout_s else 0.0,
+            connection.peer,
+            head.authorization,
+            head.request_id,
+            head.traceparent,
+        )
+        self._buffer: bytearray | None = None
+        self._reserved = 0
+        self._task: asyncio.Future[Any] | None = None
+        self.has_head = False
+        """Whether the header block of the answer has been sent."""
+
+    def message(self, body: bytes) -> None:
+        """Take a complete message."""
+        raise NotImplementedError
+
+    def received(self, content: bytes) -> None:
+        """Put messages together; each complete one goes to `message`."""
+        buffer = self._buffer
+        if buffer is not None:
+            if not self._reserve(len(content)):
+                return
+            buffer += content
+            if len(buffer) < _PREFIX.size or len(buffer) - _PREFIX.size < int.from_bytes(buffer[1:5], "big"):
+                self._widen()
+                return
+            content = bytes(buffer)
+            self._buffer = None
+            self._release()
+        position, size = 0, len(content)
+        while position < size and not self.is_over:
+            start = position + _PREFIX.size
+            if start > size:
+                break
+            is_compressed, n_bytes = _PREFIX.unpack_from(content, position)
+            if n_bytes > self._handler.max_message_bytes or is_compressed > 1:
+                self.fail(self._unacceptable(is_compressed, n_bytes))
+                return
+            end = start + n_bytes
+            if end > size:
+                break
+            body = content[start:end]
+            position = end
+            if is_compressed:
+                self._inflate(body)
+            else:
+                self.message(body)
+        if position < size and not self.is_over and self._reserve(size - position):
+            self._buffer = bytearray(content[position:])
+            self._widen()
+
+    def fail(self, fault: Exception) -> None:
+        """End the call with the status of an error."""
+        self.refuse(self._handler.refusal(self, fault))
+
+    def refuse(self, refused: RefusedCallError) -> None:
+        """End the call with a status."""
+        if self.is_over:
+            return
+        if self.unsent:
+            self.connection.drop_unsent(self)
+        block = refused.block()
+        self.connection.finish(self, block if self.has_head else HEAD + block)
+
+    def unread(self, limit_s: float) -> None:
+        """End a call whose answer the client does not read."""
+        self.fail(RequestTimeoutError(f"the client did not read its responses for {limit_s:g} s"))
+
+    def dropped(self) -> None:
+        """Release what the call holds."""
+        self._buffer = None
+        self._release()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        self._handler.ended(self)
+
+    def check(self, now_s: float) -> None:
+        """Enforce the caller's deadline."""
+        if self.caller.deadline_s and now_s > self.caller.deadline_s + _LATE_S:
+            self.fail(too_late())
+
+    def _inflate(self, body: bytes) -> None:
+        if self.head.encoding not in ENCODINGS:
+            self.fail(
+                MalformedRequestError("a message is compressed, but grpc-encoding names neither gzip nor deflate")
+            )
+            return
+        try:
+            self.message(inflate(body, self._handler.max_message_bytes))
+        except MlrfError as fault:
+            self.fail(fault)
+
+    def _unacceptable(self, is_compressed: int, n_bytes: int) -> MlrfError:
+        if is_compressed > 1:
+            return MalformedRequestError("a message begins with neither 0 nor 1; send messages as gRPC frames them")
+        most = self._handler.max_message_bytes
+        return BodyTooLargeError(f"a message of {n_bytes} bytes is longer than {most} bytes", max_bytes=most)
+
+    def _widen(self) -> None:
+        """Let the client send the rest of the message that has begun."""
+        buffer = self._buffer
+        if buffer is None or self.is_over:
+            return
+        if len(buffer) < _PREFIX.size:
+            n_missing = INITIAL_WINDOW if self.receive_window < _WINDOW_LOW else 0
+        else:
+            n_missing = int.from_bytes(buffer[1:5], "big") + _PREFIX.size - len(buffer)
+        if n_missing > self.receive_window:
+            self.connection.grant(self, n_missing - self.receive_window)
+
+    def _reserve(self, n_bytes: int) -> bool:
+        try:
+            self._handler.admission.reserve(n_bytes)
+        except MlrfError as fault:
+            self.fail(fault)
+            return False
+        self._reserved += n_bytes
+        return True
+
+    def _release(self) -> None:
+        self._handler.admission.release(self._reserved)
+        self._reserved = 0
+
+
+class RefusedCall(Call):
+    """A request that no handler takes: an unknown call, or none of gRPC."""
+
+    __slots__ = ("_block",)
+
+    def __init__(self, connection: Sending, number: int, head: CallHead, handler: CallHandler, block: bytes) -> None:
+        super().__init__(connection, number, head, handler)
+        self._block = block
+
+    def opened(self) -> None:
+        """Answer at once."""
+        self.connection.finish(self, self._block)
+
+    def message(self, body: bytes) -> None:
+        """Ignore what is sent."""
+
+    def ended(self) -> None:
+        """Ignore the end."""
+
+
+def shutting_down() -> NotReadyError:
+    """Return the error of a stream that ends because its server does."""
+    return NotReadyError("the server is shutting down; send the request to another one")
+
+
+def cut_short() -> MalformedRequestError:
+    """Return the error of a call that ends before its message."""
+    return MalformedRequestError("the call ended before its message was complete; send one complete message")
+
+
+def incomplete(limit_s: float) -> RequestTimeoutError:
+    """Return the error of a message that takes too long."""
+    return RequestTimeoutError(f"the message was incomplete after {limit_s:g} s; send it faster, or call again")
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message as gRPC sends it."""
+    return _PREFIX.pack(0, len(message)) + message

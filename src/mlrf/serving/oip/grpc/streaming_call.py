@@ -1,0 +1,132 @@
+"""Calls of many messages, or many answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from mlrf.core.errors import MlrfError
+from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
+from mlrf.serving.oip.grpc.call import Call, cut_short, framed, incomplete, shutting_down
+from mlrf.serving.oip.grpc.call_head import CallHead
+from mlrf.serving.oip.grpc.call_status import HEAD, OK
+from mlrf.serving.oip.grpc.message_handler import RefusedCallError
+
+if TYPE_CHECKING:
+    from mlrf.serving.http2.sending import Sending
+    from mlrf.serving.oip.grpc.call_handler import CallHandler
+
+
+class StreamingCall(Call):
+    """A call of many messages or answers, which a coroutine handles: it awaits `read` and `write`."""
+
+    __slots__ = ("_is_sent", "_messages", "_n_waiting_bytes", "_run", "_waiting", "_waiting_since_s")
+
+    def __init__(
+        self,
+        connection: Sending,
+        number: int,
+        head: CallHead,
+        handler: CallHandler,
+        run: Callable[[StreamingCall], Awaitable[None]],
+    ) -> None:
+        super().__init__(connection, number, head, handler)
+        self._run = run
+        self._messages: deque[bytes] = deque()
+        self._waiting: asyncio.Future[None] | None = None
+        """Resolved when a message comes, or the client's part ends; failed when neither does in time."""
+        self._waiting_since_s = 0.0
+        self._is_sent: asyncio.Future[None] | None = None
+
+    def opened(self) -> None:
+        """Start the coroutine."""
+        self._task = asyncio.get_running_loop().create_task(self._handle())
+
+    def message(self, body: bytes) -> None:
+        """Queue a message: the windows bound how many can wait."""
+        if self._reserve(len(body)):
+            self._messages.append(body)
+            self._wake()
+
+    def ended(self) -> None:
+        """Note that the client sends no more."""
+        self._wake()
+
+    def sent(self) -> None:
+        """Let the coroutine continue."""
+        if self._is_sent is not None and not self._is_sent.done():
+            self._is_sent.set_result(None)
+
+    async def read(self) -> bytes | None:
+        """Return the next message, None at the end; raises MlrfError for a message that is cut short, or comes too late."""
+        if not self._messages and not self.is_half_closed:
+            if self._handler.is_draining:
+                raise shutting_down()
+            if self._buffer is not None:
+                super()._widen()
+            elif self.receive_window < INITIAL_WINDOW // 2:
+                self.connection.grant(self, INITIAL_WINDOW - self.receive_window)
+            self._waiting = asyncio.get_running_loop().create_future()
+            self._waiting_since_s = perf_counter()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        if self._messages:
+            body = self._messages.popleft()
+            self._handler.admission.release(len(body))
+            self._reserved -= len(body)
+            return body
+        if self._buffer is not None:
+            raise cut_short()
+        return None
+
+    async def write(self, content: bytes) -> None:
+        """Send a message; returns when the client has opened its window for all of it."""
+        if not self.has_head:
+            self.has_head = True
+            self.connection.send_head(self, HEAD)
+        self._is_sent = asyncio.get_running_loop().create_future()
+        self.connection.send(self, framed(content))
+        if self.unsent:
+            await self._is_sent
+        self._is_sent = None
+
+    def _widen(self) -> None:
+        # Not before the waiting messages are read: they would fill the memory.
+        if not self._messages:
+            super()._widen()
+
+    def give_up(self, fault: MlrfError) -> None:
+        """Raise an error where the coroutine waits for a message."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(fault)
+
+    def check(self, now_s: float) -> None:
+        """Give up on a client that sends nothing."""
+        limit_s = self._handler.idle_timeout_s
+        if self._waiting is not None and now_s - self._waiting_since_s > limit_s:
+            self.give_up(incomplete(limit_s))
+        else:
+            super().check(now_s)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _handle(self) -> None:
+        try:
+            await self._run(self)
+        except RefusedCallError as refused:
+            self._task = None
+            self.refuse(refused)
+        except Exception as fault:  # noqa: BLE001  whatever is raised, the client gets an answer
+            self._task = None
+            self.fail(fault)
+        else:
+            self._task = None
+            if not self.is_over:
+                self.connection.finish(self, OK if self.has_head else HEAD + OK)

@@ -1,0 +1,67 @@
+"""Calls of one message with one answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mlrf.serving.oip.grpc.call import Call, cut_short, framed, incomplete
+from mlrf.serving.oip.grpc.call_status import HEAD, OK
+from mlrf.serving.oip.grpc.message_handler import RefusedCallError
+
+
+class UnaryCall(Call):
+    """A call of one message with one answer."""
+
+    __slots__ = ("_is_answering", "_may_explain")
+
+    def opened(self) -> None:
+        """Check the key."""
+        self._is_answering = False
+        try:
+            self._may_explain = self._handler.check(self)
+        except RefusedCallError as refused:
+            self.refuse(refused)
+
+    def message(self, body: bytes) -> None:
+        """Answer the message; further ones are ignored."""
+        if self._is_answering:
+            return
+        self._is_answering = True
+        try:
+            made = self._handler.answer(self, body, may_explain=self._may_explain)
+        except RefusedCallError as refused:
+            self.refuse(refused)
+            return
+        if isinstance(made, bytes):
+            self._send(made)
+        else:
+            self._task = asyncio.ensure_future(made)
+            self._task.add_done_callback(self._finish)
+
+    def ended(self) -> None:
+        """Refuse a call that ends before its message is complete."""
+        if not self._is_answering:
+            self.fail(cut_short())
+
+    def check(self, now_s: float) -> None:
+        """Refuse a message that is incomplete for too long."""
+        limit_s = self._handler.request_timeout_s
+        if not self._is_answering and now_s - self.began_s > limit_s:
+            self.fail(incomplete(limit_s))
+        else:
+            super().check(now_s)
+
+    def _send(self, made: bytes) -> None:
+        self.connection.answer(self, HEAD, framed(made), OK)
+
+    def _finish(self, task: asyncio.Future[bytes]) -> None:
+        if self.is_over or task.cancelled():
+            return
+        self._task = None
+        fault = task.exception()
+        if isinstance(fault, RefusedCallError):
+            self.refuse(fault)
+        elif isinstance(fault, Exception):
+            self.fail(fault)
+        else:
+            self._send(task.result())

@@ -1,0 +1,336 @@
+"""HTTP/2 connections, judged by the library h2 and by what RFC 9113 demands of servers."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import time
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+
+from http2_server import Echo, http2_server
+from raw_http2 import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+)
+from running import eventually
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PRIORITY, PUSH_PROMISE = 2, 5
+PADDED, HAS_PRIORITY = 8, 32
+HELLO = PREFACE + frame(SETTINGS, 0, 0)
+BLOCK = b"\x83\x86\x84\x41\x01a"
+"""POST, http, `/`, and an authority that the table keeps."""
+PROTOCOL, FLOW_CONTROL, SETTINGS_TIMEOUT, CLOSED, SIZE, REFUSED, COMPRESSION, CALM = 1, 3, 4, 5, 6, 7, 9, 11
+LIMIT_S = 30.0
+
+
+def word(number):
+    return struct.pack(">I", number)
+
+
+def setting(name, value):
+    return frame(SETTINGS, 0, 0, struct.pack(">HI", name, value))
+
+
+def opened(stream=1, flags=END_HEADERS):
+    return frame(HEADERS, flags, stream, BLOCK)
+
+
+@pytest.fixture(scope="module")
+def server():
+    # Floods are counted from one check to the next.
+    with http2_server(check_s=10.0) as running:
+        yield running
+
+
+def answered(server, content, until):
+    """Send bytes; return the first frame received for which `until` holds, as (kind, flags, stream, payload)."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+        client.sendall(content)
+        buffer = b""
+        while True:
+            more = client.recv(1 << 16)
+            if not more:
+                return None
+            buffer += more
+            while len(buffer) >= 9 and len(buffer) >= (end := 9 + int.from_bytes(buffer[:3], "big")):
+                found = buffer[3], buffer[4], int.from_bytes(buffer[5:9], "big"), buffer[9:end]
+                buffer = buffer[end:]
+                if until(*found):
+                    return found
+
+
+def code_of(server, content, kind, stream=0):
+    found = answered(server, content, lambda each, _flags, number, _payload: each == kind and number == stream)
+    assert found is not None, "closed without a word"
+    return int.from_bytes(found[3][4:8] if kind == GOAWAY else found[3][:4], "big")
+
+
+FATAL = {
+    "no preface": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", PROTOCOL),
+    "no settings first": (PREFACE + frame(PING, 0, 0, bytes(8)), PROTOCOL),
+    "frame too long": (HELLO + frame(DATA, 0, 1, bytes(16385)), SIZE),
+    "content before headers": (HELLO + frame(DATA, 0, 1, b"x"), PROTOCOL),
+    "content of the connection": (HELLO + frame(DATA, 0, 0, b"x"), PROTOCOL),
+    "reset before headers": (HELLO + frame(RST_STREAM, 0, 1, bytes(4)), PROTOCOL),
+    "reset of the connection": (HELLO + frame(RST_STREAM, 0, 0, bytes(4)), PROTOCOL),
+    "reset of five bytes": (HELLO + opened() + frame(RST_STREAM, 0, 1, bytes(5)), SIZE),
+    "even stream": (HELLO + opened(2), PROTOCOL),
+    "headers of the connection": (HELLO + frame(HEADERS, END_HEADERS, 0, BLOCK), PROTOCOL),
+    "stream below the last": (HELLO + opened(5) + opened(3), CLOSED),
+    "headers after the end": (HELLO + opened(1, END_HEADERS | END_STREAM) + opened(1), CLOSED),
+    "padding as long as the frame": (HELLO + opened() + frame(DATA, PADDED, 1, b"\x05abcd"), PROTOCOL),
+    "padded without length": (HELLO + opened() + frame(DATA, PADDED, 1), SIZE),
+    "padded headers": (HELLO + frame(HEADERS, END_HEADERS | PADDED, 1, b"\xff" + BLOCK), PROTOCOL),
+    "short priority in headers": (HELLO + frame(HEADERS, END_HEADERS | HAS_PRIORITY, 1, b"\0\0"), SIZE),
+    "priority of the connection": (HELLO + frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL),
+    "block interrupted": (HELLO + frame(HEADERS, 0, 1, BLOCK) + frame(PING, 0, 0, bytes(8)), PROTOCOL),
+    "block of another stream": (HELLO + frame(HEADERS, 0, 1, BLOCK) + frame(CONTINUATION, 4, 3, b""), PROTOCOL),
+    "continuation of nothing": (HELLO + frame(CONTINUATION, END_HEADERS, 1, BLOCK), PROTOCOL),
+    "continued without end": (HELLO + frame(HEADERS, 0, 1, BLOCK) + frame(CONTINUATION, 0, 1, bytes(9000)) * 2, CALM),
+    "continued by nothing": (HELLO + frame(HEADERS, 0, 1, BLOCK) + frame(CONTINUATION, 0, 1) * 5000, CALM),
+    "index of no entry": (HELLO + frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\x0f"), COMPRESSION),
+    "index zero": (HELLO + frame(HEADERS, END_HEADERS, 1, b"\x80"), COMPRESSION),
+    "truncated literal": (HELLO + frame(HEADERS, END_HEADERS, 1, b"\x40\x0aab"), COMPRESSION),
+    "table larger than allowed": (HELLO + frame(HEADERS, END_HEADERS, 1, b"\x3f\xe1\xff\x03"), COMPRESSION),
+    "list of 64 KiB": (HELLO + frame(HEADERS, END_HEADERS, 1, BLOCK + b"\x95" * 3000), COMPRESSION),
+    "push promise": (HELLO + frame(PUSH_PROMISE, END_HEADERS, 1, word(2)), PROTOCOL),
+    "settings of a stream": (PREFACE + frame(SETTINGS, 0, 1), PROTOCOL),
+    "settings of five bytes": (PREFACE + frame(SETTINGS, 0, 0, bytes(5)), SIZE),
+    "acknowledgement with content": (HELLO + frame(SETTINGS, ACK, 0, bytes(6)), SIZE),
+    "push neither on nor off": (PREFACE + setting(2, 2), PROTOCOL),
+    "window of 2^31": (PREFACE + setting(4, 1 << 31), FLOW_CONTROL),
+    "frames too short": (PREFACE + setting(5, 16383), PROTOCOL),
+    "frames too long": (PREFACE + setting(5, 1 << 24), PROTOCOL),
+    "ping of seven bytes": (HELLO + frame(PING, 0, 0, bytes(7)), SIZE),
+    "ping of a stream": (HELLO + frame(PING, 0, 1, bytes(8)), PROTOCOL),
+    "goaway of a stream": (HELLO + frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL),
+    "window update of three bytes": (HELLO + frame(WINDOW_UPDATE, 0, 0, bytes(3)), SIZE),
+    "window of the connection by nothing": (HELLO + frame(WINDOW_UPDATE, 0, 0, bytes(4)), PROTOCOL),
+    "window of the connection too wide": (HELLO + frame(WINDOW_UPDATE, 0, 0, word((1 << 31) - 1)), FLOW_CONTROL),
+    "window of no stream": (HELLO + frame(WINDOW_UPDATE, 0, 1, word(1)), PROTOCOL),
+    "a flood of pings": (HELLO + frame(PING, 0, 0, bytes(8)) * 5000, CALM),
+    "a flood of settings": (HELLO + frame(SETTINGS, 0, 0) * 5000, CALM),
+    "a flood of empty content": (HELLO + opened() + frame(DATA, 0, 1) * 5000, CALM),
+    "a flood of unknown frames": (HELLO + frame(99, 0, 0) * 5000, CALM),
+    "rapid resets": (
+        HELLO + b"".join(opened(1 + 2 * n) + frame(RST_STREAM, 0, 1 + 2 * n, word(8)) for n in range(5000)),
+        CALM,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FATAL)
+def test_what_breaks_the_protocol_ends_the_connection(server, what):
+    content, code = FATAL[what]
+    assert code_of(server, content, GOAWAY) == code
+
+
+OF_ONE_STREAM = {
+    "window too wide": (opened() + frame(WINDOW_UPDATE, 0, 1, word((1 << 31) - 1)), FLOW_CONTROL),
+    "window by nothing": (opened() + frame(WINDOW_UPDATE, 0, 1, bytes(4)), PROTOCOL),
+    "a stream that depends on itself": (frame(HEADERS, END_HEADERS | HAS_PRIORITY, 1, word(1) + b"\0" + BLOCK), PROTOCOL),
+    "priority on itself": (opened() + frame(PRIORITY, 0, 1, word(1) + b"\0"), PROTOCOL),
+    "priority of four bytes": (opened() + frame(PRIORITY, 0, 1, bytes(4)), SIZE),
+    "upper case": (frame(HEADERS, END_HEADERS, 1, BLOCK + b"\0\x01A\x01b"), PROTOCOL),
+    "connection header": (frame(HEADERS, END_HEADERS, 1, BLOCK + b"\0\x0aconnection\x01b"), PROTOCOL),
+    "te of gzip": (frame(HEADERS, END_HEADERS, 1, BLOCK + b"\0\x02te\x04gzip"), PROTOCOL),
+    "pseudo header behind": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86\0\x01a\x01b\x84"), PROTOCOL),
+    "pseudo header of answers": (frame(HEADERS, END_HEADERS, 1, BLOCK[:3] + b"\x88"), PROTOCOL),
+    "pseudo header unknown": (frame(HEADERS, END_HEADERS, 1, BLOCK[:3] + b"\0\x02:x\x01b"), PROTOCOL),
+    "pseudo header twice": (frame(HEADERS, END_HEADERS, 1, BLOCK[:3] + b"\x84"), PROTOCOL),
+    "no path": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86"), PROTOCOL),
+    "empty path": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x04\x00"), PROTOCOL),
+    "line break in a value": (frame(HEADERS, END_HEADERS, 1, BLOCK + b"\0\x01a\x03b\r\n"), PROTOCOL),
+    "trailers that do not end": (opened() + frame(HEADERS, END_HEADERS, 1, b"\0\x01a\x01b"), PROTOCOL),
+    "pseudo header in trailers": (opened() + frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x84"), PROTOCOL),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OF_ONE_STREAM)
+def test_what_breaks_a_stream_ends_that_stream_only(server, what):
+    content, code = OF_ONE_STREAM[what]
+    assert code_of(server, HELLO + content, RST_STREAM, 1) == code
+    after = HELLO + content + opened(3, END_HEADERS | END_STREAM)
+    found = answered(
+        server, after, lambda kind, flags, number, _: kind == HEADERS and flags & END_STREAM and number == 3
+    )
+    assert found is not None
+
+
+class _Deaf(Echo):
+    """Grants nothing."""
+
+    __slots__ = ()
+
+    def received(self, content):
+        pass
+
+
+def test_content_beyond_the_window_of_a_stream_resets_it():
+    with http2_server(stream=_Deaf) as server:
+        assert code_of(server, HELLO + opened() + frame(DATA, 0, 1, bytes(16384)) * 5, RST_STREAM, 1) == FLOW_CONTROL
+
+
+def test_more_streams_than_allowed_are_refused_unprocessed():
+    with http2_server(max_streams=3) as server:
+        calls = b"".join(opened(number) for number in (1, 3, 5, 7))
+        assert code_of(server, HELLO + calls, RST_STREAM, 7) == REFUSED
+
+
+def test_settings_that_are_not_acknowledged_end_the_connection():
+    with http2_server(header_timeout_s=0.1) as server:
+        assert code_of(server, HELLO, GOAWAY) == SETTINGS_TIMEOUT
+        assert server.meter.cuts["protocol_error"] == 1
+
+
+def test_an_idle_connection_is_closed_without_an_error():
+    with http2_server(idle_timeout_s=0.1) as server:
+        assert code_of(server, HELLO + frame(SETTINGS, ACK, 0), GOAWAY) == 0
+
+
+def test_a_peer_that_is_gone_is_found_by_pings():
+    with http2_server(idle_timeout_s=0.1, write_timeout_s=0.2) as server:
+        hello = HELLO + frame(SETTINGS, ACK, 0) + opened()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+            client.sendall(hello)
+            eventually(lambda: server.meter.n_open == 1)
+            eventually(lambda: server.meter.n_open == 0, what="the end of a silent peer")
+
+
+def test_unread_answer_ends_its_stream_not_the_connection():
+    with http2_server(write_timeout_s=0.1) as server:
+        hello = PREFACE + setting(4, 0) + frame(SETTINGS, ACK, 0) + opened(1, END_HEADERS | END_STREAM)
+        found = answered(
+            server, hello, lambda kind, flags, number, _: kind == HEADERS and flags & END_STREAM and number == 1
+        )
+        assert found is not None
+
+
+def test_idle_connections_make_room_for_new_ones():
+    with http2_server(max_connections=2) as server:
+        hello = HELLO + frame(SETTINGS, ACK, 0)
+        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) for _ in range(2)]
+        for client in clients:
+            client.sendall(hello)
+        time.sleep(1.2)  # what counts as idle
+        done = answered(server, hello + opened(1, END_HEADERS | END_STREAM), lambda kind, flags, *_: kind == HEADERS)
+        assert done is not None
+        assert server.meter.cuts["idle_evicted"] == 1
+        for client in clients:
+            client.close()
+
+
+class _Judge:
+    """h2 as the client, over a socket."""
+
+    def __init__(self, port, window=65535):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+        self.h2.initiate_connection()
+        self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self.flush()
+
+    def flush(self):
+        self.socket.sendall(self.h2.data_to_send())
+
+    def events(self):
+        content = self.socket.recv(1 << 16)
+        assert content, "the server closed the connection"
+        events = self.h2.receive_data(content)
+        self.flush()
+        return events
+
+    def ask(self, path, content, headers=()):
+        """Return content and trailers of the answer."""
+        stream = self.h2.get_next_available_stream_id()
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "a"), *headers]
+        self.h2.send_headers(stream, fields, end_stream=not content)
+        self.flush()
+        answer, rest = bytearray(), memoryview(content)
+        while True:
+            while rest and (n := min(len(rest), self.h2.local_flow_control_window(stream), 16384)) > 0:
+                self.h2.send_data(stream, bytes(rest[:n]), end_stream=n == len(rest))
+                rest = rest[n:]
+            self.flush()
+            for event in self.events():
+                if isinstance(event, h2.events.DataReceived):
+                    answer += event.data
+                    self.h2.acknowledge_received_data(event.flow_controlled_length, stream)
+                elif isinstance(event, h2.events.TrailersReceived):
+                    trailers = event.headers
+                elif isinstance(event, h2.events.StreamEnded):
+                    self.flush()
+                    return bytes(answer), dict(trailers)
+                assert not isinstance(event, h2.events.StreamReset)
+
+
+@pytest.mark.parametrize("window", [1, 100, 65535, 1 << 20])
+@pytest.mark.parametrize("size", [0, 1, 16384, 100_000])
+def test_judged_by_h2_content_and_windows_are_right(server, size, window):
+    if size > 16384 and window == 1:
+        window = 7
+    content = random.Random(size).randbytes(size)
+    judge = _Judge(server.port, window)
+    for number in range(3):
+        answer, trailers = judge.ask(f"/{number}", content)
+        assert answer == b"/%d" % number + content
+        assert trailers == {b"echo": b"done"}
+    judge.socket.close()
+
+
+def test_judged_by_h2_header_tables_stay_equal(server):
+    judge, random_ = _Judge(server.port), random.Random(1)
+    for number in range(300):
+        # h2's encoder indexes what it sends: each call may change the table that cached blocks rely on.
+        headers = [(f"x-{random_.randrange(80)}", "v" * random_.randrange(120)) for _ in range(random_.randrange(4))]
+        path = f"/{random_.choice(['a', 'b', number])}"
+        assert judge.ask(path, b"", headers)[0] == path.encode()
+    judge.socket.close()
+
+
+def test_mutated_frames_never_raise(server):
+    random_ = random.Random(7)
+    good = (
+        HELLO + frame(SETTINGS, ACK, 0) + setting(4, 100) + opened() + frame(DATA, 0, 1, b"abc") + frame(PING, 0, 0, bytes(8))
+        + frame(WINDOW_UPDATE, 0, 1, word(9)) + frame(DATA, END_STREAM, 1, b"d") + opened(3) + frame(RST_STREAM, 0, 3, word(8))
+    )  # fmt: skip
+    for _ in range(400):
+        content = bytearray(good)
+        for _ in range(random_.randrange(1, 6)):
+            content[random_.randrange(len(PREFACE), len(content))] = random_.randrange(256)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+            client.sendall(content[: random_.randrange(len(PREFACE), len(content) + 1)])
+    judge = _Judge(server.port)
+    assert judge.ask("/alive", b"")[0] == b"/alive"
+    eventually(lambda: server.meter.n_open == 1)
+    judge.socket.close()
+
+
+def test_bytes_one_by_one_mean_the_same(server):
+    content = HELLO + opened(1) + frame(DATA, END_STREAM, 1, b"abc")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in content:
+            client.sendall(bytes((byte,)))
+        received = b""
+        while b"/abc" not in received:
+            more = client.recv(1 << 16)
+            assert more
+            received += more

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
-
-from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.tls_connection import new_connection
+from typing import Any
 
 ACCEPTS_A_TURN = 8
 """Connections that a listener may accept in one iteration of the event loop.
@@ -32,13 +29,19 @@ def covered_by(slot: int, ready: set[int], n_slots: int) -> set[int]:
 
 
 class ConnectionAcceptor:
-    """The listeners of a worker."""
+    """The listeners of a worker for one protocol."""
 
     def __init__(
-        self, server: HttpServer, own: socket.socket, siblings: Mapping[int, socket.socket], backlog: int
+        self,
+        new_connection: Callable[[], asyncio.Protocol],
+        tls_options: Mapping[str, Any],
+        own: socket.socket,
+        siblings: Mapping[int, socket.socket],
+        backlog: int,
     ) -> None:
-        self._server = server
-        self._new_connection = partial(new_connection, server)
+        """Accept connections of one protocol; `siblings` are the listeners of other slots."""
+        self._new_connection = new_connection
+        self._tls_options = tls_options
         self._own = own
         self._siblings = siblings
         self._backlog = backlog
@@ -82,9 +85,10 @@ class ConnectionAcceptor:
     async def _accept_from(self, listener: socket.socket) -> list[asyncio.Server]:
         # Duplicates, because the event loop closes its socket and the accept queue must outlive it.
         loop = asyncio.get_running_loop()
-        tls = self._server.tls_options
         return [
-            await loop.create_server(self._new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
+            await loop.create_server(
+                self._new_connection, sock=listener.dup(), backlog=self._backlog, **self._tls_options
+            )
             for _ in range(ACCEPTS_A_TURN)
         ]
 
@@ -102,7 +106,7 @@ class ConnectionAcceptor:
             taking = loop.create_task(self._take(client))
             self._tasks.add(taking)
             taking.add_done_callback(self._tasks.discard)
-            if self._server.tls_options:
+            if self._tls_options:
                 # Only started here: a slow TLS handshake must not delay the others.
                 await asyncio.sleep(0)
             else:
@@ -112,7 +116,33 @@ class ConnectionAcceptor:
         loop = asyncio.get_running_loop()
         # A failed handshake or a closed connection is ignored.
         with suppress(OSError):
-            await loop.connect_accepted_socket(self._new_connection, client, **self._server.tls_options)
+            await loop.connect_accepted_socket(self._new_connection, client, **self._tls_options)
+
+
+class Acceptors:
+    """The acceptors of a worker, one for each protocol."""
+
+    def __init__(self, *each: ConnectionAcceptor) -> None:
+        self._each = list(each)
+
+    def add(self, acceptor: ConnectionAcceptor) -> None:
+        """Add one."""
+        self._each.append(acceptor)
+
+    async def begin(self) -> None:
+        """Accept from this worker's own listeners."""
+        for each in self._each:
+            await each.begin()
+
+    def cover(self, orphans: set[int]) -> None:
+        """Accept for exactly these other slots from now on."""
+        for each in self._each:
+            each.cover(orphans)
+
+    async def end(self, orphans: set[int]) -> None:
+        """Stop listening, but accept the connections already queued, those of `orphans` too."""
+        for each in self._each:
+            await each.end(orphans)
 
 
 def _close(servers: list[asyncio.Server]) -> None:

@@ -60,7 +60,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._notifier = notifier
         self._reload_settings = reload_settings
         self._look_at_stores = look_at_stores
-        self.LISTENERS = list(listeners.sockets)
+        self.LISTENERS = [*listeners.sockets, *([] if boot.grpc is None else boot.grpc.sockets)]
         self._boot = boot
         self._slots = [Slot(listener) for listener in listeners.sockets]
         self._next = 0
@@ -225,8 +225,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.info("settings read", options=changed)
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
-        reserved = [] if boot.grpc is None else [boot.grpc.bound]
-        warn_if_open(settings, [*(slot.listener for slot in self._slots), *reserved], boot.log)
+        warn_if_open(settings, self.LISTENERS, boot.log)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", graceful_timeout_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s

@@ -22,7 +22,7 @@ from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.service import default_name
 from mlrf.serving.processes.admin_listener import check_socket_path
 from mlrf.serving.processes.build_at_start import built_bundles
-from mlrf.serving.processes.listeners import bind_listeners, reserve_address
+from mlrf.serving.processes.listeners import bind_listeners
 from mlrf.serving.processes.model_stores import store_addresses
 from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.stores.address import mirror_path
@@ -78,7 +78,8 @@ def _check_addresses(settings: ServeSettings) -> None:
     if grpc.grpc_port is None:
         return
     host = settings.host if grpc.grpc_host is None else grpc.grpc_host
-    reserve_address(host, 0).bound.close()
+    for each in bind_listeners(host, 0, 1, settings.backlog, "--grpc-").sockets:
+        each.close()
     if grpc.grpc_port and (host, grpc.grpc_port) == (settings.host, settings.port):
         raise ConfigError(
             f"--grpc-port: {host}:{grpc.grpc_port} is in use by --port; choose another --grpc-port",

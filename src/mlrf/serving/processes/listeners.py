@@ -36,22 +36,12 @@ class Listeners(msgspec.Struct, frozen=True):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class Reservation(msgspec.Struct, frozen=True):
-    """A reserved address that no socket listens on yet."""
+def bind_listeners(host: str, port: int, n_slots: int, backlog: int, options: str = "--") -> Listeners:
+    """Bind and listen on one socket per slot; raises ConfigError if the address is in use or not local.
 
-    bound: socket.socket
-    lock: socket.socket | None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        name = self.bound.getsockname()
-        return name[0], name[1]
-
-
-def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
-    """Bind and listen on one socket per slot; raises ConfigError if the address is in use or not local."""
-    family, address = _resolve(host, port)
+    `options` is what the names of the options for the address begin with.
+    """
+    family, address = _resolve(host, port, options)
     with ExitStack() as opened:
         try:
             lock = opened.enter_context(_lock(address)) if port else None
@@ -65,30 +55,9 @@ def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listener
                 # Port 0 lets the kernel choose once; the other slots join the choice.
                 address = listener.getsockname()
         except OSError as error:
-            raise _unusable(host, port, error) from error
+            raise _unusable(host, port, error, options) from error
         opened.pop_all()
     return Listeners(sockets, lock)
-
-
-def reserve_address(host: str, port: int) -> Reservation:
-    """Reserve an address for the listeners that workers bind themselves; ConfigError about --grpc-port as in `bind_listeners`.
-
-    The socket is bound but never listens: it gets no connections, and keeps the port that the kernel chose for 0.
-    """
-    with ExitStack() as opened:
-        try:
-            family, address = _resolve(host, port, "--grpc-")
-            lock = opened.enter_context(_lock(address)) if port else None
-            if port:
-                _probe(family, address)
-            bound = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            bound.bind(address)
-        except OSError as error:
-            raise _unusable(host, port, error, "--grpc-") from error
-        opened.pop_all()
-    return Reservation(bound, lock)
 
 
 def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listeners:

@@ -18,7 +18,7 @@ from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.arbiter import SlotArbiter
 from mlrf.serving.processes.build_at_start import build_models
 from mlrf.serving.processes.gunicorn_settings import Application
-from mlrf.serving.processes.listeners import Reservation, bind_listeners, reserve_address, spread_listeners
+from mlrf.serving.processes.listeners import Listeners, bind_listeners, spread_listeners
 from mlrf.serving.processes.model_stores import open_stores
 from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.reload_messages import ReloadPages
@@ -58,7 +58,7 @@ def serve(settings: ServeSettings, reload_settings: Callable[[], ServeSettings])
     _log_refused(at_start, log)
     _import_rows(served, settings, log)
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
-    grpc = _reserve(settings)
+    grpc = _grpc_listeners(settings)
     metric_layout = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
     block = ControlBlock(settings.workers, metric_layout.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in served]
@@ -84,7 +84,7 @@ def serve(settings: ServeSettings, reload_settings: Callable[[], ServeSettings])
     boot.pinned = {bundle.name: bundle.pinned for bundle in bundles if bundle.pinned}
     models = {b.name: b.short_version for b in served}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.bound])], log)
+    warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else grpc.sockets)], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if grpc is not None:
         log.info("gRPC listening", address="{}:{}".format(*grpc.address))
@@ -119,12 +119,13 @@ def _log_refused(at_start: ModelsAtStart, log: Log) -> None:
         log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
 
 
-def _reserve(settings: ServeSettings) -> Reservation | None:
-    """Reserve the address of gRPC, if gRPC is enabled."""
+def _grpc_listeners(settings: ServeSettings) -> Listeners | None:
+    """Bind the listeners of gRPC, if gRPC is enabled."""
     options = settings.grpc
     if options.grpc_port is None:
         return None
-    return reserve_address(settings.host if options.grpc_host is None else options.grpc_host, options.grpc_port)
+    host = settings.host if options.grpc_host is None else options.grpc_host
+    return bind_listeners(host, options.grpc_port, settings.workers, settings.backlog, "--grpc-")
 
 
 def _leave(*_signal: object) -> None:

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 from gunicorn.workers.base import Worker
 
-from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.core.errors import MlrfError
 from mlrf.core.parent_death import die_with_parent
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.models.service import Service
-from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
+from mlrf.serving.processes.accept import Acceptors, ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.bundle_lookup import bundles_of, find
+from mlrf.serving.processes.listeners import Listeners
 from mlrf.serving.processes.load_requests import ModelLoader
 from mlrf.serving.processes.process_tuning import limits_that_fit, settle, share_one_arena
 from mlrf.serving.processes.reload_messages import WAKE, Plan
@@ -121,13 +122,17 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         die_with_parent(self.ppid, signal.SIGTERM)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        refusals = ErrorEncoder(boot.log, self.meter.count_refusal)
+        errors = ErrorEncoder(boot.log, self.meter.count_refusal)
         limits = limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
-        server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
+        server = HttpServer(service.generation.router(), limits, self.meter, errors, self.notify, self.watch)
         server.bound_turns()
         boot.access.apply(server)
         servers = [server]
-        accepting = ConnectionAcceptor(server, self.sockets[0], self.siblings, settings.backlog)
+        accepting = Acceptors(
+            ConnectionAcceptor(
+                partial(new_connection, server), server.tls_options, self.sockets[0], self.siblings, settings.backlog
+            )
+        )
         grpc: GrpcServer | None = None
 
         def route() -> None:
@@ -150,12 +155,13 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         await service.connect(_CONNECT_S)
         await self._be_ready(worker_reload)
         if boot.grpc is not None:
-            grpc = await self._open_grpc(server, refusals)
+            grpc = self._grpc_server(server, errors)
+            accepting.add(self._grpc_acceptor(boot.grpc, grpc))
         self._note_shutdown(grpc)
         await accepting.begin()
         admin = None
         if boot.admin is not None:
-            servers.append(self._admin_server(boot.admin, refusals))
+            servers.append(self._admin_server(boot.admin, errors))
             admin = await _listen(loop, servers[-1], boot.admin.socket)
         loop.add_signal_handler(WAKE, poll)
         boot.note_answered(self.slot)
@@ -185,9 +191,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.boot.note_leaving(self.slot)
         self.meter.set_ready(ready=False)
 
-    def _admin_server(self, listener: AdminListener, refusals: ErrorEncoder) -> HttpServer:
+    def _admin_server(self, listener: AdminListener, errors: ErrorEncoder) -> HttpServer:
         limits = self.boot.settings.limits
-        server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
+        server = HttpServer(self.service.admin_router(), limits, self.meter, errors, self.notify)
         if listener.socket.family != socket.AF_UNIX and self.boot.access.requires_keys:
             # File permissions protect a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
@@ -203,22 +209,18 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if left:
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
-    async def _open_grpc(self, server: HttpServer, errors: ErrorEncoder) -> GrpcServer:
-        """Start the gRPC server; if its port cannot be bound, this worker cannot start."""
+    def _grpc_server(self, server: HttpServer, errors: ErrorEncoder) -> GrpcServer:
         from mlrf.serving.oip.grpc.server import GrpcServer  # noqa: PLC0415  protobuf is an extra
 
-        boot = self.boot
-        if boot.grpc is None:
-            raise AssertionError("no address is reserved for gRPC")
-        grpc = GrpcServer(server, errors, boot.access, self.service.check_serving, self.meter)
+        grpc = GrpcServer(server, errors, self.boot.access, self.service.check_serving, self.meter)
         grpc.answer_by(self.service.generation.plane)
-        try:
-            await grpc.start(*boot.grpc.address, boot.settings.backlog)
-        except ConfigError as error:
-            boot.log.error("worker cannot start", slot=self.slot, reason=str(error))  # noqa: TRY400  not logging
-            boot.report_failure(self.slot, error)
-            raise SystemExit(1) from error
+        grpc.start()
         return grpc
+
+    def _grpc_acceptor(self, listeners: Listeners, grpc: GrpcServer) -> ConnectionAcceptor:
+        siblings = {slot: each for slot, each in enumerate(listeners.sockets) if slot != self.slot}
+        own, backlog = listeners.sockets[self.slot], self.boot.settings.backlog
+        return ConnectionAcceptor(grpc.new_connection, grpc.tls_options, own, siblings, backlog)
 
     async def _be_ready(self, worker_reload: WorkerReload) -> None:
         """Report that this worker answers, and make it answer from what is served by then.

@@ -15,7 +15,7 @@ from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.admin_listener import AdminListener
-from mlrf.serving.processes.listeners import Reservation
+from mlrf.serving.processes.listeners import Listeners
 from mlrf.serving.processes.reload_messages import WAKE, ReloadPages
 from mlrf.serving.processes.start_timing import StartTiming
 from mlrf.serving.runtime.control_block import ControlBlock
@@ -44,7 +44,7 @@ class WorkerBoot(msgspec.Struct):
     model_directories: Mapping[str, ModelDirectory]
     """The models that are served from a repository."""
     admin: AdminListener | None = None
-    grpc: Reservation | None = None
+    grpc: Listeners | None = None
     """Where workers listen for gRPC, if they do."""
     refused: dict[str, RefusedVersion] = msgspec.field(default_factory=dict)
     """By model, versions that the start of the server refused, without those that were replaced since."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.access_control import AccessControl
@@ -26,8 +26,6 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 _CHECK_S = 0.5
 _ALPN = "h2"
-_ACCEPTS_A_TURN = 8
-"""As in processes/accept.py."""
 
 
 class GrpcServer:
@@ -62,12 +60,13 @@ class GrpcServer:
         )
         self._access = access
         self._tls: Tls | None = None
+        if access.tls is not None:
+            self._tls = Tls(access.tls.files, _ALPN)
+            self._server.tls_options = {"ssl": self._tls.context, "ssl_handshake_timeout": limits.header_timeout_s}
         self._edition = 0
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
         self._streaming = self._streaming_calls()
-        self._accepting: list[asyncio.Server] = []
-        self._listener: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def answer_by(self, plane: DataPlane) -> None:
@@ -80,36 +79,17 @@ class GrpcServer:
         paths[GRPC_REFLECT] = simple(self._reflection.answer)
         self._calls.answer_by(paths, self._streaming)
 
-    async def start(self, host: str, port: int, backlog: int) -> None:
-        """Start to listen; raises ConfigError if the port cannot be bound."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.setblocking(False)
-        try:
-            listener.bind((host, port))
-            listener.listen(backlog)
-        except OSError as error:
-            listener.close()
-            raise ConfigError(
-                f"--grpc-port: cannot listen on {host}:{port}: {error.strerror}", option="--grpc-port"
-            ) from error
-        self._listener = listener
-        loop = asyncio.get_running_loop()
-        if self._access.tls is not None:
-            self._tls = Tls(self._access.tls.files, _ALPN)
-            timeout_s = self._server.limits.header_timeout_s
-            self._server.tls_options = {"ssl": self._tls.context, "ssl_handshake_timeout": timeout_s}
-        for _ in range(_ACCEPTS_A_TURN):
-            self._accepting.append(
-                await loop.create_server(
-                    lambda: Http2Connection(self._server),
-                    sock=listener.dup(),
-                    backlog=backlog,
-                    **self._server.tls_options,
-                )
-            )
+    def new_connection(self) -> Http2Connection:
+        """Return the protocol for a newly accepted connection."""
+        return Http2Connection(self._server)
+
+    @property
+    def tls_options(self) -> dict[str, Any]:
+        """The TLS arguments for asyncio; empty without TLS."""
+        return self._server.tls_options
+
+    def start(self) -> None:
+        """Start to enforce the limits of time."""
         self._check()
 
     def leave(self) -> None:
@@ -117,26 +97,12 @@ class GrpcServer:
         self._health.leave()
 
     async def drain(self, limit_s: float) -> None:
-        """Accept no more calls, and let those in progress finish, for at most `limit_s`."""
+        """End streams that wait, let calls in progress finish, for at most `limit_s`."""
         self._health.end()
-        for server in self._accepting:
-            server.close()
-        await self._take_queued()
         self._calls.end_idle_streams()
         await self._server.drain(limit_s)
         if self._timer is not None:
             self._timer.cancel()
-
-    async def _take_queued(self) -> None:
-        """Accept the connections that the kernel has accepted already; without TLS, whose handshakes could take long."""
-        if self._listener is None:
-            return
-        loop = asyncio.get_running_loop()
-        with suppress(OSError):
-            while not self._server.tls_options:
-                client, _ = self._listener.accept()
-                await loop.connect_accepted_socket(lambda: Http2Connection(self._server), client)
-        self._listener.close()
 
     def _check(self) -> None:
         self._server.check()

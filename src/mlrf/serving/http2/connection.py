@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from mlrf.serving.http2.header_blocks import MAX_LIST_BYTES
-from mlrf.serving.http2.opening import StreamOpening
+from mlrf.serving.http2.header_frames import HeaderFrames
 from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import (
     CONTINUATION,
@@ -42,7 +42,7 @@ _AHEAD_BYTES = 64 << 10
 """Bytes read ahead while this connection waits for its next turn."""
 
 
-class Http2Connection(StreamOpening):
+class Http2Connection(HeaderFrames):
     """The server's side of one connection."""
 
     __slots__ = (

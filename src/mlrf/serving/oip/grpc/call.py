@@ -138,7 +138,7 @@ class Call(Stream):
 
     def _unacceptable(self, is_compressed: int, n_bytes: int) -> MlrfError:
         if is_compressed > 1:
-            return MalformedRequestError("a message begins with neither 0 nor 1; send messages as gRPC frames them")
+            return MalformedRequestError("a message begins with neither 0 nor 1, as gRPC frames messages")
         most = self._handler.max_message_bytes
         return BodyTooLargeError(f"a message of {n_bytes} bytes is longer than {most} bytes", max_bytes=most)
 

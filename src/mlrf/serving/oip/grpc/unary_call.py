@@ -12,11 +12,11 @@ from mlrf.serving.oip.grpc.message_handler import RefusedCallError
 class UnaryCall(Call):
     """A call of one message with one answer."""
 
-    __slots__ = ("_is_answering", "_may_explain")
+    __slots__ = ("_has_message", "_may_explain")
 
     def opened(self) -> None:
         """Check the key."""
-        self._is_answering = False
+        self._has_message = False
         try:
             self._may_explain = self._handler.check(self)
         except RefusedCallError as refused:
@@ -24,9 +24,9 @@ class UnaryCall(Call):
 
     def message(self, body: bytes) -> None:
         """Answer the message; further ones are ignored."""
-        if self._is_answering:
+        if self._has_message:
             return
-        self._is_answering = True
+        self._has_message = True
         try:
             made = self._handler.answer(self, body, may_explain=self._may_explain)
         except RefusedCallError as refused:
@@ -40,13 +40,13 @@ class UnaryCall(Call):
 
     def ended(self) -> None:
         """Refuse a call that ends before its message is complete."""
-        if not self._is_answering:
+        if not self._has_message:
             self.fail(cut_short())
 
     def check(self, now_s: float) -> None:
         """Refuse a message that is incomplete for too long."""
         limit_s = self._handler.request_timeout_s
-        if not self._is_answering and now_s - self.began_s > limit_s:
+        if not self._has_message and now_s - self.began_s > limit_s:
             self.fail(incomplete(limit_s))
         else:
             super().check(now_s)

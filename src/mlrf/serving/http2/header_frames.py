@@ -19,7 +19,7 @@ from mlrf.serving.http2.wire_frames import (
 )
 
 
-class StreamOpening(ControlFrames):
+class HeaderFrames(ControlFrames):
     """A connection that opens streams."""
 
     __slots__ = ("_blocks", "_open_block")

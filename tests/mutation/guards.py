@@ -88,6 +88,9 @@ TESTS = {
     "demo": ["tests/unit/demo"],
     "duckdb": ["tests/unit/model/test_duckdb.py", "tests/unit/test_duckdb.py"],
     "polars": ["tests/unit/test_polars.py"],
+    "dask": ["tests/wire/test_every_engine.py", "tests/cluster/test_clusters.py"],
+    "ray": ["tests/wire/test_every_engine.py", "tests/cluster/test_clusters.py"],
+    "spark": ["tests/wire/test_every_engine.py", "tests/cluster/test_clusters.py"],
     "__init__": ["tests/unit/test_public_names.py"],
 }
 """The tests that hold the guards of each package, or of a module that is in none of them, fastest first."""

@@ -72,6 +72,10 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of threads (default: the number of processors).")
     ] = None,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Megabytes of memory that fewer threads are used for (default: what is available)."),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete the output of another job in the directory and start again.")
     ] = False,
@@ -111,14 +115,16 @@ def score(
         raise ConfigError("-: standard input cannot be read again to continue a job; write to standard output instead")
     with require_scoring():
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
-    with scoring_progress() as show:
+    with scoring_progress() as progress:
         summary = run(
             bundle,
             inputs,
             out,
             format=format_ or "parquet",  # type: ignore[arg-type]
             restart=restart,
-            on_rows=show,
+            memory_limit_mb=memory_limit,
+            on_start=progress.on_start,
+            on_rows=progress.on_rows,
             caller="command line",
             **answers,
         )

@@ -37,7 +37,7 @@ def write_single(bundle: Path, rows: Sequence[Path], out: Path, kind: str | None
         is_shown = (
             out == STANDARD and sys.stdout.isatty()
         )  # the lines of a progress bar would stand between the answers
-        show = None if is_shown else stack.enter_context(scoring_progress())
+        show = None if is_shown else stack.enter_context(scoring_progress()).on_rows
         kind = kind or (ENDINGS[out.suffix.lower()] if out != STANDARD else "jsonl")
         score_to(sink, kind, bundle, inputs, on_rows=show, caller="command line", **options)  # type: ignore[arg-type]
 

@@ -28,15 +28,12 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table, array_rows
+from mlrf.model.distinct_values import Faults, encoded_column, numbers_of_codes
 from mlrf.model.row_values import at_row, number_of
 from mlrf.model.table_kinds import as_table
 
 _SHOWN = 20
 _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
-
-
-Faults = dict[int, InvalidRequestError]
-"""By row, what is wrong with its first invalid value in the order of the features."""
 
 
 def read_rows(schema: Schema, rows: Any, leniency: Leniency, faults: Faults | None = None) -> Table:
@@ -88,7 +85,11 @@ def _column(schema: Schema, index: int, column: Any, leniency: Leniency, faults:
     feature = schema.features[index]
     try:
         numbers = whole_column(feature, _numeric_values(column))
-        return numbers if numbers is not None else _column_by_value(schema, index, column, leniency, faults)
+        if numbers is not None:
+            return numbers
+        if (encoded := encoded_column(column)) is not None:
+            return numbers_of_codes(schema, index, *encoded, leniency, faults)
+        return _column_by_value(schema, index, column, leniency, faults)
     except MlrfError:
         raise
     except Exception as error:

@@ -103,14 +103,9 @@ class TableModel:
 
     def predictions_of(self, margins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the predictions of margins, in their shape: [n], [n, 1] or [n, K]."""
-        import numpy as np  # noqa: PLC0415
+        from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
 
-        if self.bundle.link.kind == "identity":
-            return margins.copy()
-        if self._one is not None:
-            flat = [self._one(m) for m in margins.ravel().tolist()]
-            return np.array(flat, dtype=np.float64).reshape(margins.shape)
-        return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
+        return predictions_of(self.bundle.link, margins)
 
     def probabilities(
         self,

@@ -26,12 +26,14 @@ from mlrf.core.local_path import scheme_of
 from mlrf.scoring.bad_rows import OnBadRow
 from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.formats import PART_FORMATS, PartFormat
+from mlrf.scoring.memory_estimate import fitting_workers
 from mlrf.scoring.output import OutputDirectory
 from mlrf.scoring.part_writer import PartCounts, PartWriter
 from mlrf.scoring.plan import Plan, make_plan
 
 _RUN_DIGITS = 16
 OnRows = Callable[[int, int], None]
+OnStart = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ def score(
     on_bad_row: OnBadRow = "stop",
     workers: int | None = None,
     restart: bool = False,
+    memory_limit_mb: int | None = None,
+    on_start: OnStart | None = None,
     on_rows: OnRows | None = None,
     caller: Literal["python", "command line"] = "python",
 ) -> Summary:
@@ -70,8 +74,10 @@ def score(
     `inputs` are Parquet, Arrow IPC, CSV and JSON lines files, directories, globs and `s3://` addresses of them. `keep` names
     columns to pass through; `columns`, `explain` and `explain_form` as of `Scorer`. An invalid row stops the job, is written to
     `_quarantine`, or has nulls as its answer ("null"), as `on_bad_row` says. `workers` threads (default: the processors) each
-    score a part; `on_rows` is called with the number of finished rows and of all rows, which is an estimate for text. `restart`
-    deletes the output of another job in `out`. OutputExistsError if `out` contains another job or foreign files,
+    score a part; there are fewer if they would take more memory than is available or than `memory_limit_mb`. `on_start` is
+    called with the number of workers and an estimate of their memory in bytes, `on_rows` with the number of finished rows and
+    of all rows, which is an estimate for text. `restart` deletes the output of another job in `out`. OutputExistsError if `out`
+    contains another job or foreign files,
     InvalidRequestError names the file, row and feature of an invalid value.
     """
     if workers is not None and workers < 1:
@@ -93,6 +99,11 @@ def score(
         caller=caller,
         is_partitioned=True,
     )
+    workers = fitting_workers(
+        workers or len(os.sched_getaffinity(0)),
+        plan.estimated_bytes,
+        None if memory_limit_mb is None else memory_limit_mb << 20,
+    )
     target = Path(out).resolve()
     if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
         raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
@@ -100,7 +111,9 @@ def score(
     run = hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:_RUN_DIGITS]
     output = OutputDirectory(target, run, format)
     with output.opened(job, restart=restart):
-        return _Job(plan, output, on_bad_row, on_rows).run(workers or len(os.sched_getaffinity(0)))
+        if on_start is not None:
+            on_start(workers, plan.estimated_bytes(workers))
+        return _Job(plan, output, on_bad_row, on_rows).run(workers)
 
 
 class _Job:

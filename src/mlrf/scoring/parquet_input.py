@@ -14,8 +14,10 @@ from mlrf.scoring.row_batches import Batch, BatchReader
 
 _LARGE_BYTES = 128 << 20
 """Decoded size from which a row group is read as a stream, once, and cut into parts."""
-_BUFFER_BYTES = 1 << 20
-"""Bytes that are read at once of each column of a large row group."""
+_BUFFER_BYTES, _REMOTE_BUFFER_BYTES = 1 << 18, 4 << 20
+"""Bytes that are read at once of each column. pyarrow's default is a whole row group: 173 MB for 1M x 28, not 67."""
+_PAGE_BYTES = 2 << 20
+"""Assumed size of a decoded page and its dictionary."""
 _VALUE_BYTES = 8
 
 
@@ -33,19 +35,18 @@ class ParquetInput:
         self.types: Sequence[Any] = schema.types
 
     @property
+    def _buffer_bytes(self) -> int:
+        return _REMOTE_BUFFER_BYTES if self.file.path.is_remote else _BUFFER_BYTES
+
+    @property
     def n_rows(self) -> int:
         """Its number of rows."""
         return int(self.metadata.num_rows)
 
     @property
     def open_bytes(self) -> int:
-        """The compressed column chunks of the largest row group that is not streamed, or the buffers of one that is."""
-        found = [_BUFFER_BYTES * len(self.names)]
-        for index in range(self.metadata.num_row_groups):
-            group = self.metadata.row_group(index)
-            if self._size_bytes(index) <= _LARGE_BYTES:
-                found.append(sum(group.column(each).total_compressed_size for each in range(group.num_columns)))
-        return max(found)
+        """A buffer and a page of each column."""
+        return (self._buffer_bytes + _PAGE_BYTES) * len(self.names)
 
     def parts(self, columns: list[str], reader: BatchReader, batch_rows: int) -> Iterator[Part]:
         """Yield a part for each row group, or several."""
@@ -74,7 +75,7 @@ class ParquetInput:
     ) -> Part:
         def batches() -> Iterator[Batch]:
             row = first
-            for table in self._tables(group, columns, size, buffer_size=0):
+            for table in self._tables(group, columns, size):
                 yield reader.of_table(table, row)
                 row += len(table)
 
@@ -85,7 +86,7 @@ class ParquetInput:
         row_bytes = self._size_bytes(group) // self.metadata.row_group(group).num_rows
         n_batches = max(1, BLOCK_BYTES // max(1, row_bytes * size))
         start, waiting = 0, []
-        for table in self._tables(group, columns, size, buffer_size=_BUFFER_BYTES):
+        for table in self._tables(group, columns, size):
             waiting.append(table)
             if len(waiting) == n_batches:
                 yield start, (whole := pa.concat_tables(waiting))
@@ -93,10 +94,12 @@ class ParquetInput:
         if waiting:
             yield start, pa.concat_tables(waiting)
 
-    def _tables(self, group: int, columns: Sequence[str], size: int, *, buffer_size: int) -> Iterator[Any]:
+    def _tables(self, group: int, columns: Sequence[str], size: int) -> Iterator[Any]:
         with (
             self.file.read_errors("a Parquet file"),
-            pq.ParquetFile(self.file.open(), metadata=self.metadata, buffer_size=buffer_size) as file,
+            pq.ParquetFile(
+                self.file.open(), metadata=self.metadata, buffer_size=self._buffer_bytes, pre_buffer=False
+            ) as file,
         ):
             if not self.metadata.row_group(group).num_rows:
                 yield self._empty(columns)

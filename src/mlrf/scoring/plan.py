@@ -12,6 +12,7 @@ from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.input_files import InputFile, find_file
 from mlrf.scoring.input_paths import KINDS, find_inputs
+from mlrf.scoring.memory_estimate import estimated_bytes
 from mlrf.scoring.open_inputs import columns_to_read, open_input, unknown_extension
 from mlrf.scoring.parts import Input, Part, rows_per_batch
 from mlrf.scoring.row_batches import BatchReader
@@ -36,6 +37,18 @@ class Plan:
     def n_rows(self) -> int:
         """The number of rows; an estimate while text is read."""
         return sum(each.n_rows for each in self.inputs)
+
+    def estimated_bytes(self, workers: int) -> int:
+        """Return an estimate of the memory that the job takes at most."""
+        answers = self.scorer.answers
+        return estimated_bytes(
+            workers,
+            batch_rows=self.batch_rows,
+            n_columns=max(map(len, self.columns)),
+            n_features=len(self.scorer.model.schema.names),
+            n_answers=answers.n_values + len(self.keep),
+            open_bytes=max(each.open_bytes for each in self.inputs),
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies the rows of the output, as JSON values."""

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlrf.core.column_matching import find_columns
-from mlrf.core.errors import InvalidRequestError, MissingFeatureError
+from mlrf.core.errors import MissingFeatureError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table
+from mlrf.model.distinct_values import Faults, numbers_of_codes
 from mlrf.model.json_instances import features_of, spelled_as_features
-from mlrf.model.row_values import number_of
-from mlrf.model.table_input import Faults, read_rows, whole_column
+from mlrf.model.table_input import read_rows, whole_column
 from mlrf.model.text_cells import EMPTY, read_cell, read_column
 
 DOCUMENT = "document"
@@ -176,15 +176,4 @@ def _by_distinct_text(schema: Schema, index: int, column: Any, leniency: Lenienc
         )
     texts = [text or "" for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    numbers = np.empty(len(texts))
-    errors: dict[int, InvalidRequestError] = {}
-    for code, value in enumerate(read_column(schema.features[index], texts)):
-        try:
-            numbers[code] = number_of(schema, index, value, leniency)
-        except InvalidRequestError as error:
-            numbers[code] = np.nan
-            errors[code] = error
-    if errors:
-        for row in np.flatnonzero(np.isin(codes, [*errors])).tolist():
-            faults.setdefault(row, errors[int(codes[row])])
-    return numbers[codes]
+    return numbers_of_codes(schema, index, read_column(schema.features[index], texts), codes, leniency, faults)

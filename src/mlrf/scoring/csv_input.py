@@ -22,7 +22,7 @@ from mlrf.model.csv_dialect import find_dialect
 from mlrf.model.text_cells import EMPTY
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
-from mlrf.scoring.row_batches import BatchReader
+from mlrf.scoring.row_batches import BatchReader, has_odd_nan
 from mlrf.scoring.text_streams import TextStream
 
 _HEADER_BYTES = 1 << 20
@@ -126,6 +126,8 @@ class CsvInput:
                 pa.csv.ConvertOptions(column_types=types, strings_can_be_null=False, null_values=EMPTY),
             )
             for batch in blocks:
+                if has_odd_nan(batch.column(index) for index, name in enumerate(self.names) if name in numbers):
+                    raise _NotConvertedError
                 waiting.append(batch)
                 if len(waiting) == _PART_BLOCKS:
                     table = pa.Table.from_batches(waiting).rename_columns(self.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,10 +161,15 @@ def _numbers_of(feature: Feature, column: Any) -> Any:
     if pc.any(missing).as_py():
         column = pc.if_else(missing, None, column)
     try:
-        numbers = pc.cast(column, pa.float64()).to_numpy()
+        numbers = pc.cast(column, pa.float64())
     except pa.ArrowInvalid:
         return None
-    return whole_column(feature, numbers)
+    return None if has_odd_nan([numbers]) else whole_column(feature, numbers.to_numpy(zero_copy_only=False))
+
+
+def has_odd_nan(columns: Iterable[Any]) -> bool:
+    """Return whether a column of numbers from text has a NaN: missing cells are null, so the text was one like `nan(1)`."""
+    return any(pc.any(pc.is_nan(column)).as_py() for column in columns)
 
 
 def _by_distinct_text(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults) -> Any:

@@ -22,10 +22,10 @@ import re, sys
 from pathlib import Path
 import mlrf
 started = []
-mlrf.score(*sys.argv[1:4], keep=["id"], workers=2, on_start=lambda *told: started.append(told))
+mlrf.score(*sys.argv[1:4], keep=["id"], workers=2, on_start=lambda *found: started.append(found))
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
 print(peak, *started[0])
-""".replace("told", "found")
+"""
 
 
 @pytest.fixture

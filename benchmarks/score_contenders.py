@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 10
+"""Rows that ONNX Runtime scores at once. Measured: 16 GB of memory for 65,536 rows of 690 trees."""
 
 
 def pandas_booster(home: Path, source: Path, out: Path, threads: int) -> None:
@@ -32,7 +33,7 @@ def pandas_booster(home: Path, source: Path, out: Path, threads: int) -> None:
 
 
 def onnx_runtime(home: Path, source: Path, out: Path, threads: int) -> None:
-    """Score with ONNX Runtime and the bundle's model.onnx, a batch of 65,536 rows at a time."""
+    """Score with ONNX Runtime and the bundle's model.onnx, a batch of 1,024 rows at a time."""
     import onnxruntime
 
     import mlrf

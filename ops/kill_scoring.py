@@ -62,15 +62,16 @@ class Runs:
         with contextlib.redirect_stdout(io.StringIO()):
             os._exit(main([*arguments, "--on-bad-row=quarantine", "--workers=2"]))
 
-    def whole(self, out: Path, log: Path) -> float:
-        """Run the command to its end; return the seconds that it took."""
-        start = time.perf_counter()
+    def whole(self, out: Path, log: Path) -> None:
+        """Run the command to its end."""
         assert os.waitstatus_to_exitcode(os.waitpid(self.start(out, log), 0)[1]) == 0
-        return time.perf_counter() - start
 
-    def killed(self, out: Path, log: Path, after_s: float) -> bool:
-        """Run the command for some seconds and kill it; return whether it was still running."""
+    def killed(self, out: Path, log: Path, n_parts: int, after_s: float) -> bool:
+        """Kill the command some seconds after it has finished a number of parts; return whether it was still running."""
         pid = self.start(out, log)
+        enough = len(finished(out)) + n_parts
+        while len(finished(out)) < enough and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            time.sleep(0.0005)
         time.sleep(after_s)
         os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -90,7 +91,7 @@ def kill_runs(folder: Path, kills: int, *, seed: int = 0, parts: int = 64, rows:
     """Kill runs at random moments; return the number of jobs that came to their end. AssertionError for a wrong output."""
     runs = Runs(folder, parts, rows)
     log = folder / "log"
-    longest_s = runs.whole(folder / "whole", log)
+    runs.whole(folder / "whole", log)
     expected = content(folder / "whole")
     assert len(finished(folder / "whole")) == parts
     chance = random.Random(seed)
@@ -103,10 +104,12 @@ def kill_runs(folder: Path, kills: int, *, seed: int = 0, parts: int = 64, rows:
             runs.whole(out, log)
             ended = True
         else:
-            ended = not runs.killed(out, log, chance.uniform(0, longest_s / 2))
+            ended = not runs.killed(out, log, chance.randint(0, parts // 4), chance.uniform(0, 0.005))
             done += not ended
             if not done % 20 and not ended:
-                report(f"{done} kills, {jobs} jobs complete, {len(finished(out))} of {parts} parts of the next")
+                report(
+                    f"{done} kills, {jobs} jobs complete, {len(finished(out))} of {parts} parts of the next", flush=True
+                )
         again = before & set(log.read_text().split() if log.exists() else ())
         assert not again, f"computed again: {sorted(again)}"
         if ended:

@@ -100,6 +100,8 @@ def make_plan(
             if path.extension not in KINDS and not path.is_remote and not os.path.exists(path.text):  # noqa: PTH110
                 raise unknown_extension(path.text, path.extension)
             files.append(find_file(path))
+    if not files:
+        raise ConfigError("there are no inputs; give at least one file, directory or address")
     opened = [open_input(file, schema) for file in files]
     kept = _names_of(opened[0]) if keep == "all" else list(keep)
     if twice := [name for index, name in enumerate(kept) if name in kept[:index]]:

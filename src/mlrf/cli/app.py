@@ -23,6 +23,7 @@ from mlrf.cli.keys import keys
 from mlrf.cli.old_versions import gc
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
+from mlrf.cli.replay_log import replay
 from mlrf.cli.score import score
 from mlrf.cli.serve_completion import ServeCommand
 from mlrf.cli.sign import sign
@@ -113,6 +114,7 @@ app.command()(rollback)
 app.command()(versions)
 app.command()(gc)
 app.command()(diff)
+app.command()(replay)
 app.command()(image)
 app.add_typer(deploy)
 app.command()(demo)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
@@ -229,4 +230,9 @@ class CachePartition:
 def as_cached(answer: bytes) -> bytes:
     """Return a response marked as `"cached": true`."""
     # Quotes in JSON strings are escaped, and members named by features come later, so the first match is the member.
-    return bytes(answer).replace(_FRESH, _CACHED, 1)
+    marked = bytes(answer).replace(_FRESH, _CACHED, 1)
+    if not isinstance(answer, KeyedAnswer) or answer.features is None:
+        return marked
+    kept = KeyedAnswer(marked, answer.transaction, answer.fresh_until_s)
+    kept.features = answer.features
+    return kept

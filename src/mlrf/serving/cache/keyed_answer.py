@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Self
 
 
@@ -15,6 +16,8 @@ class KeyedAnswer(bytes):
 
     transaction: int
     fresh_until_s: float
+    features: Callable[[], bytes] | None = None
+    """Returns the rows that it was made from as JSON, for the prediction log; None where no log keeps them."""
 
     def __new__(cls, content: bytes, transaction: int, fresh_until_s: float = math.inf) -> Self:
         """Return the bytes `content` with their conditions."""

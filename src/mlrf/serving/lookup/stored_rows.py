@@ -100,7 +100,11 @@ class StoredRows:
         limit: AgeLimit,
         meter: LookupMeter,
         explanations: ExplanationStore | None = None,
+        *,
+        are_logged: bool = False,
     ) -> None:
+        """`are_logged`: answers carry the rows that they were made from, for the prediction log."""
+        self.are_logged = are_logged
         self.format = rows
         self.store = store
         self._limit = limit

@@ -166,7 +166,8 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
         return None
     limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
     counts = LookupMeter(lambda family: meter.counter(family, bundle.name))
-    return StoredRows(rows, store, limit, counts, open_explanations(bundle, settings.state_dir))
+    explanations = open_explanations(bundle, settings.state_dir)
+    return StoredRows(rows, store, limit, counts, explanations, are_logged=settings.telemetry.logs_features)
 
 
 def _cache_namespace(bundle: Bundle, settings: ServeSettings) -> CacheNamespace:

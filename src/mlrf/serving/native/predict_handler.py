@@ -271,7 +271,9 @@ class PredictHandler:
 def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
     """Return the builder of the responses of a model with these stored rows, or with none."""
     # A shared store does not report changes, so an answer made from it must not be cached.
-    return ResponseBuilder(model, never_cached=rows is not None and rows.local is None)
+    if rows is None:
+        return ResponseBuilder(model, never_cached=False)
+    return ResponseBuilder(model, never_cached=rows.local is None, logs_rows=rows.are_logged)
 
 
 def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:

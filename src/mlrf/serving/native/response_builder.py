@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,8 +32,12 @@ _encode = msgspec.json.encode
 class ResponseBuilder:
     """Builds the responses of one model."""
 
-    def __init__(self, model: RowPredictor, *, never_cached: bool) -> None:
-        """`never_cached`: responses from stored rows must not be cached, since changes of the rows are not reported."""
+    def __init__(self, model: RowPredictor, *, never_cached: bool, logs_rows: bool = False) -> None:
+        """`never_cached`: responses from stored rows must not be cached, since changes of the rows are not reported.
+
+        `logs_rows`: these responses carry the rows that they were made from, for the prediction log.
+        """
+        self._logs_rows = logs_rows
         self.model = model
         self._never_cached = never_cached
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
@@ -160,7 +165,11 @@ class ResponseBuilder:
         if not found:
             return answer
         fresh_until_s = -math.inf if self._never_cached else min(each.fresh_until_s for each in found.values())
-        return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
+        keyed = KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
+        if self._logs_rows:
+            kept = [[*found[index].row] if index in found else None for index in range(len(parsed))]
+            keyed.features = partial(self._instances, kept)
+        return keyed
 
     def _margins(
         self, table: array[float], rows: Sequence[Row], details: Sequence[Details | None]
@@ -242,13 +251,20 @@ class ResponseBuilder:
             return answer + features + end
         stale = b',"features_stale":true' if found.is_stale else b""
         whole = b'%b,"features_as_of":%b%b%b%b' % (answer, found.as_of, stale, features, end)
-        return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_cached else found.fresh_until_s)
+        fresh_until_s = -math.inf if self._never_cached else found.fresh_until_s
+        keyed = KeyedAnswer(whole, found.stored.transaction, fresh_until_s)
+        if self._logs_rows:
+            keyed.features = partial(self._instance, [*found.row])
+        return keyed
 
     def _details(self, details: Details, row: Row) -> bytes:
         features = b',"features":%b' % self._instance(row) if details.features else b""
         defaults = b"" if details.defaults is None else b',"defaults":%b' % _encode(details.defaults)
         leaves = b',"leaves":%b' % _encode(leaves_of(self.model, [row], [details])[0]) if details.leaves else b""
         return features + defaults + leaves
+
+    def _instances(self, rows: Sequence[Row | None]) -> bytes:
+        return b"[%b]" % b",".join(b"null" if row is None else self._instance(row) for row in rows)
 
     def _instance(self, row: Row) -> bytes:
         return _encode(encoded_infinities(self.model.schema.instance(self.model.table([row]))))

@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -52,6 +52,8 @@ class PredictionRecord(NamedTuple):
     answer: bytes
     transcriber: JsonTranscriber | None = None
     """Converts bodies that are not JSON; None for JSON."""
+    features: Callable[[], bytes] | None = None
+    """Returns the stored rows of a prediction by key as JSON: one by name, or a list for a batch (null: not by key)."""
 
 
 class PredictionLog:
@@ -162,7 +164,7 @@ def _line(entry: PredictionRecord) -> bytes:
         body = inflating.decompress(body, _MAX_PLAIN_BYTES)
         if inflating.unconsumed_tail:
             raise ValueError(f"a body is longer than {_MAX_PLAIN_BYTES} bytes once decompressed")
-    record = {
+    record: dict[str, object] = {
         "time": stamp(entry.time_s),
         "request_id": entry.request_id.decode("ascii"),
         "route": entry.route,
@@ -170,6 +172,8 @@ def _line(entry: PredictionRecord) -> bytes:
         "request": _on_one_line(body),
         "answer": _on_one_line(answer),
     }
+    if entry.features is not None:
+        record["features"] = msgspec.Raw(entry.features())
     return msgspec.json.encode(record) + b"\n"
 
 

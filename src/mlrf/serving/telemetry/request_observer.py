@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.http.router import OTHER
 from mlrf.serving.runtime.observer import ObservableCall
 from mlrf.serving.runtime.stages import STAGES, Stage, durations
@@ -119,8 +120,9 @@ class TelemetryObserver:
         if sampled.for_prediction and self._prediction_log is not None and status == _OK:
             transcriber = call.handler if isinstance(call.handler, JsonTranscriber) else None
             both = sampled.body, content
+            features = content.features if isinstance(content, KeyedAnswer) else None
             self._prediction_log.put(
-                PredictionRecord(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber)
+                PredictionRecord(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber, features)
             )
         return (
             self._tracing.span(sampled, status, elapsed_s) if sampled.for_trace and self._tracing is not None else b""

@@ -63,6 +63,12 @@ class TelemetrySettings:
     prediction_log_files: int = option(
         16, "most files of the prediction log", group=Group.TELEMETRY, check=between(2, 100_000)
     )
+    prediction_log_features: str = option(
+        "keep",
+        "`keep` or `omit` the stored features of predictions by key in the prediction log",
+        group=Group.TELEMETRY,
+        choices=("keep", "omit"),
+    )
     otlp_endpoint: str | None = option(
         None, "OpenTelemetry collector of traces, as http://HOST:4318 (default: no traces)",
         group=Group.TELEMETRY, kind=str, metavar="URL", check=_check_url,
@@ -74,3 +80,8 @@ class TelemetrySettings:
         metavar="R",
         check=between(0, 1),
     )
+
+    @property
+    def logs_features(self) -> bool:
+        """Whether the prediction log keeps the stored features of predictions by key."""
+        return self.prediction_log is not None and self.prediction_log_features == "keep"

@@ -15,13 +15,11 @@
 #include <vector>
 
 #include "buffers.hpp"
-#include "columns.hpp"
 #include "cuts.hpp"
 #include "engine.hpp"
 #include "python_background.hpp"
-#include "record_columns.hpp"
+#include "python_tables.hpp"
 #include "whole_columns.hpp"
-#include "wire_counts.hpp"
 
 namespace nb = nanobind;
 
@@ -217,60 +215,6 @@ private:
     Engine engine_;
 };
 
-// The index of the first value of a float64 table that its column's rule does not admit; None if all are admitted.
-nb::object first_outside(nb::handle rows, nb::handle rules) {
-    const Buffer table(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), listed(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
-    std::vector<unsigned char> aligned_rows, aligned_rules;
-    const Numbers values = read_numbers(rows.ptr(), table.view(), aligned_rows);
-    const Numbers limits = read_numbers(rules.ptr(), listed.view(), aligned_rules);
-    constexpr std::size_t rule_numbers = sizeof(mlrf::ValueRule) / sizeof(double);
-    if (values.is_float32 || limits.is_float32) throw nb::type_error("rows and rules must hold float64 numbers");
-    if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("each rule must have 4 numbers");
-    const std::size_t n_columns = limits.count / rule_numbers;
-    if (values.count % n_columns != 0) throw nb::value_error("the last row is incomplete");
-    std::size_t position = 0;
-    {
-        const nb::gil_scoped_release released;
-        position = mlrf::first_outside(static_cast<const unsigned char*>(values.values), values.count / n_columns,
-                                    static_cast<const mlrf::ValueRule*>(limits.values), n_columns);
-    }
-    if (position == values.count) return nb::none();
-    return nb::int_(position);
-}
-
-// Write the columns of a record batch into a float64 table; false where it is not certainly valid.
-bool fill_records(nb::handle body, nb::handle nodes, nb::handle buffers, nb::handle columns, nb::handle table, std::size_t n_rows) {
-    const Buffer whole(body.ptr(), PyBUF_SIMPLE), listed(nodes.ptr(), PyBUF_SIMPLE), located(buffers.ptr(), PyBUF_SIMPLE);
-    const Buffer planned(columns.ptr(), PyBUF_SIMPLE), target(table.ptr(), PyBUF_WRITABLE);
-    const auto size = [](const Buffer& buffer) { return static_cast<std::size_t>(buffer.view().len); };
-    const std::size_t n_nodes = size(listed) / sizeof(mlrf::RecordNode), n_buffers = size(located) / sizeof(mlrf::RecordBuffer);
-    const std::size_t n_columns = size(planned) / sizeof(mlrf::RecordColumn), n_values = size(target) / sizeof(double);
-    if (n_rows == 0 || n_values % n_rows != 0) throw nb::value_error("the table does not have so many rows");
-    // Copies are aligned; what they hold is short.
-    std::vector<mlrf::RecordNode> node_list(n_nodes);
-    std::vector<mlrf::RecordBuffer> buffer_list(n_buffers);
-    std::vector<mlrf::RecordColumn> column_list(n_columns);
-    if (n_nodes > 0) std::memcpy(node_list.data(), listed.view().buf, n_nodes * sizeof(mlrf::RecordNode));
-    if (n_buffers > 0) std::memcpy(buffer_list.data(), located.view().buf, n_buffers * sizeof(mlrf::RecordBuffer));
-    if (n_columns > 0) std::memcpy(column_list.data(), planned.view().buf, n_columns * sizeof(mlrf::RecordColumn));
-    const mlrf::RecordBatch batch{static_cast<const unsigned char*>(whole.view().buf), size(whole), node_list.data(), n_nodes,
-                                  buffer_list.data(), n_buffers};
-    return mlrf::fill_records(batch, column_list.data(), n_columns, n_rows, static_cast<double*>(target.view().buf), n_values / n_rows);
-}
-
-// The numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields of a ModelInferRequest, up to
-// the first field beyond `most_fields`.
-nb::tuple count_wire(const nb::bytes& message, std::size_t most_fields) {
-    mlrf::WireCounts n;
-    const auto* begin = static_cast<const unsigned char*>(message.data());
-    const std::size_t size = message.size();
-    {
-        const nb::gil_scoped_release released;
-        mlrf::WireCounter(n, most_fields).request(begin, begin + size);
-    }
-    return nb::make_tuple(n.inputs, n.outputs, n.parameters, n.raw, n.dimensions, n.numbers, n.texts, n.fields);
-}
-
 }  // namespace
 
 NB_MODULE(_kernel, m) {
@@ -286,10 +230,10 @@ NB_MODULE(_kernel, m) {
             PyErr_SetString(PyExc_OSError, error.what());
         }
     });
-    m.def("count_wire", &count_wire, nb::arg("message"), nb::arg("most_fields"));
-    m.def("fill_records", &fill_records, nb::arg("body"), nb::arg("nodes"), nb::arg("buffers"), nb::arg("columns"),
+    m.def("count_wire", &mlrf::count_wire, nb::arg("message"), nb::arg("most_fields"));
+    m.def("fill_records", &mlrf::fill_record_buffers, nb::arg("body"), nb::arg("nodes"), nb::arg("buffers"), nb::arg("columns"),
           nb::arg("table"), nb::arg("n_rows"));
-    m.def("first_outside", &first_outside, nb::arg("rows"), nb::arg("rules"));
+    m.def("first_outside", &mlrf::first_refused, nb::arg("rows"), nb::arg("rules"));
     nb::class_<mlrf::WholeColumns>(m, "WholeColumns")
         .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
         .def("admit", &mlrf::WholeColumns::admit, nb::arg("row"));

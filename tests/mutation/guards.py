@@ -32,6 +32,7 @@ TESTS = {
         "tests/wire/test_http_refusals.py",
         "tests/wire/test_hostile_corpus.py",
     ],
+    "serving/http2": ["tests/unit/serving/http2", "tests/unit/serving/oip/grpc", "tests/wire/test_grpc_limits.py"],
     "serving/auth": ["tests/unit/serving/auth", "tests/wire/test_access.py"],
     "serving/config": ["tests/unit/serving/config"],
     "serving/native": ["tests/unit/serving/native", "tests/wire/test_predicting.py", "tests/wire/test_by_key.py"],

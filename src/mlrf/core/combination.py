@@ -206,7 +206,7 @@ def _mean(entry: CombinationEntry, answers: list[Columns]) -> Columns:
 def _weighted_mean(entry: CombinationEntry, answers: list[Columns]) -> Columns:
     weight = plain_sum(entry.weights)
     return [
-        [total / weight for total in _sum(list(map(_times, columns, entry.weights)))]
+        [total / weight for total in _sum([_times(x, w) for x, w in zip(columns, entry.weights, strict=True)])]
         for columns in zip(*answers, strict=True)
     ]
 

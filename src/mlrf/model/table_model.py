@@ -99,10 +99,6 @@ class TableModel:
             unknown_categories=unknown_categories,
             base_margin=base_margin,
         )
-        return self.predictions_of(margins)
-
-    def predictions_of(self, margins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the predictions of margins, in their shape: [n], [n, 1] or [n, K]."""
         from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
 
         return predictions_of(self.bundle.link, margins)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
+from mlrf.model.link_arrays import predictions_of
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.scoring.contribution_columns import ContributionColumns, ExplanationForm
 
@@ -85,7 +86,7 @@ class AnswerColumns:
 
     def of_margins(self, margins: npt.NDArray[np.float64]) -> dict[str, Any]:
         """Return the answers of margins [n, K], without contributions, as Arrow arrays by name."""
-        predictions = self._model.predictions_of(margins)
+        predictions = predictions_of(self._model.bundle.link, margins)
         found: dict[str, Any] = {}
         for each in self.columns:
             match each:

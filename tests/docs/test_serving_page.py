@@ -36,6 +36,7 @@ OFFLINE = (
     "versions",
     "predict",
     "score",
+    "replay",
     "explain",
     "bench",
     "publish",

@@ -41,6 +41,8 @@ def _exponentials(numbers: Numbers) -> Numbers | None:
 
 def _one_by_one(link: Link, margins: Numbers) -> Numbers:
     answers: list[Any]
+    if not margins.size:
+        return margins.copy()
     if link.is_vector or (margins.ndim > 1 and margins.shape[1] > 1):
         many = link.vector()
         answers = [many(row) for row in margins.reshape(len(margins), -1).tolist()]

@@ -102,7 +102,7 @@ def test_the_next_build_removes_what_a_killed_one_left(model, tmp_path):
 
 
 def test_every_offline_command_says_that_it_was_ended(capsys, monkeypatch, number):
-    monkeypatch.setattr("mlrf.cli.predict.open_bundle", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr("mlrf.cli.predict.write_single", lambda *_, **__: signal.raise_signal(number))
     before = signal.getsignal(number)
     assert main(["predict", "b", "rows.csv"]) == ENDINGS[number][0]
     assert capsys.readouterr().err == ENDINGS[number][1]

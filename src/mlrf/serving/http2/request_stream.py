@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from mlrf.serving.http2.sending import Sending
+
+class Sender(Protocol):
+    """A stream's view of its connection."""
+
+    peer: str
+    receive_window_of_streams: int
+    send_window_of_streams: int
+
+    def answer(self, stream: Stream, head: bytes, content: bytes, trailers: bytes) -> None:
+        """Send a whole answer: header block, content, trailer block."""
+        ...
+
+    def send_head(self, stream: Stream, head: bytes) -> None:
+        """Send the header block of an answer."""
+        ...
+
+    def send(self, stream: Stream, content: bytes) -> None:
+        """Send content, as far as the windows have room; the rest waits."""
+        ...
+
+    def finish(self, stream: Stream, trailers: bytes) -> None:
+        """End a stream by its trailer block, after the content that waits."""
+        ...
+
+    def drop_unsent(self, stream: Stream) -> None:
+        """Drop the content that waits in a stream."""
+        ...
+
+    def grant(self, stream: Stream, n_bytes: int) -> None:
+        """Let the client send more content on a stream."""
+        ...
 
 
 class Stream:
@@ -25,7 +54,7 @@ class Stream:
         "unsent_since_s",
     )
 
-    def __init__(self, connection: Sending, number: int) -> None:
+    def __init__(self, connection: Sender, number: int) -> None:
         self.connection = connection
         self.number = number
         self.receive_window = connection.receive_window_of_streams

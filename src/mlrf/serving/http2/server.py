@@ -6,18 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.http2.header_blocks import Fields
-from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 
-if TYPE_CHECKING:
-    from mlrf.serving.http2.connection import Http2Connection
-    from mlrf.serving.http2.sending import Sending
-
-_TICK_S = 0.02
+_DRAIN_TICK_S = 0.02
 _SETTLE_S = 0.25
 """Seconds for a client to acknowledge that the server is stopping; until then the calls that it sends are answered."""
 _LINGER_S = 1.5
@@ -50,6 +46,41 @@ class Meter(Protocol):
         ...
 
 
+class OpenConnection(Protocol):
+    """The server's view of a connection."""
+
+    awaits_settling: bool
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no request is in progress, and none will be taken."""
+        ...
+
+    def is_idle(self, now_s: float) -> bool:
+        """Return whether it has been idle long enough to be closed for a new one."""
+        ...
+
+    def check(self, now_s: float) -> None:
+        """Enforce the limits of time."""
+        ...
+
+    def announce_end(self) -> None:
+        """Let the client know that it should send its next requests elsewhere."""
+        ...
+
+    def end_when_done(self) -> None:
+        """Answer the requests in progress, no later ones, and close."""
+        ...
+
+    def close_gently(self) -> None:
+        """Close a connection without requests."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
+
+
 class Http2Server:
     """The HTTP/2 side of one worker."""
 
@@ -60,7 +91,7 @@ class Http2Server:
         meter: Meter,
         unsent: UnsentResponses,
         read_head: Callable[[Fields], Any],
-        open_stream: Callable[[Sending, int, Any], Stream],
+        open_stream: Callable[[Sender, int, Any], Stream],
     ) -> None:
         """`read_head` makes of the fields of a request what `open_stream` makes its stream of."""
         self.runtime = runtime
@@ -72,9 +103,9 @@ class Http2Server:
         self.tls_options: dict[str, Any] = {}
         """TLS arguments for asyncio; empty without TLS."""
         self.is_draining = False
-        self._connections: dict[Http2Connection, None] = {}
+        self._connections: dict[OpenConnection, None] = {}
 
-    def opened(self, connection: Http2Connection) -> bool:
+    def opened(self, connection: OpenConnection) -> bool:
         """Register a connection; return whether it may stay: over the limit an idle one is closed for it."""
         self._connections[connection] = None
         self.meter.count_connections(1)
@@ -91,7 +122,7 @@ class Http2Server:
         self.meter.count_cut("over_limit")
         return False
 
-    def closed(self, connection: Http2Connection) -> None:
+    def closed(self, connection: OpenConnection) -> None:
         """Unregister a closed connection."""
         if self._connections.pop(connection, self) is None:
             self.meter.count_connections(-1)
@@ -127,4 +158,4 @@ async def _until(until_s: float, is_done: Callable[[], bool]) -> None:
     """Wait until a condition holds, at most until a time of the event loop."""
     loop = asyncio.get_running_loop()
     while not is_done() and loop.time() < until_s:  # noqa: ASYNC110  nothing notifies of it
-        await asyncio.sleep(_TICK_S)
+        await asyncio.sleep(_DRAIN_TICK_S)

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Awaitable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError, MlrfError, NotReadyError, RequestTimeoutError
-from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD
 from mlrf.serving.oip.grpc.caller import Caller
 from mlrf.serving.oip.grpc.compression import ENCODINGS, inflate
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
+from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.deadlines import too_late
-
-if TYPE_CHECKING:
-    from mlrf.serving.http2.sending import Sending
-    from mlrf.serving.oip.grpc.call_handler import CallHandler
 
 _PREFIX: Final = struct.Struct(">BI")
 """Before each message: whether it is compressed, and its length."""
@@ -32,12 +30,38 @@ _LATE_S: Final = 0.5
 """How long after its deadline a call is ended here; the caller has given up itself."""
 
 
+class Handling(Protocol):
+    """A call's view of what handles it: limits, and the handler of its messages."""
+
+    admission: Admission
+    max_message_bytes: int
+    request_timeout_s: float
+    idle_timeout_s: float
+    is_draining: bool
+
+    def check(self, call: Call) -> bool:
+        """Return whether the caller may have explanations; RefusedCallError if its key does not permit the call."""
+        ...
+
+    def answer(self, call: Call, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
+        """Return a message's answer, or an awaitable of it; both raise RefusedCallError."""
+        ...
+
+    def refusal(self, call: Call, fault: Exception) -> RefusedCallError:
+        """Return the status with which a call ends before a message is answered."""
+        ...
+
+    def ended(self, call: Call) -> None:
+        """Forget a call that is over."""
+        ...
+
+
 class Call(Stream):
     """One call. A subclass handles its messages."""
 
     __slots__ = ("_buffer", "_handler", "_reserved", "_task", "began_s", "caller", "has_head", "head")
 
-    def __init__(self, connection: Sending, number: int, head: CallHead, handler: CallHandler) -> None:
+    def __init__(self, connection: Sender, number: int, head: CallHead, handler: Handling) -> None:
         super().__init__(connection, number)
         self.head = head
         self._handler = handler
@@ -173,7 +197,7 @@ class RefusedCall(Call):
 
     __slots__ = ("_block",)
 
-    def __init__(self, connection: Sending, number: int, head: CallHead, handler: CallHandler, block: bytes) -> None:
+    def __init__(self, connection: Sender, number: int, head: CallHead, handler: Handling, block: bytes) -> None:
         super().__init__(connection, number, head, handler)
         self._block = block
 

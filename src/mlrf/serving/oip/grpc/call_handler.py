@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http2.request_stream import Stream
+from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.oip.grpc.call import Call, RefusedCall, cut_short, shutting_down
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD, http_block, status_block
@@ -18,9 +17,6 @@ from mlrf.serving.oip.grpc.streaming_call import StreamingCall
 from mlrf.serving.oip.grpc.unary_call import UnaryCall
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.metric_layout import Layout
-
-if TYPE_CHECKING:
-    from mlrf.serving.http2.sending import Sending
 
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 Run = Callable[[StreamingCall], Awaitable[None]]
@@ -56,7 +52,7 @@ class CallHandler:
         self._unary = frozenset(calls.keys() - streaming.keys())
         self._streaming = streaming
 
-    def open(self, connection: Sending, number: int, head: CallHead) -> Stream:
+    def open(self, connection: Sender, number: int, head: CallHead) -> Stream:
         """Return the stream of a call."""
         if head.path in self._unary and not (head.http_status or head.fault):
             return UnaryCall(connection, number, head, self)

@@ -6,18 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from mlrf.core.errors import MlrfError
+from mlrf.serving.http2.request_stream import Sender
 from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
-from mlrf.serving.oip.grpc.call import Call, cut_short, framed, incomplete, shutting_down
+from mlrf.serving.oip.grpc.call import Call, Handling, cut_short, framed, incomplete, shutting_down
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD, OK
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
-
-if TYPE_CHECKING:
-    from mlrf.serving.http2.sending import Sending
-    from mlrf.serving.oip.grpc.call_handler import CallHandler
 
 
 class StreamingCall(Call):
@@ -27,10 +23,10 @@ class StreamingCall(Call):
 
     def __init__(
         self,
-        connection: Sending,
+        connection: Sender,
         number: int,
         head: CallHead,
-        handler: CallHandler,
+        handler: Handling,
         run: Callable[[StreamingCall], Awaitable[None]],
     ) -> None:
         super().__init__(connection, number, head, handler)

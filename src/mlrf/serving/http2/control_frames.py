@@ -135,6 +135,7 @@ class ControlFrames(LimitedConnection):
         if stream.is_over:
             return
         stream.is_over = True
+        self._server.n_streams -= 1
         self._streams.pop(stream.number, None)
         if stream.unsent:
             self._forget_unsent(stream)

@@ -55,12 +55,14 @@ class HeaderFrames(ControlFrames):
             # The client learns from GOAWAY that this request was not processed.
             self._count_control()
             return
-        if len(self._streams) >= self._server.limits.max_streams:
+        limits = self._server.limits
+        if len(self._streams) >= limits.max_streams or self._server.n_streams >= limits.max_all_streams:
             raise StreamError(ErrorCode.REFUSED_STREAM, "more requests at once than the settings allow")
         # Requests pay for the frames that come with them; one that the client resets costs more than it pays.
         self._n_control = max(0, self._n_control - RESET_COST)
         stream = self._server.open_stream(self, number, head)
         self._streams[number] = stream
+        self._server.n_streams += 1
         if flags & END_STREAM:
             stream.is_half_closed = True
         stream.opened()

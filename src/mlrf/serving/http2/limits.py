@@ -30,6 +30,7 @@ class LimitedConnection(Sending):
         "_opened_s",
         "_pinged_s",
         "_streams",
+        "_stuck_since_s",
         "awaits_settling",
     )
 
@@ -41,6 +42,8 @@ class LimitedConnection(Sending):
         self._goaway_at: int | None = None
         """The last stream that is still answered, once the connection is ending."""
         self._opened_s = self._active_s = perf_counter()
+        self._stuck_since_s = 0.0
+        """Since when bytes wait that the socket has not taken; 0 for none."""
         self._block_since_s = 0.0
         """When an incomplete header block began; 0 without one."""
         self._is_settled = False
@@ -155,10 +158,10 @@ class LimitedConnection(Sending):
         """Return whether the socket has taken nothing for longer than the write timeout."""
         limit_s = self._server.limits.write_timeout_s
         if not self._transport.get_write_buffer_size():
-            self._paused_since_s = 0.0
-        elif not self._paused_since_s:
-            self._paused_since_s = now_s
-        return bool(self._paused_since_s) and now_s - self._paused_since_s > limit_s
+            self._stuck_since_s = 0.0
+        elif not self._stuck_since_s:
+            self._stuck_since_s = now_s
+        return bool(self._stuck_since_s) and now_s - self._stuck_since_s > limit_s
 
     def _end_with(self, error: ProtocolError) -> None:
         """Send GOAWAY with the reason, and close."""

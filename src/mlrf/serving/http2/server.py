@@ -32,6 +32,8 @@ class Http2Limits:
     write_timeout_s: float
     max_streams: int = 256
     """Most concurrent requests of one connection; a client keeps more of them back, or they are refused unprocessed."""
+    max_all_streams: int = 16_384
+    """The same for all connections."""
 
 
 class Meter(Protocol):
@@ -103,6 +105,8 @@ class Http2Server:
         self.tls_options: dict[str, Any] = {}
         """TLS arguments for asyncio; empty without TLS."""
         self.is_draining = False
+        self.n_streams = 0
+        """Requests in progress on all connections."""
         self._connections: dict[OpenConnection, None] = {}
 
     def opened(self, connection: OpenConnection) -> bool:

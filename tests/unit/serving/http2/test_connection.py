@@ -13,7 +13,7 @@ import h2.events
 import h2.settings
 import pytest
 
-from http2_server import Echo, http2_server
+from http2_server import TRAILERS, Echo, http2_server
 from raw_http2 import (
     ACK,
     CONTINUATION,
@@ -192,6 +192,41 @@ def test_more_streams_than_allowed_are_refused_unprocessed():
     with http2_server(max_streams=3) as server:
         calls = b"".join(opened(number) for number in (1, 3, 5, 7))
         assert code_of(server, HELLO + calls, RST_STREAM, 7) == REFUSED
+
+
+def test_more_streams_than_all_connections_may_have_are_refused():
+    with http2_server(max_all_streams=3) as server, socket.create_connection(("127.0.0.1", server.port)) as other:
+        other.sendall(HELLO + opened(1) + opened(3))
+        eventually(lambda: server.server.n_streams == 2)
+        assert code_of(server, HELLO + opened(1) + opened(3), RST_STREAM, 3) == REFUSED
+        eventually(lambda: server.server.n_streams == 2, what="the streams of the closed connection to end")
+        other.sendall(frame(RST_STREAM, 0, 1, word(8)))
+        eventually(lambda: server.server.n_streams == 1)
+
+
+class _WithBytesUnsent:
+    """A transport of which the socket has not taken all, though less than pauses writing."""
+
+    def __init__(self, transport):
+        self._transport = transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def get_write_buffer_size(self):
+        return 10
+
+
+def test_a_client_that_has_not_read_all_is_answered_what_it_asks_meanwhile():
+    with http2_server() as server, socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+        client.sendall(HELLO + frame(SETTINGS, ACK, 0))
+        (connection,) = eventually(lambda: tuple(server.server._connections))
+        connection._transport = _WithBytesUnsent(connection._transport)
+        eventually(lambda: connection._stuck_since_s)
+        client.sendall(opened(1, END_HEADERS | END_STREAM))
+        received = b""
+        while frame(HEADERS, END_HEADERS | END_STREAM, 1, TRAILERS) not in received:
+            received += client.recv(1 << 16)
 
 
 def test_settings_that_are_not_acknowledged_end_the_connection():

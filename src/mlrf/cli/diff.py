@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import typer
 
+from mlrf.cli.diff_gate import compare_rows, exceeded, read_limits
 from mlrf.cli.exit_status import FAILED
 from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.prediction_differences import Differences
 from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.compatibility import contract_changes
@@ -24,7 +27,6 @@ from mlrf.core.named_bundle import open_bundle
 from mlrf.core.schema import Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
-from mlrf.model.row_predictor import RowPredictor
 
 
 def diff(
@@ -41,12 +43,13 @@ def diff(
         str | None, typer.Option(help="Column of --rows with the true values; reports the errors of both models.")
     ] = None,
     fail_above: Annotated[
-        float | None,
+        list[str] | None,
         typer.Option(
-            min=0,
             metavar="<limit>",
-            help="End with status 1 if the 99th percentile of the differences, or with --rows the share of changed labels, "
-            "is above this number, or if no rows can be compared (default: never).",
+            help="End with status 1 if a figure is above its limit, or if no rows can be compared (default: never). "
+            "NAME=LIMIT for median, p90, p99, p999, max (of the differences), labels (share that changes, with --rows), "
+            "contributions (shift of the features' shares, 0 to 1, with --rows); a number alone is for p99 and labels. "
+            "May be repeated.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
@@ -59,42 +62,32 @@ def diff(
     Examples:
       mlrf diff models/sales sales-bundle --rows yesterday.parquet
       mlrf diff models/sales sales-bundle --rows yesterday.parquet --fail-above 0.01 --json
+      mlrf diff models/sales sales-bundle --rows days/ --fail-above max=1 --fail-above contributions=0.1
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     if label is not None and rows is None:
         raise ConfigError("--label: it names a column of --rows; give --rows too")
+    limits = read_limits(fail_above or [])
+    if "contributions" in limits and rows is None:
+        raise ConfigError("--fail-above contributions=…: the rows to explain are those of --rows; give --rows too")
     before, after = open_bundle(old), open_bundle(new)
     document: dict[str, Any] = {
         "old": before.version,
         "new": after.version,
         "contract": contract_changes(before, after),
         "made": _changed_facts(before, after),
-        "predictions": _predictions(before, after, rows, label),
+        "predictions": _predictions(before, after, rows, label, explains="contributions" in limits),
     }
-    if fail_above is not None:
-        document["gate"] = {"limit": fail_above, "failed": _exceeded(document["predictions"], fail_above)}
+    if limits:
+        document["gate"] = {"limits": limits, "failed": exceeded(document["predictions"], limits)}
     if as_json:
         typer.echo(escaped_json(document, indent=2))
     else:
         for line in _report_lines(before, after, document):
             typer.echo(escaped(line))
-    if fail_above is not None and document["gate"]["failed"]:
+    if limits and document["gate"]["failed"]:
         failed = "; ".join(document["gate"]["failed"])
-        typer.echo(f"mlrf: the bundles differ by more than --fail-above {fail_above:g}: {failed}", err=True)
+        typer.echo(f"mlrf: the bundles differ by more than --fail-above allows: {failed}", err=True)
         raise typer.Exit(FAILED)
-
-
-def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
-    """Return a sentence for each figure of a comparison that is above the limit, or one if nothing could be compared."""
-    if found is None or not found.get("compared"):
-        return ["no row could be compared; give rows with --rows"]
-    failed = []
-    if found["not_comparable"]:
-        failed.append(f"{found['not_comparable']} answers are finite numbers from only one of the bundles")
-    if found["p99_difference"] > limit:
-        failed.append(f"the 99th percentile of the differences is {found['p99_difference']:.6g}")
-    if found.get("changed_labels", 0) / found["rows"] > limit:
-        failed.append(f"{found['changed_labels']} of {found['rows']} labels change")
-    return failed
 
 
 def _changed_facts(before: Bundle, after: Bundle) -> dict[str, Any]:
@@ -114,7 +107,9 @@ def _changed_facts(before: Bundle, after: Bundle) -> dict[str, Any]:
     return {key: pair for key, pair in facts.items() if pair[0] != pair[1]}
 
 
-def _predictions(before: Bundle, after: Bundle, rows: Path | None, label: str | None) -> dict[str, Any] | None:
+def _predictions(
+    before: Bundle, after: Bundle, rows: Path | None, label: str | None, *, explains: bool
+) -> dict[str, Any] | None:
     """Return a comparison of the predictions; None if the old bundle's rows do not fit the new one."""
     models = [Model(bundle, open_engine(bundle)) for bundle in (before, after)]
     if rows is None:
@@ -122,50 +117,23 @@ def _predictions(before: Bundle, after: Bundle, rows: Path | None, label: str | 
             return None
         manifest = before.manifest
         golden = read_golden_rows(before.file(GOLDEN_ROWS), manifest.n_features, manifest.n_outputs)
-        answers = [model.engine.margins(golden.rows).tolist() for model in models]
-        return {"rows": golden.n, "of": "margins of golden rows", **_distance(*answers)}
-    return _of_rows(models, rows, label)
+        apart = Differences()
+        apart.add(*(np.frombuffer(model.engine.margins(golden.rows), dtype=np.float64) for model in models))
+        return {"rows": golden.n, "of": "margins of golden rows", **apart.summary()}
+    compared = compare_rows(models, rows, explains=explains)
+    return compared if label is None or "shapes" in compared else compared | {"errors": _errors_of(models, rows, label)}
 
 
-def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str, Any]:
-    from mlrf.cli.row_files import read_file  # noqa: PLC0415  with NumPy
-
-    lenient = Leniency("ignore", "missing")
-    answers = [model.predict(read_file(rows, model.schema), lenient) for model in models]
-    if answers[0].shape != answers[1].shape:
-        return {"rows": len(answers[0]), "of": "predictions", "shapes": [list(a.shape) for a in answers]}
-    compared = {"rows": len(answers[0]), "of": "predictions", **_distance(*(a.ravel().tolist() for a in answers))}
-    if all(model.classes is not None for model in models):
-        labels = [
-            [RowPredictor(model.bundle, model.engine).label_of(each) for each in a.tolist()]
-            for model, a in zip(models, answers, strict=True)
-        ]
-        compared["changed_labels"] = sum(a != b for a, b in zip(*labels, strict=True))
-    if label is None:
-        return compared
+def _errors_of(models: Sequence[Model], rows: Path, label: str) -> list[dict[str, float]]:
     if any(model.bundle.manifest.task != "regression" for model in models):
         raise ConfigError("--label: errors are reported for regression models only; leave it out")
+    from mlrf.cli.row_files import read_file  # noqa: PLC0415
     from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
+    lenient = Leniency("ignore", "missing")
     column = Schema((Feature(label),))
     truth = read_rows(column, read_file(rows, column), lenient)[:, 0].tolist()
-    return compared | {"errors": [_errors(truth, answer.tolist()) for answer in answers]}
-
-
-def _distance(old: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
-    apart = sorted(abs(a - b) for a, b in zip(old, new, strict=True) if math.isfinite(a) and math.isfinite(b))
-    if not apart:
-        return {"compared": 0}
-    return {
-        "compared": len(apart),
-        "not_comparable": sum(math.isfinite(a) != math.isfinite(b) for a, b in zip(old, new, strict=True)),
-        "equal": sum(d == 0.0 for d in apart),
-        "mean_old": math.fsum(filter(math.isfinite, old)) / len(apart),
-        "mean_new": math.fsum(filter(math.isfinite, new)) / len(apart),
-        "median_difference": apart[len(apart) // 2],
-        "p99_difference": apart[min(len(apart) - 1, len(apart) * 99 // 100)],
-        "max_difference": apart[-1],
-    }
+    return [_errors(truth, model.predict(read_file(rows, model.schema), lenient).tolist()) for model in models]
 
 
 def _errors(truth: Sequence[float], answers: Sequence[float]) -> dict[str, float]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from mlrf.cli import prediction_differences
 from mlrf.cli.app import app
-from mlrf.cli.diff import _distance, _exceeded
+from mlrf.cli.diff_gate import exceeded, read_limits
+from mlrf.cli.prediction_differences import Differences
 from mlrf.core.errors import ConfigError
 from mlrf.core.link import Link
 
@@ -100,9 +105,76 @@ def test_a_gate_counts_changed_labels(tmp_path):
     assert (status, failed) == (1, ["3 of 3 labels change"])
 
 
+def differences(old, new):
+    apart = Differences()
+    apart.add(np.array(old, dtype=float), np.array(new, dtype=float))
+    return apart.summary()
+
+
 def test_diff_counts_answers_finite_in_only_one_bundle():
-    found = {"rows": 3, **_distance([1.0, 2.0, float("nan")], [1.0, float("inf"), float("nan")])}
-    assert _exceeded(found, 1.0) == ["1 answers are finite numbers from only one of the bundles"]
+    found = {"rows": 3, **differences([1.0, 2.0, float("nan")], [1.0, float("inf"), float("nan")])}
+    assert exceeded(found, read_limits(["1"])) == ["1 answers are finite numbers from only one of the bundles"]
+
+
+def test_quantiles_of_many_rows_are_those_of_narrow_buckets(monkeypatch):
+    random = np.random.default_rng(1)
+    values = np.concatenate([np.zeros(3000), random.lognormal(0, 6, 20_000)])
+    exact = differences(np.zeros(len(values)), values)
+    monkeypatch.setattr(prediction_differences, "_EXACT", 100)
+    apart = Differences()
+    for part in np.array_split(random.permutation(values), 7):
+        apart.add(np.zeros(len(part)), part)
+    found = apart.summary()
+    assert apart._parts == []
+    assert [found[name] for name in ("compared", "equal", "max_difference")] == [
+        exact[name] for name in ("compared", "equal", "max_difference")
+    ]
+    for name in ("median", "p90", "p99", "p999"):
+        assert 0 <= found[f"{name}_difference"] / exact[f"{name}_difference"] - 1 < 0.004
+    assert found["mean_new"] == pytest.approx(exact["mean_new"])
+
+
+def test_a_gate_has_named_limits(bundles):
+    pair = bundles / "old", bundles / "new", "--rows", bundles / "rows.json"
+    found = compared(*pair)["predictions"]
+    for name, words in (("median", "median"), ("p90", "90th"), ("p999", "99.9th"), ("max", "largest")):
+        most = found[f"{name}_difference"]
+        assert gate(*pair, "--fail-above", f"{name}={most}") == (0, [])
+        status, failed = gate(*pair, "--fail-above", f"{name}={most * 0.99}", "--fail-above", "labels=0")
+        assert status == 1
+        assert words in failed[0]
+
+
+def test_a_gate_on_the_shift_of_contributions(bundles):
+    pair = bundles / "old", bundles / "new", "--rows", bundles / "rows.json"
+    status, failed = gate(*pair, "--fail-above", "contributions=0")
+    assert status == 1
+    assert "the shares of contributions shift by" in failed[0]
+    assert gate(*pair, "--fail-above", "contributions=1") == (0, [])
+    same = bundles / "old", bundles / "old", "--rows", bundles / "rows.json"
+    assert gate(*same, "--fail-above", "contributions=0") == (0, [])
+    with pytest.raises(ConfigError, match="give --rows too"):
+        run("diff", bundles / "old", bundles / "new", "--fail-above", "contributions=0.1")
+
+
+@pytest.mark.parametrize("wrong", ["p50=1", "x", "-1", "max=", "nan", "=1"])
+def test_a_limit_that_is_none_is_a_usage_error(bundles, wrong):
+    with pytest.raises(ConfigError, match="neither a number from 0 nor NAME=LIMIT"):
+        run("diff", bundles / "old", bundles / "new", "--fail-above", wrong)
+
+
+def test_a_directory_of_parquet_files_is_compared_in_batches(bundles, tmp_path, monkeypatch):
+    monkeypatch.setattr("mlrf.cli.diff_gate._BATCH_ROWS", 64)
+    rows = pa.Table.from_pylist([ALL_KINDS.example() | {"price": value} for value in np.linspace(-2, 2, 500).tolist()])
+    for index in range(2):
+        pq.write_table(rows.slice(index * 250, 250), tmp_path / f"{index}.parquet", row_group_size=100)
+    pq.write_table(rows, tmp_path.with_suffix(".parquet"))
+    many = compared(bundles / "old", bundles / "new", "--rows", tmp_path)["predictions"]
+    one = compared(bundles / "old", bundles / "new", "--rows", tmp_path.with_suffix(".parquet"))["predictions"]
+    for side in ("mean_old", "mean_new"):  # sums of floats in another order
+        assert many.pop(side) == pytest.approx(one.pop(side))
+    assert many == one
+    assert many["rows"] == 500
 
 
 def test_publish_and_roll_back(bundles, tmp_path):

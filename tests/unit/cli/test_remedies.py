@@ -196,7 +196,11 @@ QUICK: dict[str, Case] = {
         build(w, text_model(w), "--key", "id:integer", "--partial"),
         build(w, w.path / "none.txt", "--key", "id:integer", "--partial", "--features", w.rows),
     ),
-    "give --rows too": lambda w: (
+    "the rows to explain are those of --rows; give": lambda w: (
+        ["diff", w.bundle, w.bundle, "--fail-above", "contributions=1"],
+        ["diff", w.bundle, w.bundle, "--fail-above", "contributions=1", "--rows", w.rows],
+    ),
+    "it names a column of --rows; give --rows too": lambda w: (
         ["diff", w.bundle, w.bundle, "--label", "x0"],
         ["diff", w.bundle, w.bundle, "--label", "x0", "--rows", w.rows],
     ),

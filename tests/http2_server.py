@@ -101,11 +101,14 @@ class Running:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         made = self.loop.create_server(lambda: Http2Connection(self.server), sock=self._listener)
-        self.loop.run_until_complete(made)
+        listening = self.loop.run_until_complete(made)
         self._check()
         self._listens.set()
         self.loop.run_forever()
+        listening.close()
         self.loop.run_until_complete(self.server.drain(0.1))
+        # The loop closes the sockets of aborted connections in its next iteration.
+        self.loop.run_until_complete(asyncio.sleep(0.01))
         self.runtime.work.stop()
         self.loop.close()
 

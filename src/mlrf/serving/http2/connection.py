@@ -217,7 +217,7 @@ class Http2Connection(HeaderFrames):
             payload = without_padding(flags, payload)
         stream = self._streams.get(number)
         if stream is None:
-            self._of_no_stream(number, "DATA")
+            self._of_no_stream(number, "DATA", len(payload))
             return
         if stream.is_half_closed:
             raise StreamError(ErrorCode.STREAM_CLOSED, "content after the end of the stream")

@@ -53,11 +53,13 @@ class ControlFrames(LimitedConnection):
     def _continue_block(self, flags: int, number: int, payload: bytes) -> None:
         raise NotImplementedError
 
-    def _of_no_stream(self, number: int, what: str) -> None:
+    def _of_no_stream(self, number: int, what: str, n_bytes: int = 0) -> None:
         """Handle a frame of a stream that is not open: one that has ended meanwhile may still get frames, others may not."""
         if not number or number > self._last or not number & 1:
             raise ProtocolError(ErrorCode.PROTOCOL_ERROR, f"{what} for a stream that was never opened")
-        self._count_control()
+        if not n_bytes:
+            # Content is bounded by the connection's window, and much of it may be in transit when its request is refused.
+            self._count_control()
 
     def _control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind not in (CONTINUATION, WINDOW_UPDATE):

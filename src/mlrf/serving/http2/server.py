@@ -12,12 +12,14 @@ from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.http2.header_blocks import Fields
 from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.runtime.trim_memory import trim_memory
 
 _DRAIN_TICK_S = 0.02
 _SETTLE_S = 0.25
 """Seconds for a client to acknowledge that the server is stopping; until then the calls that it sends are answered."""
 _LINGER_S = 1.5
 _EVICTION_CHECKS = 32
+_RETURNED_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Http2Server:
         self.tls_options: dict[str, Any] = {}
         """TLS arguments for asyncio; empty without TLS."""
         self.is_draining = False
+        self._most_unfinished_bytes = 0
         self.n_streams = 0
         """Requests in progress on all connections."""
         self._connections: dict[OpenConnection, None] = {}
@@ -136,6 +139,15 @@ class Http2Server:
         now_s = perf_counter()
         for connection in tuple(self._connections):
             connection.check(now_s)
+        self._return_memory()
+
+    def _return_memory(self) -> None:
+        """Give the memory of many unfinished messages back to the system once they have ended; malloc would keep it."""
+        unfinished_bytes = self.runtime.admission.unfinished_bytes
+        self._most_unfinished_bytes = max(self._most_unfinished_bytes, unfinished_bytes)
+        if self._most_unfinished_bytes > _RETURNED_BYTES and unfinished_bytes < self._most_unfinished_bytes // 2:
+            self._most_unfinished_bytes = unfinished_bytes
+            trim_memory()
 
     async def drain(self, limit_s: float) -> None:
         """Let the requests in progress finish, for at most `limit_s`, and close all connections.

@@ -107,12 +107,12 @@ class Meter:
 
 
 @contextlib.contextmanager
-def calls_answered_by(handler) -> Iterator[Calls]:
+def calls_answered_by(handler, max_bytes: int = MAX_BYTES) -> Iterator[Calls]:
     """Answer ModelInfer by a handler."""
     with http2_server() as running:
         meter = Meter()
         running.runtime.request_meter = meter
-        calls = CallHandler(running.runtime, ErrorEncoder(Log("error")), None, layout(grpc=True), MAX_BYTES, 30.0, 30.0)
+        calls = CallHandler(running.runtime, ErrorEncoder(Log("error")), None, layout(grpc=True), max_bytes, 30.0, 30.0)
         calls.answer_by({INFER: simple(handler)}, {})
         running.server.read_head = read_call_head
         running.server.open_stream = calls.open

@@ -27,7 +27,7 @@ class S3Store:
         self._address = address
         self._bucket = address.host
         self._prefix = f"{address.path}/" if address.path else ""
-        # Whoever calls tries again, and knows when to give up.
+        # The caller retries, and knows when to give up.
         config = Config(
             connect_timeout=min(_CONNECT_S, timeout_s), read_timeout=timeout_s, retries={"total_max_attempts": 1}
         )

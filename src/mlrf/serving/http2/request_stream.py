@@ -22,7 +22,7 @@ class Sender(Protocol):
         ...
 
     def send(self, stream: Stream, content: bytes) -> None:
-        """Send content, as far as the windows have room; the rest waits."""
+        """Send content, as far as the windows allow; the rest waits."""
         ...
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
@@ -66,7 +66,7 @@ class Stream:
         self.is_over = False
         """Whether it has ended, one way or another."""
         self.unsent: deque[memoryview] = deque()
-        """Content that the windows have no room for yet."""
+        """Content that the windows do not allow yet."""
         self.unsent_bytes = 0
         self.unsent_since_s = 0.0
         self.after: bytes | None = None

@@ -32,7 +32,7 @@ _TLS_WRITE_BYTES = 128 << 10
 
 
 class Sending(asyncio.Protocol):
-    """Writes frames. Content waits in its stream until the client's windows have room for it."""
+    """Writes frames. Content waits in its stream until the client's windows allow it."""
 
     __slots__ = (
         "_closing_since_s",
@@ -100,7 +100,7 @@ class Sending(asyncio.Protocol):
         self._put(HEAD.pack(len(head) << 8 | HEADERS, END_HEADERS, stream.number) + head)
 
     def send(self, stream: Stream, content: bytes) -> None:
-        """Send content, as far as the windows have room; the rest waits."""
+        """Send content, as far as the windows allow; the rest waits."""
         if not stream.unsent:
             stream.unsent_since_s = perf_counter()
         stream.unsent.append(memoryview(content))
@@ -143,7 +143,7 @@ class Sending(asyncio.Protocol):
         self._transport.abort()
 
     def _send_more(self, stream: Stream) -> None:
-        """Send the content that waits in a stream, as far as the windows have room."""
+        """Send the content that waits in a stream, as far as the windows allow."""
         unsent, number = stream.unsent, stream.number
         while unsent:
             part = unsent[0]

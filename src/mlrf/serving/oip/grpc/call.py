@@ -18,7 +18,7 @@ from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD
 from mlrf.serving.oip.grpc.caller import Caller
-from mlrf.serving.oip.grpc.compression import ENCODINGS, inflate
+from mlrf.serving.oip.grpc.compression import ENCODINGS, Message
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
 from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.deadlines import too_late
@@ -45,6 +45,10 @@ class Handling(Protocol):
 
     def answer(self, call: Call, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
         """Return a message's answer, or an awaitable of it; both raise RefusedCallError."""
+        ...
+
+    def inflated(self, call: Call, message: Message) -> Awaitable[bytes]:
+        """Return a long message, decompressed in the worker's thread; the awaitable raises MlrfError."""
         ...
 
     def refusal(self, call: Call, fault: Exception) -> RefusedCallError:
@@ -79,7 +83,7 @@ class Call(Stream):
         self.has_head = False
         """Whether the header block of the answer has been sent."""
 
-    def message(self, body: bytes) -> None:
+    def message(self, message: Message) -> None:
         """Take a complete message."""
         raise NotImplementedError
 
@@ -110,10 +114,12 @@ class Call(Stream):
                 break
             body = content[start:end]
             position = end
-            if is_compressed:
-                self._inflate(body)
-            else:
-                self.message(body)
+            if is_compressed and self.head.encoding not in ENCODINGS:
+                self.fail(
+                    MalformedRequestError("a message is compressed, but grpc-encoding names neither gzip nor deflate")
+                )
+                return
+            self.message(Message(body, self.head.encoding.decode() if is_compressed else ""))
         if position < size and not self.is_over and self._reserve(size - position):
             self._buffer = bytearray(content[position:])
             self._widen()
@@ -148,17 +154,6 @@ class Call(Stream):
         """Enforce the caller's deadline."""
         if self.caller.deadline_s and now_s > self.caller.deadline_s + _LATE_S:
             self.fail(too_late())
-
-    def _inflate(self, body: bytes) -> None:
-        if self.head.encoding not in ENCODINGS:
-            self.fail(
-                MalformedRequestError("a message is compressed, but grpc-encoding names neither gzip nor deflate")
-            )
-            return
-        try:
-            self.message(inflate(body, self._handler.max_message_bytes))
-        except MlrfError as fault:
-            self.fail(fault)
 
     def _unacceptable(self, is_compressed: int, n_bytes: int) -> MlrfError:
         if is_compressed > 1:
@@ -205,7 +200,7 @@ class RefusedCall(Call):
         """Answer at once."""
         self.connection.finish(self, self._block)
 
-    def message(self, body: bytes) -> None:
+    def message(self, message: Message) -> None:
         """Ignore what is sent."""
 
     def ended(self) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import cast
 
+from mlrf.core.value_text import clip
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http2.request_stream import Sender, Stream
@@ -11,11 +14,13 @@ from mlrf.serving.oip.grpc.call import Call, RefusedCall, cut_short, shutting_do
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD, http_block, status_block
 from mlrf.serving.oip.grpc.caller import Caller
+from mlrf.serving.oip.grpc.compression import Message
 from mlrf.serving.oip.grpc.inference_calls import CallHandlers
 from mlrf.serving.oip.grpc.message_handler import MessageHandler, RefusedCallError
 from mlrf.serving.oip.grpc.streaming_call import StreamingCall
 from mlrf.serving.oip.grpc.unary_call import UnaryCall
 from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.metric_layout import Layout
 
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
@@ -41,6 +46,8 @@ class CallHandler:
         self.request_timeout_s = request_timeout_s
         self.idle_timeout_s = idle_timeout_s
         self.is_draining = False
+        self._work = runtime.work
+        self._layout = layout
         self._handler = MessageHandler(runtime, errors, guard, layout)
         self._unary: frozenset[str] = frozenset()
         self._streaming: Mapping[str, Run] = {}
@@ -63,7 +70,13 @@ class CallHandler:
             return RefusedCall(connection, number, head, self, HEAD + self.refusal(call, head.fault).block())
         run = self._streaming.get(head.path)
         if run is None:
-            return RefusedCall(connection, number, head, self, HEAD + status_block("UNIMPLEMENTED", "no such call"))
+            return RefusedCall(
+                connection,
+                number,
+                head,
+                self,
+                HEAD + status_block("UNIMPLEMENTED", f"this server has no call {clip(head.path)}"),
+            )
         stream = StreamingCall(connection, number, head, self, run)
         self._streams[stream] = None
         return stream
@@ -75,6 +88,12 @@ class CallHandler:
     def answer(self, call: Call, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
         """Return a message's answer, or an awaitable of it; both raise RefusedCallError."""
         return self._handler.answer(call.head.path, call.caller, body, may_explain=may_explain)
+
+    def inflated(self, call: Call, message: Message) -> Awaitable[bytes]:
+        """Return a long message, decompressed in the worker's thread; the awaitable raises MlrfError."""
+        work = Deferred(partial(message.plain, self.max_message_bytes))
+        route = self._layout.number(call.head.path)
+        return cast("Awaitable[bytes]", self._work.start(work, route, len(message.body), call.caller.deadline_s))
 
     def refusal(self, call: Call, fault: Exception) -> RefusedCallError:
         """Return the status with which a call ends before a message is answered, and count it if the call is no stream."""

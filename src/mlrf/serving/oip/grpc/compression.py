@@ -1,25 +1,32 @@
-"""Decompression of gRPC messages: gzip and deflate, never inflated past the limit of messages."""
+"""Messages as they arrive, compressed or not, and their decompression."""
 
 from __future__ import annotations
 
-import zlib
+from typing import NamedTuple
 
-from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
+from mlrf.serving.http.inflate import inflate, inflate_whole
+from mlrf.serving.runtime.thresholds import INFLATED_BYTES
 
 ENCODINGS = frozenset((b"gzip", b"deflate"))
-_ANY_HEADER = 47
-"""zlib's and gzip's headers, whichever is there."""
+_WHAT, _HEADER = "message", "grpc-encoding"
 
 
-def inflate(body: bytes, max_bytes: int) -> bytes:
-    """Return the decompressed message; raises BodyTooLargeError or MalformedRequestError."""
-    inflating = zlib.decompressobj(_ANY_HEADER)
-    try:
-        plain = inflating.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedRequestError("the message is not compressed as its grpc-encoding says") from error
-    if len(plain) > max_bytes:
-        raise BodyTooLargeError(f"the message is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)
-    if not inflating.eof or inflating.unused_data:
-        raise MalformedRequestError("the compressed message is incomplete, or followed by other bytes")
-    return plain
+class Message(NamedTuple):
+    """A message of a call."""
+
+    body: bytes
+    coding: str = ""
+    """How it is compressed; empty if it is not."""
+
+    def plain_if_short(self, max_bytes: int) -> bytes | None:
+        """Return the message itself, or None for one that takes too long to decompress on the event loop.
+
+        Raises BodyTooLargeError or MalformedRequestError.
+        """
+        if not self.coding:
+            return self.body
+        return inflate(self.body, self.coding, max_bytes, INFLATED_BYTES, _WHAT, _HEADER)
+
+    def plain(self, max_bytes: int) -> bytes:
+        """Return the message itself, decompressed for as long as that takes; errors as of `plain_if_short`."""
+        return inflate_whole(self.body, self.coding, max_bytes, _WHAT, _HEADER) if self.coding else self.body

@@ -13,6 +13,7 @@ from mlrf.serving.http2.wire_frames import INITIAL_WINDOW
 from mlrf.serving.oip.grpc.call import Call, Handling, cut_short, framed, incomplete, shutting_down
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD, OK
+from mlrf.serving.oip.grpc.compression import Message
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
 
 
@@ -31,7 +32,7 @@ class StreamingCall(Call):
     ) -> None:
         super().__init__(connection, number, head, handler)
         self._run = run
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[Message] = deque()
         self._waiting: asyncio.Future[None] | None = None
         """Resolved when a message comes, or the client's part ends; failed when neither does in time."""
         self._waiting_since_s = 0.0
@@ -41,10 +42,10 @@ class StreamingCall(Call):
         """Start the coroutine."""
         self._task = asyncio.get_running_loop().create_task(self._handle())
 
-    def message(self, body: bytes) -> None:
+    def message(self, message: Message) -> None:
         """Queue a message: the windows bound how many can wait."""
-        if self._reserve(len(body)):
-            self._messages.append(body)
+        if self._reserve(len(message.body)):
+            self._messages.append(message)
             self._wake()
 
     def ended(self) -> None:
@@ -72,10 +73,11 @@ class StreamingCall(Call):
             finally:
                 self._waiting = None
         if self._messages:
-            body = self._messages.popleft()
-            self._handler.admission.release(len(body))
-            self._reserved -= len(body)
-            return body
+            message = self._messages.popleft()
+            self._handler.admission.release(len(message.body))
+            self._reserved -= len(message.body)
+            body = message.plain_if_short(self._handler.max_message_bytes)
+            return await self._handler.inflated(self, message) if body is None else body
         if self._buffer is not None:
             raise cut_short()
         return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
+from mlrf.core.errors import MlrfError
 from mlrf.serving.oip.grpc.call import Call, cut_short, framed, incomplete
 from mlrf.serving.oip.grpc.call_status import HEAD, OK
+from mlrf.serving.oip.grpc.compression import Message
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
 
 
@@ -22,11 +25,24 @@ class UnaryCall(Call):
         except RefusedCallError as refused:
             self.refuse(refused)
 
-    def message(self, body: bytes) -> None:
-        """Answer the message; further ones are ignored."""
+    def received(self, content: bytes) -> None:
+        """Put the message together; further ones are ignored."""
+        if not self._has_message:
+            super().received(content)
+
+    def message(self, message: Message) -> None:
+        """Answer the message."""
         if self._has_message:
             return
         self._has_message = True
+        try:
+            body = message.plain_if_short(self._handler.max_message_bytes)
+        except MlrfError as fault:
+            self.fail(fault)
+            return
+        if body is None:
+            self._start(self._answer_long(message))
+            return
         try:
             made = self._handler.answer(self, body, may_explain=self._may_explain)
         except RefusedCallError as refused:
@@ -35,8 +51,7 @@ class UnaryCall(Call):
         if isinstance(made, bytes):
             self._send(made)
         else:
-            self._task = asyncio.ensure_future(made)
-            self._task.add_done_callback(self._finish)
+            self._start(made)
 
     def ended(self) -> None:
         """Refuse a call that ends before its message is complete."""
@@ -50,6 +65,15 @@ class UnaryCall(Call):
             self.fail(incomplete(limit_s))
         else:
             super().check(now_s)
+
+    def _start(self, made: Awaitable[bytes]) -> None:
+        self._task = asyncio.ensure_future(made)
+        self._task.add_done_callback(self._finish)
+
+    async def _answer_long(self, message: Message) -> bytes:
+        body = await self._handler.inflated(self, message)
+        made = self._handler.answer(self, body, may_explain=self._may_explain)
+        return made if isinstance(made, bytes) else await made
 
     def _send(self, made: bytes) -> None:
         self.connection.answer(self, HEAD, framed(made), OK)

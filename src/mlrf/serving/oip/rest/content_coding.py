@@ -6,13 +6,13 @@ import re
 import zlib
 from collections.abc import Callable
 
-from mlrf.core.errors import BodyTooLargeError, MalformedRequestError, UnsupportedMediaTypeError
-from mlrf.serving.http.gzip_body import unzip_whole
+from mlrf.core.errors import UnsupportedMediaTypeError
+from mlrf.serving.http.inflate import WINDOWS, inflate_whole
 
 LEAST_BYTES = 1024
 """A shorter response is sent uncompressed: compressing it costs more than its bytes."""
 _LEVEL = 1
-_WINDOWS = {b"gzip": 31, b"deflate": 15}
+_WINDOWS = {name.encode(): bits for name, bits in WINDOWS.items()}
 _EITHER_WINDOW = 47
 _REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
 
@@ -25,9 +25,9 @@ def decoder(encoding: bytes | None, max_bytes: int) -> Code | None:
     if name == b"identity":
         return None
     if name == b"gzip":
-        return lambda body: unzip_whole(body, max_bytes)
+        return lambda body: inflate_whole(body, "gzip", max_bytes)
     if name == b"deflate":
-        return lambda body: _inflated(body, max_bytes)
+        return lambda body: inflate_whole(body, "deflate", max_bytes)
     raise UnsupportedMediaTypeError(
         "the only Content-Encodings supported are gzip and deflate", accepted=["gzip", "deflate", "identity"]
     )
@@ -51,16 +51,3 @@ def encoded(content: bytes, coding: bytes) -> bytes:
 def unencoded(content: bytes) -> bytes:
     """Return the decoded content, whatever its coding."""
     return zlib.decompress(content, _EITHER_WINDOW)
-
-
-def _inflated(body: bytes, max_bytes: int) -> bytes:
-    inflating = zlib.decompressobj()
-    try:
-        plain = inflating.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedRequestError("the body is not deflate (zlib), though its Content-Encoding says so") from error
-    if len(plain) > max_bytes:
-        raise BodyTooLargeError(f"the body is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)
-    if not inflating.eof or inflating.unused_data:
-        raise MalformedRequestError("the deflate body is incomplete, or followed by other bytes")
-    return plain

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
+import zlib
 from urllib.parse import quote
 
 import pytest
 
 from grpc_calls import INFER, calls_answered_by
 from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.http import inflate
+from mlrf.serving.oip.grpc import compression
 from mlrf.serving.oip.grpc.call_status import CODES
 from mlrf.serving.runtime.results import Deferred
 
@@ -124,7 +128,48 @@ def test_a_frame_that_is_no_message_is_refused_at_its_head(sent):
         assert calls.status(INFER, sent, raw=True).code in (CODES["INVALID_ARGUMENT"], CODES["RESOURCE_EXHAUSTED"])
 
 
+def test_an_unknown_call_is_named():
+    with calls_answered_by(lambda body: body) as calls:
+        status = calls.status("/a.B/C", b"")
+        assert (status.code, status.details) == (CODES["UNIMPLEMENTED"], "this server has no call /a.B/C")
+
+
 def test_metadata_beyond_the_limit_are_refused_and_the_connection_stays():
     with calls_answered_by(lambda body: body) as calls:
         assert calls.status(INFER, b"", {"x-long": "a" * 16_300}).code == CODES["RESOURCE_EXHAUSTED"]
         assert calls.ask(INFER, b"abc") == b"abc"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("n_bytes", [0, 1, 100_000])
+def test_a_compressed_message_is_inflated(coding, n_bytes):
+    plain = bytes(n_bytes)
+    body = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
+    with calls_answered_by(lambda body: str(len(body)).encode(), max_bytes=1 << 20) as calls:
+
+        def end(body, encoding):
+            sent = b"\1" + len(body).to_bytes(4, "big") + body
+            return calls.status(INFER, sent, {"grpc-encoding": encoding}, raw=True)
+
+        assert end(body, coding).message == str(n_bytes).encode()
+        assert end(body, "br").code == CODES["INVALID_ARGUMENT"]
+        assert end(body[:-1], coding).code == CODES["INVALID_ARGUMENT"]
+        assert end(body + b"x", coding).code == CODES["INVALID_ARGUMENT"]
+
+
+def test_a_long_message_is_inflated_in_the_thread_and_never_past_the_limit(monkeypatch):
+    threads = []
+
+    def inflate_whole(*arguments):
+        threads.append(threading.current_thread().name)
+        return inflate.inflate_whole(*arguments)
+
+    monkeypatch.setattr(compression, "inflate_whole", inflate_whole)
+    with calls_answered_by(lambda body: str(len(body)).encode(), max_bytes=1 << 20) as calls:
+        for n_bytes, code in ((1 << 20, "OK"), ((1 << 20) + 1, "RESOURCE_EXHAUSTED")):
+            body = gzip.compress(bytes(n_bytes))
+            # A unary call has one message: those after it are not inflated.
+            sent = (b"\1" + len(body).to_bytes(4, "big") + body) * 3
+            assert calls.status(INFER, sent, {"grpc-encoding": "gzip"}, raw=True).code == CODES[code]
+    assert len(threads) == 2
+    assert all(name.startswith("mlrf-deferred") for name in threads)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import re
 from dataclasses import dataclass
 
 import catboost
+import duckdb
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -18,11 +21,18 @@ import xgboost
 from sklearn import ensemble
 
 import mlrf
-from grpc_peer import Peer, address_of
-from inference_wires import ParsedRequest, Tensor, wires
+import mlrf.duckdb
+import mlrf.polars
+from arrow_streams import stream
+from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
+from inference_wires import GrpcWire, ParsedRequest, Tensor, wires
 from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.client import AsyncClient
 from mlrf.client import Client as PythonClient
 from mlrf.core.errors import MlrfError
+from mlrf.serving.oip.grpc.message_types import message
+from mlrf.serving.route_spec import EXPLAIN, PREDICT
+from mlrf.serving.routes import GRPC_CALLS, ROUTES
 from once_a_run import once_a_run
 from raw_http import Client
 from running import Server, serving
@@ -139,6 +149,68 @@ def by_key(served, value):
     return answer.json["prediction"] if answer.status == 200 else answer.code
 
 
+def arrow_body(accept, find):
+    def ask(served, value):
+        content = stream(pa.table({"a": [None if math.isnan(value) else value], "b": [SECOND]}))
+        headers = [f"Content-Type: {ARROW}", *([f"Accept: {ARROW}"] if accept else [])]
+        answer = served.server.ask("POST", f"/models/{served.name}/predict/batch", content, headers)
+        return find(answer) if answer.status == 200 else answer.code
+
+    return ask
+
+
+def inferred_in_a_stream(served, value):
+    body, _ = GrpcWire(None, raw=True).message(
+        ParsedRequest([Tensor("features", "FP64", [value, SECOND], [1, 2])], served.name)
+    )
+    [answer] = served.peer.channel.stream_stream(f"{INFERENCE}ModelStreamInfer")(iter([body]), timeout=LIMIT_S)
+    found = message("ModelStreamInferResponse").FromString(answer)
+    if found.error_message:
+        return "INVALID_FEATURE" if "'a'" in found.error_message else found.error_message
+    return float(np.frombuffer(found.infer_response.raw_output_contents[0])[0])
+
+
+def on_a_curve(answer):
+    [axis] = answer["axes"]
+    return answer["predictions"][axis["at"]]
+
+
+def in_duckdb(served, value):
+    with duckdb.connect() as con:
+        mlrf.duckdb.register(con, "predicted", served.path)
+        try:
+            return con.execute("SELECT predicted({'b': 0.25, 'a': ?::DOUBLE})", [value]).fetchone()[0]
+        except duckdb.Error as error:
+            return code_in(error)
+
+
+def in_polars(served, value):
+    try:
+        return pl.DataFrame({"b": [SECOND], "a": [value]}).select(mlrf.polars.predict(served.path)).item()
+    except pl.exceptions.ComputeError as error:
+        return code_in(error)
+
+
+def in_estimator(served, value):
+    try:
+        return float(served.model.as_estimator().predict(pd.DataFrame({"a": [value], "b": [SECOND]}))[0])
+    except ValueError as error:
+        return error.__cause__.code
+
+
+def code_in(error):
+    """The code of an error whose sentence a library quotes."""
+    return "INVALID_FEATURE" if re.search(r"feature 'a'", str(error)) else str(error)
+
+
+def of_async_client(served, value):
+    async def ask():
+        async with AsyncClient(f"http://127.0.0.1:{served.server.port}", model=served.name) as client:
+            return await client.predict({"a": None if math.isnan(value) else value, "b": SECOND})
+
+    return asyncio.run(ask())
+
+
 def of_client(rows):
     def ask(served, value):
         return float(np.ravel(served.client.predict(rows(value)))[0])
@@ -148,6 +220,7 @@ def of_client(rows):
 
 ONE = "/models/MODEL/predict"
 CSV = ["Content-Type: text/csv"]
+ARROW = "application/vnd.apache.arrow.stream"
 ENTRY_POINTS = {
     "list": python(lambda x: [[x, SECOND]]),
     "tuple": python(lambda x: ((x, SECOND),)),
@@ -166,6 +239,23 @@ ENTRY_POINTS = {
         lambda a: a["predictions"][0],
     ),
     "JSON overrides": post(ONE, '{"key": {"id": 1}, "overrides": {"a": NUMBER}}', lambda a: a["prediction"]),
+    "JSON, bare": post(ONE, '{"b": 0.25, "a": NUMBER}', lambda a: a["prediction"]),
+    "JSON, columns": post(
+        ONE + "/batch", '{"columns": ["b", "a"], "data": [[0.25, NUMBER]]}', lambda a: a["predictions"][0]
+    ),
+    "JSON, default model": post("/predict", '{"features": [NUMBER, 0.25]}', lambda a: a["prediction"]),
+    "explained": post(
+        "/models/MODEL/explain", '{"features": [NUMBER, 0.25]}',
+        lambda a: a["prediction"],
+    ),
+    "on a curve": post("/models/MODEL/curve", '{"features": [NUMBER, 0.25], "vary": ["b"]}', on_a_curve),
+    "Arrow, answered in JSON": arrow_body(False, lambda answer: answer.json["predictions"][0]),
+    "Arrow, answered in Arrow": arrow_body(
+        True, lambda answer: pa.ipc.open_stream(answer.body).read_all()["prediction"][0].as_py()
+    ),
+    "KServe v1, explained": post(
+        "/v1/models/MODEL:explain", '{"instances": [{"b": 0.25, "a": NUMBER}]}', lambda a: a["predictions"][0]
+    ),
     "KServe v1": post("/v1/models/MODEL:predict", '{"instances": [[NUMBER, 0.25]]}', lambda a: a["predictions"][0]),
     "MLflow": post(
         "/invocations", '{"dataframe_split": {"columns": ["a", "b"], "data": [[NUMBER, 0.25]]}}',
@@ -177,12 +267,17 @@ ENTRY_POINTS = {
     "inference, binary": infer("REST, binary"),
     "inference, gRPC values": infer("gRPC, values"),
     "inference, gRPC raw by feature": infer("gRPC, raw", by_feature=True),
+    "inference, gRPC stream": inferred_in_a_stream,
     "file of CSV": file_rows("csv", lambda path, x: path.write_text(f"a,b\n{x},0.25\n")),
     "file of JSON": file_rows("json", lambda path, x: path.write_text(f'[{{"a": {number(x)}, "b": 0.25}}]')),
     "file of JSON lines": file_rows("jsonl", lambda path, x: path.write_text(f'{{"a": {number(x)}, "b": 0.25}}\n')),
     "score": scored,
+    "DuckDB": in_duckdb,
+    "Polars expression": in_polars,
+    "estimator": in_estimator,
     "stored row": by_key,
     "client, record": of_client(lambda x: {"a": None if math.isnan(x) else x, "b": SECOND}),
+    "asynchronous client": of_async_client,
     "client, table": of_client(lambda x: pd.DataFrame({"a": [x], "b": [SECOND]})),
 }  # fmt: skip
 
@@ -223,6 +318,24 @@ def test_numbers_match_the_library_or_are_refused(served, value):
         assert {name: each for name, each in found.items() if not isinstance(each, float)} == {}
         assert set(found.values()) == {found["list"]}
         assert found["list"] == pytest.approx(own, rel=1e-6)
+
+
+def test_every_route_that_predicts_is_among_the_entry_points(served):
+    for ask in ENTRY_POINTS.values():
+        ask(served, 0.75)
+    answered = {
+        found["route"]
+        for sample, count in served.server.metrics().items()
+        if count and (found := labels_of(sample)).get("status") == "200"
+    }
+    routes = {each.path for each in ROUTES if each.scope in (PREDICT, EXPLAIN)}
+    assert routes | {each.path for each in GRPC_CALLS if each.predicts} <= answered
+
+
+def labels_of(sample):
+    """The labels of a sample of requests counted by route."""
+    name, *labels = sample.split(";")
+    return dict(each.split("=", 1) for each in labels) if name == "mlrf_requests_total" else {}
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])

@@ -32,11 +32,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from mlrf.cli.row_files import read_file
 from reference_models import panel
 from score_contenders import CONTENDERS
 
 import mlrf
-from mlrf.cli.row_files import read_file
 from mlrf.core.leniency import Leniency
 from mlrf.model.table_input import read_rows
 

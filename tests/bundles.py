@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.core.background_rows import encode_background
 from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
@@ -77,10 +78,13 @@ def write_bundle(
     model: bytes | None = None,
     forest: Forest | None = None,
     key: dict[str, str] | None = None,
+    background: Sequence[Sequence[float]] | None = None,
 ) -> Path:
     """Write a bundle with valid digests, and return its path; `model` or `forest` replaces the stumps.
 
     With a `key` (type by field) it is served by key too, without rows of its own.
+
+    `background` are rows against which it is explained.
 
     Only a bundle of a `forest` also has a file for the tree engine.
     """
@@ -92,6 +96,9 @@ def write_bundle(
     onnx = stumps(len(schema.features), n_outputs) if model is None else model
     (path / "model.onnx").write_bytes(onnx)
     (path / "golden.bin").write_bytes(_golden_rows(path, schema, n_outputs))
+    if background is not None:
+        rows = np.asarray(background, dtype=np.float64).tobytes()
+        (path / "background.bin").write_bytes(encode_background(rows, len(schema.features)))
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
     trees = len(schema.features) + 1
     manifest = Manifest(

@@ -26,10 +26,11 @@ import mlrf.polars
 from arrow_streams import stream
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from inference_wires import GrpcWire, ParsedRequest, Tensor, wires
-from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.client import AsyncClient
 from mlrf.client import Client as PythonClient
 from mlrf.core.errors import MlrfError
+from mlrf.model.row_files import read_file
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.route_spec import EXPLAIN, PREDICT
 from mlrf.serving.routes import GRPC_CALLS, ROUTES

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mlrf.builder.bundle.background_file import background_file, check_background
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
 from mlrf.builder.bundle.keyed_rows import check_rows_file, keyed_rows
@@ -26,7 +27,7 @@ from mlrf.builder.sample import sampled_categories
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
-from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
+from mlrf.core.manifest import BACKGROUND, FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build(
     as_of_column: str | None = None,
     partial: bool = False,
     explain: bool = False,
+    background: Any = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build a bundle at `out` from a trained model, verify it against the training library, and return its path.
@@ -72,6 +74,9 @@ def build(
     string, integer, date or boolean); without a file the rows are loaded later. `as_of_column` is the time of a row: of
     rows with the same key the latest is kept, and without it such rows are refused. `partial` allows rows without some
     features, which requests then send. `explain` computes the contributions of every row, on all processors.
+
+    `background`: rows (the path of a Parquet, CSV or JSON file, or rows as `Model.predict` takes them) against which
+    servers explain on request, stored in the bundle; SampleError if their table takes more than 256 MB.
 
     Raises a BuildError that says what is wrong; ParityError if the exported model does not predict as the library does.
     Nothing is left behind in that case. The same inputs and library versions give the same bundle, byte for byte.
@@ -99,8 +104,7 @@ def build(
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
         with_defaults(part.schema, optional)  # refuses invalid defaults before the long steps
-        if explain and part.unexplained is not None:
-            raise SampleError(f"--explain: {part.unexplained}")
+        _check_explained(part, background, explain=explain)
         check_rows_file(rows_options, part.schema)
         with side_folder(target) as folder:
             proven, manifest = part.prove(name, report)
@@ -113,6 +117,10 @@ def build(
                     if explain:
                         files |= write_explanations(rows, proven[FOREST], manifest.combination, folder, report)
                     manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
+            if background is not None:
+                report("tabulating the background", 0.0)
+                files[BACKGROUND] = background_file(background, schema, proven[FOREST], manifest.combination, folder)
+                report("tabulating the background", 1.0)
             report("writing", 0.0)
             path = write_bundle(target, manifest, files, force=force)
             report("writing", 1.0)
@@ -135,6 +143,14 @@ def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress
 
         return GraphBundle(imported, sample, report)
     return ForestBundle(imported, sample, report)
+
+
+def _check_explained(part: ForestBundle | GraphBundle, background: Any, *, explain: bool) -> None:
+    """Refuse options that need explanations of a model without them, and a missing file; SampleError."""
+    for option, is_given in (("--explain", explain), ("--background", background is not None)):
+        if is_given and part.unexplained is not None:
+            raise SampleError(f"{option}: {part.unexplained}")
+    check_background(background)
 
 
 def _schema_file(schema: Schema) -> bytes:

@@ -77,6 +77,14 @@ def build(
     explain: Annotated[
         bool, typer.Option("--explain", help="Precompute the contributions of every row, to serve with its prediction.")
     ] = False,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            parser=non_empty_path,
+            metavar="<path>",
+            help="Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values).",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
@@ -112,6 +120,7 @@ def build(
             as_of_column=as_of_column,
             partial=partial,
             explain=explain,
+            background=background,
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )

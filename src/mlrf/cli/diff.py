@@ -127,7 +127,7 @@ def _predictions(
 def _errors_of(models: Sequence[Model], rows: Path, label: str) -> list[dict[str, float]]:
     if any(model.bundle.manifest.task != "regression" for model in models):
         raise ConfigError("--label: errors are reported for regression models only; leave it out")
-    from mlrf.cli.row_files import read_file  # noqa: PLC0415
+    from mlrf.model.row_files import read_file  # noqa: PLC0415
     from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
     lenient = Leniency("ignore", "missing")

@@ -91,7 +91,7 @@ def compare_rows(models: Sequence[Model], rows: Path, *, explains: bool) -> dict
 
 def batches(rows: Path, schema: Schema) -> Iterator[Any]:
     """Yield the rows of Parquet files as tables of bounded size, of other files as one; errors name the file."""
-    from mlrf.cli.row_files import read_file  # noqa: PLC0415
+    from mlrf.model.row_files import read_file  # noqa: PLC0415
 
     if not rows.is_dir() and rows.suffix.lower() != ".parquet":
         yield read_file(rows, schema)

@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.explanation_game import ExplanationGame, explanation_game
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
 from mlrf.cli.path_arguments import non_empty_path
-from mlrf.cli.row_files import STANDARD, leniency_of, read_file
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.cli.terminal_text import escaped
 from mlrf.cli.waterfall_text import waterfall
 from mlrf.cli.written_lines import write_lines
@@ -26,6 +27,7 @@ from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.drawing import RowContributions
 from mlrf.model.interactions import interactions_of
+from mlrf.model.row_files import STANDARD, read_file
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
@@ -59,6 +61,17 @@ def explain(
         int | None,
         typer.Option(min=1, max=MAX_INTERACTIONS, help="Number of largest interactions of two features to show too."),
     ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            parser=non_empty_path,
+            metavar="<path>",
+            help="Rows to explain against (interventional SHAP values): .json, .csv or .parquet.",
+        ),
+    ] = None,
+    stored_background: Annotated[
+        bool, typer.Option("--stored-background", help="Explain against the rows that the bundle was built with.")
+    ] = False,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
     ] = None,
@@ -91,36 +104,40 @@ def explain(
     """Show what each feature contributes to a prediction, starting from the expected margin.
 
     Contributions are exact Shapley values of the trees in the space of the raw margin: the base plus all contributions is
-    the margin, and the link maps the margin to the prediction.
+    the margin, and the link maps the margin to the prediction. With a background the base is the mean margin of its rows.
 
     \b
     Examples:
       mlrf explain sales rows.csv
       mlrf explain sales rows.parquet --row 41 --top 5
       mlrf explain sales rows.parquet --row 41 --interactions 5
+      mlrf explain sales rows.parquet --background typical.parquet
       mlrf explain sales rows.json -o contributions.jsonl
       mlrf explain sales rows.csv --row 41 --html why.html
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
     as_json = as_json or out is not None
     _check_options(out, html, class_label, interactions, as_json=as_json)
+    if interactions is not None and (stored_background or background is not None):
+        raise ConfigError("--interactions: they are path-dependent; leave out the background, or --interactions")
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
+    game = explanation_game(model, background, leniency, stored=stored_background)
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if html is not None:
-        _write_page(html, model, table, row, output, top or _SHOWN)
+        _write_page(html, model, game, table, row, output, top or _SHOWN)
     elif as_json:
-        lines = _lines(model, table if row is None else table[row : row + 1], top, interactions)
+        lines = _lines(model, game, table if row is None else table[row : row + 1], top, interactions)
         if out is None or out == STANDARD:
             for line in lines:
                 sys.stdout.write(line.decode())
         else:
             write_lines(out, lines)
     elif len(table):
-        _print_waterfall(model, table, row or 0, output, top or _SHOWN)
+        _print_waterfall(model, game, table, row or 0, output, top or _SHOWN)
         _print_interactions(model, table[(row or 0) : (row or 0) + 1], output, interactions)
 
 
@@ -146,13 +163,15 @@ def _output(model: Model, label: str) -> int:
     return labels.index(label)
 
 
-def _lines(model: Model, table: Table, top: int | None, interactions: int | None) -> Iterator[bytes]:
-    explainer = RowPredictor(model.bundle, model.engine).explainer()
-    writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
+def _lines(
+    model: Model, game: ExplanationGame, table: Table, top: int | None, interactions: int | None
+) -> Iterator[bytes]:
+    explainer = game.background or RowPredictor(model.bundle, model.engine).explainer()
+    writer = ExplanationWriter(model.schema.names, explainer.base, model.classes, game.members)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
         margins = model.margin(part).reshape(len(part), -1)
-        values = model.explain(part).values.reshape(len(part), -1)
+        values = model.explain(part, background=game.background).values.reshape(len(part), -1)
         written = [writer.write(m, v, top or True) for m, v in zip(margins.tolist(), values.tolist(), strict=True)]
         if interactions is not None:
             for index, each in enumerate(written):
@@ -186,10 +205,12 @@ def _print_interactions(model: Model, one: Table, output: int | None, k: int | N
     console.print(f"{other:+12.6g}  all other pairs", highlight=False, markup=False)
 
 
-def _explained(model: Model, table: Table, row: int, output: int | None) -> tuple[RowContributions, str]:
+def _explained(
+    model: Model, game: ExplanationGame, table: Table, row: int, output: int | None
+) -> tuple[RowContributions, str]:
     """Return the contributions to one output of a row (by default the largest), and a text that names class or output."""
     one = table[row : row + 1]
-    found = model.explain(one)
+    found = model.explain(one, background=game.background)
     margins = np.atleast_1d(model.margin(one)[0]).tolist()
     prediction = RowPredictor(model.bundle, model.engine).prediction(margins)
     if output is None:
@@ -206,15 +227,17 @@ def _explained(model: Model, table: Table, row: int, output: int | None) -> tupl
     return contributions, _class_text(model, prediction, output if several else None)
 
 
-def _print_waterfall(model: Model, table: Table, row: int, output: int | None, top: int) -> None:
-    contributions, class_text = _explained(model, table, row, output)
+def _print_waterfall(model: Model, game: ExplanationGame, table: Table, row: int, output: int | None, top: int) -> None:
+    contributions, class_text = _explained(model, game, table, row, output)
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    console.print(escaped(title + class_text), highlight=False, markup=False)
+    console.print(escaped(title + class_text + game.title), highlight=False, markup=False)
     console.print(waterfall(contributions, top, console.width), no_wrap=True)
 
 
-def _write_page(path: Path, model: Model, table: Table, row: int | None, output: int | None, top: int) -> None:
+def _write_page(
+    path: Path, model: Model, game: ExplanationGame, table: Table, row: int | None, output: int | None, top: int
+) -> None:
     chosen = range(len(table)) if row is None else [row]
     if len(chosen) > MOST_ROWS:
         raise ConfigError(
@@ -222,8 +245,8 @@ def _write_page(path: Path, model: Model, table: Table, row: int | None, output:
         )
     rows = []
     for index in chosen:
-        contributions, class_text = _explained(model, table, index, output)
-        rows.append(ExplainedRow(f"Row {index}{class_text}", contributions))
+        contributions, class_text = _explained(model, game, table, index, output)
+        rows.append(ExplainedRow(f"Row {index}{class_text}{game.title}", contributions))
     write_lines(path, [explanation_page(f"{model.name} {model.bundle.short_version}", rows, top).encode()])
 
 

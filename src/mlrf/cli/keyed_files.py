@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from mlrf.cli.row_files import read_bytes
 from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError, RowsError
@@ -18,6 +17,7 @@ from mlrf.features.entity_key import EntityKey, KeyType
 from mlrf.features.interface import Key, Record
 from mlrf.features.row_format import RowFormat
 from mlrf.features.row_json import read_document
+from mlrf.model.row_files import read_bytes
 from mlrf.model.text_cells import read_cell
 
 MAX_PUSHED_ROWS = 1_000_000

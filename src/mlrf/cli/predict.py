@@ -9,8 +9,9 @@ import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import non_empty_path
-from mlrf.cli.row_files import STANDARD, leniency_of
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.cli.single_answers import write_single
+from mlrf.model.row_files import STANDARD
 
 
 def predict(

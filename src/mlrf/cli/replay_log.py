@@ -11,7 +11,7 @@ import typer
 from mlrf.cli.exit_status import FAILED
 from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.replay_comparison import comparable, different_members, is_equal, moved_most
-from mlrf.cli.row_files import leniency_of
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError, MlrfError

@@ -9,10 +9,11 @@ import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import non_empty_path, path_or_table_address
-from mlrf.cli.row_files import STANDARD, leniency_of
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.cli.scoring_progress import scoring_progress
 from mlrf.cli.single_answers import require_scoring, write_single
 from mlrf.core.errors import ConfigError
+from mlrf.model.row_files import STANDARD
 
 
 def score(

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlrf.cli.row_files import STANDARD
 from mlrf.cli.scoring_progress import scoring_progress
 from mlrf.core.errors import ConfigError
+from mlrf.model.row_files import STANDARD
 
 
 def write_single(bundle: Path, rows: Sequence[Path], out: Path, kind: str | None = None, **options: Any) -> None:

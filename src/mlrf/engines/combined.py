@@ -6,7 +6,7 @@ from array import array
 from typing import ClassVar
 
 from mlrf.core.combination import Combination, LinearMap
-from mlrf.engines.interface import Row, Rows
+from mlrf.engines.interface import BackgroundExplainer, Row, Rows
 from mlrf.engines.tree_kernel import TreeEngine
 
 
@@ -54,6 +54,23 @@ class LinearCombinedEngine(CombinedEngine):
     def interactions(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the interaction values of n rows, n x F x F x K row-major."""
         return self._linear.of_rows(self._trees.interactions(rows, threads))
+
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer against n x F rows; errors as of `TreeEngine.background`."""
+        return _LinearBackground(self._trees.background(rows, most_bytes), self._combination, self._linear)
+
+
+class _LinearBackground:
+    """Shapley values of a weighted sum against a background."""
+
+    def __init__(self, trees: BackgroundExplainer, combination: Combination, linear: LinearMap) -> None:
+        self._trees = trees
+        self._linear = linear
+        self.base: list[float] = combination.margins(trees.base)
+
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the contributions of n rows, n x F x K row-major."""
+        return self._linear.of_rows(self._trees.contributions_many(rows, threads))
 
 
 def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:

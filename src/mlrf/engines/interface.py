@@ -41,6 +41,20 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class BackgroundExplainer(Protocol):
+    """Shapley values of the raw margins against a background of rows (interventional), whose mean margin is `base`."""
+
+    @property
+    def base(self) -> list[float]:
+        """[K] the mean raw margins of the background."""
+        ...
+
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the contributions of n rows, n x F x K row-major; any thread may call it, and it releases the GIL."""
+        ...
+
+
+@runtime_checkable
 class Explainer(Protocol):
     """Exact path-dependent Shapley values of the raw margins: per output, `base` plus a row's contributions is its margin."""
 
@@ -64,17 +78,8 @@ class Explainer(Protocol):
         """
         ...
 
-
-class BackgroundExplainer(Protocol):
-    """Shapley values of the raw margins against a background of rows (interventional), whose mean margin is `base`."""
-
-    @property
-    def base(self) -> list[float]:
-        """[K] the mean raw margins of the background."""
-        ...
-
-    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
-        """Return the contributions of n rows, n x F x K row-major; any thread may call it, and it releases the GIL."""
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
         ...
 
 

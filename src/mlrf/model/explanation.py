@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ADDITIVITY_LIMIT = 1e-9
 """Largest allowed difference of base plus contributions from a margin, as a share of max(1, |base|, sum of |contributions|)."""
 _FEATURES_SHOWN = 10
+Game = Literal["path-dependent", "interventional"]
+"""What stands for the features that are not known yet: the training rows in each branch, or the rows of a background."""
 
 
 def additivity_gap(
@@ -39,14 +41,15 @@ def additivity_gap(
 class Explanation:
     """Contributions of n rows: `base` plus the sum of a row's `values` is its raw margin.
 
-    Exact path-dependent Shapley values of the trees (Lundberg et al. 2020). `len` is n; an index, slice or mask gives the
-    Explanation of those rows.
+    Exact Shapley values of the trees (Lundberg et al. 2020), of the game that `game` names. `len` is n; an index, slice or
+    mask gives the Explanation of those rows.
     """
 
     values: npt.NDArray[np.float64]
     """[n, F], or [n, F, K] for a multiclass model."""
     base: float | npt.NDArray[np.float64]
-    """The expected margin over the training rows; [K] for a multiclass model. [n], or [n, K], where rows have base margins."""
+    """The expected margin over the training rows, or the mean margin of the background; [K] for a multiclass model. [n], or
+    [n, K], where rows have base margins."""
     data: npt.NDArray[np.float64]
     """[n, F] the rows explained: categories as codes, missing as NaN."""
     feature_names: list[str]
@@ -57,6 +60,7 @@ class Explanation:
     interactions: npt.NDArray[np.float64] | None = None
     """[n, F, F], or [n, F, F, K], the interaction values, if they were requested: symmetric, with the main effects of
     features on the diagonal, and the sum over the second axis of features is `values`."""
+    game: Game = "path-dependent"
 
     def __len__(self) -> int:
         return len(self.values)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
-from mlrf.engines.interface import Engine, Explainer, Row, Rows
+from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer, Row, Rows
 
 if TYPE_CHECKING:
     from mlrf.model.leaves import Leaves
@@ -41,6 +41,7 @@ class RowPredictor:
         # Once, because checking whether an object implements a protocol takes some 3 µs.
         self._explainer = engine if explains and isinstance(engine, Explainer) else None
         self._leaves: Leaves | None = None
+        self._background: BackgroundExplainer | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +103,22 @@ class RowPredictor:
         from mlrf.model.base_margins import margins_from  # noqa: PLC0415  few callers ask
 
         return margins_from(self.bundle, self.engine, rows, base_margins)
+
+    def background(self) -> BackgroundExplainer:
+        """Return what explains against the background in the bundle, whose table is built once.
+
+        Errors as of `background.stored_background`.
+        """
+        if self._background is None:
+            from mlrf.model.background import stored_background  # noqa: PLC0415  few bundles have one
+
+            self._background = stored_background(self)
+        return self._background
+
+    @property
+    def is_explainable(self) -> bool:
+        """Whether `explainer` returns."""
+        return self._explainer is not None
 
     def explainer(self) -> Explainer:
         """Return the engine as an Explainer; NotExplainableError if it cannot explain, or if covers are missing."""

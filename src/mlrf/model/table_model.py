@@ -163,7 +163,8 @@ class TableModel:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
         Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features. With a
-        `background`, rows of any form, exact interventional ones against all of its rows; `base` is then their mean margin.
+        `background`, rows of any form or True for those in the bundle, exact interventional ones against all of its rows;
+        `base` is then their mean margin.
         NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
         import numpy as np  # noqa: PLC0415
@@ -173,13 +174,19 @@ class TableModel:
         threads = _checked(threads)
         explainer: Explainer | BackgroundExplainer = self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        if background is not None:
+        is_interventional = background is not None and background is not False
+        if is_interventional:
             from mlrf.model.background import background_explainer  # noqa: PLC0415  few callers ask
 
             if interactions:
                 raise ConfigError("interactions are path-dependent: leave out interactions, or background")
-            others = self._read(background, leniency, unknown_features, unknown_categories)
-            explainer = background_explainer(self._rows, others)
+            if background is True:
+                explainer = self._rows.background()
+            elif isinstance(background, BackgroundExplainer):
+                explainer = background
+            else:
+                others = self._read(background, leniency, unknown_features, unknown_categories)
+                explainer = background_explainer(self._rows, others.data)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
         base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
@@ -187,7 +194,15 @@ class TableModel:
             # The base of each row moves by as much as its margin.
             base = base + (self._margins(table, base_margin, threads) - self._margins(table, None, threads))
         classes = self.classes if self._n_outputs > 1 else None
-        found = Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+        found = Explanation(
+            values.reshape(shape),
+            base,
+            table,
+            list(self.schema.names),
+            self.schema,
+            classes,
+            game="interventional" if is_interventional else "path-dependent",
+        )
         if not interactions:
             return found
         from mlrf.model.interactions import interactions_of  # noqa: PLC0415  few callers ask

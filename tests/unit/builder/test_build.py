@@ -249,3 +249,33 @@ def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_pa
     two = mlrf.build(booster, tmp_path / "2", name="m", sample=pd.DataFrame(frame)[list(frame)[::-1]])
     digests = [hashlib.sha256((p / "manifest.json").read_bytes()).hexdigest() for p in (one, two)]
     assert digests[0] == digests[1]
+
+
+def test_a_background_is_stored_whatever_holds_its_rows(tmp_path, built, booster, frame):
+    rows, model = frame.iloc[:20], mlrf.load(built)
+    expected = model.explain(frame.iloc[20:30], background=rows)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    rows.assign(sold=1).to_parquet(tmp_path / "rows.parquet")
+    for number, given in enumerate([rows, tmp_path / "rows.parquet", str(tmp_path / "rows.csv")]):
+        stored = mlrf.load(
+            mlrf.build(booster, tmp_path / f"b{number}", name="shop-sales", sample=frame, background=given)
+        )
+        found = stored.explain(frame.iloc[20:30], background=True)
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.base == expected.base
+
+
+def test_a_background_that_cannot_be_used_is_refused(tmp_path, booster, frame, monkeypatch):
+    (tmp_path / "rows.csv").write_text("price,stock,promo,shop\n1,2,true,north\n1,x,true,north\n")
+    for given, message in [
+        (tmp_path / "absent.csv", "--background: .*absent.csv does not exist"),
+        (tmp_path / "rows.csv", "--background: row 1: .*stock"),
+        (frame.iloc[:0], "--background: the background has no rows"),
+        (frame.drop(columns="shop"), "--background: .*shop"),
+    ]:
+        with pytest.raises(SampleError, match=message):
+            mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame, background=given)
+    monkeypatch.setattr("mlrf.model.background.MOST_BACKGROUND_BYTES", 100)
+    with pytest.raises(SampleError, match=r"--background: .*takes more than .* MB.*give fewer rows"):
+        mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame, background=frame)
+    assert not (tmp_path / "b").exists()

@@ -22,7 +22,6 @@ from mlrf.builder.bundle.golden_parquet import encode_golden, read_golden
 from mlrf.builder.bundle.writer import write_bundle
 from mlrf.cli import main
 from mlrf.cli.exit_status import EXIT_STATUS, exit_status
-from mlrf.cli.row_files import read_file
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BundleError,
@@ -35,6 +34,7 @@ from mlrf.core.errors import (
 )
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
+from mlrf.model.row_files import read_file
 from once_a_run import once_a_run
 from signed_bundles import make_pair, signed
 

@@ -212,6 +212,14 @@ QUICK: dict[str, Case] = {
         ["explain", w.bundle, w.json, "--html", w.path / "page.html", "--interactions", "2"],
         ["explain", w.bundle, w.json, "--html", w.path / "page.html"],
     ),
+    "--interactions: they are path-dependent": lambda w: (
+        ["explain", w.bundle, w.json, "--interactions", "2", "--background", w.json],
+        ["explain", w.bundle, w.json, "--interactions", "2"],
+    ),
+    "--stored-background: --background gives other rows": lambda w: (
+        ["explain", w.bundle, w.json, "--stored-background", "--background", w.json],
+        ["explain", w.bundle, w.json, "--background", w.json],
+    ),
     "--json and --out contain every class": lambda w: (
         ["explain", w.bundle, w.json, "--class", "a", "--json"],
         ["explain", w.bundle, w.json, "--json"],
@@ -292,6 +300,10 @@ QUICK: dict[str, Case] = {
 """By a part of the message, which names one message of the source."""
 
 SLOW: dict[str, Case] = {
+    "build it again with --background": lambda w: (
+        ["explain", w.bundle, w.json, "--stored-background"],
+        build(w, text_model(w), "--background", w.rows),
+    ),
     "replace it with --force": lambda w: (
         build(w, text_model(w), "-o", w.bundle),
         build(w, text_model(w), "-o", w.bundle, "--force"),

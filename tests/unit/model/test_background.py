@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlrf.core.errors import ConfigError, InvalidRequestError, NotExplainableError
+import mlrf
+from bundles import write_tree_bundle
+from mlrf.core.combination import Combination
+from mlrf.core.errors import BundleError, ConfigError, InvalidRequestError, NotExplainableError
+from mlrf.core.manifest import CombinationEntry, LinkEntry, MemberEntry
+from mlrf.engines.combined import combined_engine
 from mlrf.model.background import background_explainer
 
 
@@ -42,4 +47,41 @@ def test_a_background_and_interactions_are_refused_together(model, table):
 
 def test_a_table_above_its_limit_is_refused(model, table):
     with pytest.raises(NotExplainableError, match=r"takes more than .* MB.*give fewer rows, or leave background out"):
-        background_explainer(model._rows, table, 100)
+        background_explainer(model._rows, table.data, 100)
+
+
+def test_the_background_of_the_bundle_is_used_if_asked_for(tmp_path, table):
+    stored = mlrf.load(write_tree_bundle(tmp_path / "b", background=table[10:]))
+    found, given = stored.explain(table[:5], background=True), stored.explain(table[:5], background=table[10:])
+    np.testing.assert_array_equal(found.values, given.values)
+    assert (found.base, found.game, stored.explain(table[:5]).game) == (given.base, "interventional", "path-dependent")
+
+
+def test_a_bundle_without_a_background_says_how_to_get_one(model, table):
+    with pytest.raises(NotExplainableError, match="has no background; build it again with --background"):
+        model.explain(table, background=True)
+    assert model.explain(table, background=False).game == "path-dependent"
+
+
+def test_a_damaged_background_is_refused(tmp_path, table):
+    stored = mlrf.load(write_tree_bundle(tmp_path / "b", background=table[10:]))
+    (tmp_path / "b" / "background.bin").write_bytes(b"")
+    with pytest.raises(BundleError, match="cut short"):
+        stored.explain(table, background=True)
+
+
+def test_an_explainer_may_be_made_once(model, table):
+    explainer = background_explainer(model._rows, table[10:].data)
+    found = model.explain(table[:3], background=explainer)
+    np.testing.assert_array_equal(found.values, model.explain(table[:3], background=table[10:]).values)
+
+
+def test_a_weighted_sum_of_models_has_the_weighted_sum_of_their_values(class_model, table):
+    members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
+    entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
+    engine = combined_engine(class_model.engine, Combination(entry))
+    against = engine.background(table[10:].tobytes(), 1 << 26)
+    found = np.array(against.contributions_many(table[:5].tobytes())).reshape(5, -1)
+    parts = class_model.explain(table[:5], background=table[10:])
+    np.testing.assert_allclose(found, 2 * parts.values[..., 0] - parts.values[..., 2], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(against.base, [2 * parts.base[0] - parts.base[2] + 0.5], rtol=1e-12)

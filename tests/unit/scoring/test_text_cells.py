@@ -10,10 +10,11 @@ import pytest
 
 import mlrf
 from bundles import write_tree_bundle
-from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.row_leniency import leniency_of
 from mlrf.core.errors import MlrfError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
+from mlrf.model.row_files import read_file
 from mlrf.scoring import score
 
 CELLS = [

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from mlrf.core.feature import Category
 
+_PATH_DEPENDENT: Mapping[str, Any] = MappingProxyType({})
+"""An explanation that says nothing of its game has path-dependent values."""
 Source = Literal["live", "precomputed"]
 """Whether contributions were computed for this request, or when the bundle was built."""
 
 
 class ExplanationWriter:
-    """Writes explanations of one model with the features `names`; `classes` if it has an output for each class."""
+    """Writes explanations of one model with the features `names`; `classes` if it has an output for each class.
 
-    def __init__(self, names: Sequence[str], base: Sequence[float], classes: Sequence[Category] | None) -> None:
+    `game` are members that say which game the contributions are Shapley values of; none for the path-dependent one.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        base: Sequence[float],
+        classes: Sequence[Category] | None,
+        game: Mapping[str, Any] = _PATH_DEPENDENT,
+    ) -> None:
+        self._game = game
         self._names = names
         self._base = base
         self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
@@ -41,10 +54,10 @@ class ExplanationWriter:
         each = [self._named(contributions[output::k_outputs], shown) for output in range(k_outputs)]
         if k_outputs == 1:
             named, other = each[0]
-            return _explanation(margins[0], base[0], named, other, source)
+            return _explanation(margins[0], base[0], named, other, source) | dict(self._game)
         by_class = dict(zip(self._class_names, (named for named, _ in each), strict=True))
         others = dict(zip(self._class_names, (other for _, other in each), strict=True))
-        return _explanation(list(margins), list(base), by_class, others, source)
+        return _explanation(list(margins), list(base), by_class, others, source) | dict(self._game)
 
     def _chosen(self, weights: Sequence[float], explain: bool | int) -> Sequence[int]:
         if explain is True or explain >= len(weights):

@@ -1,4 +1,4 @@
-"""Reads the input files of the offline commands: JSON and CSV as instances by name, Parquet as a table."""
+"""Reads files of rows for work that is not served: JSON and CSV as instances by name, Parquet as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import msgspec
 from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
-from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.csv_dialect import find_dialect
 from mlrf.model.json_instances import features_of, spelled_as_features
@@ -22,13 +21,6 @@ from mlrf.model.text_cells import read_column
 STANDARD = Path("-")
 """The argument that stands for standard input, or output."""
 _PARQUET = b"PAR1"
-
-
-def leniency_of(unknown_categories: str) -> Leniency:
-    """Return the leniency for rows of files: extra columns are ignored, unknown categories handled as the option says."""
-    if unknown_categories not in ("refuse", "missing", "as-library"):
-        raise ConfigError(f"--unknown-categories is `refuse`, `missing` or `as-library`, not {unknown_categories!r}")
-    return Leniency("ignore", unknown_categories, "command line", natural=True)  # type: ignore[arg-type]
 
 
 def read_file(path: Path, schema: Schema) -> Any:

@@ -1,0 +1,13 @@
+"""The leniency of the commands that read files of rows."""
+
+from __future__ import annotations
+
+from mlrf.core.errors import ConfigError
+from mlrf.core.leniency import Leniency
+
+
+def leniency_of(unknown_categories: str) -> Leniency:
+    """Return the leniency for rows of files: extra columns are ignored, unknown categories handled as the option says."""
+    if unknown_categories not in ("refuse", "missing", "as-library"):
+        raise ConfigError(f"--unknown-categories is `refuse`, `missing` or `as-library`, not {unknown_categories!r}")
+    return Leniency("ignore", unknown_categories, "command line", natural=True)  # type: ignore[arg-type]

@@ -14,14 +14,20 @@ from running import eventually, serving
 _LIST_MODULES = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
 
-def modules_after(statement: str) -> set[str]:
+def all_modules_after(statement: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", _LIST_MODULES.format(statement)], capture_output=True, text=True, timeout=300, check=True
     )
-    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("statement", ["import mlrf.cli.serve", "import mlrf.serving.processes.startup"])
+def modules_after(statement: str) -> set[str]:
+    return {name.partition(".")[0] for name in all_modules_after(statement)}
+
+
+@pytest.mark.parametrize(
+    "statement", ["import mlrf.cli.serve", "import mlrf.serving.processes.startup, mlrf.serving.processes.run_server"]
+)
 def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
     heavy = {
         "typer",
@@ -41,6 +47,26 @@ def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
         "tomllib",
     }
     assert modules_after(statement) & heavy == set()
+
+
+def test_few_modules_are_imported_before_golden_rows_are_replayed():
+    """What is imported later costs no time: a child process replays meanwhile."""
+    found = all_modules_after("import mlrf.cli.serve, mlrf.serving.processes.startup")
+    later = {
+        "asyncio",
+        "email",
+        "gunicorn.arbiter",
+        "httptools",
+        "logging",
+        "mlrf.serving.http.head",
+        "mlrf.serving.models.service",
+        "mlrf.serving.processes.run_server",
+        "mlrf.serving.routes",
+        "ssl",
+        "uvloop",
+    }
+    assert found & later == set()
+    assert len(found) < 260
 
 
 def test_a_worker_imports_no_builders_libraries():

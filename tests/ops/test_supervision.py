@@ -109,12 +109,12 @@ def test_lack_of_descriptors_for_a_worker_ends_no_service(bundle):
 
 _HUNG_UP_AT_THE_START = """
 import os, signal
-from mlrf.serving.processes import startup
-bind = startup.bind_listeners
+from mlrf.serving.processes import run_server
+bind = run_server.bind_listeners
 def hung_up(*where):
     os.kill(os.getpid(), signal.SIGHUP)
     return bind(*where)
-startup.bind_listeners = hung_up
+run_server.bind_listeners = hung_up
 """
 
 
@@ -125,10 +125,10 @@ def test_sighup_during_start_is_handled_afterwards(bundle):
 
 
 @contextlib.contextmanager
-def managed(bundle, *options, prefix=(), environment=None, descriptors=()):
+def managed(bundle, *options, prefix=(), environment=None, descriptors=(), broken_by=""):
     """A server that is not started by `serving`."""
     process = subprocess.Popen(
-        [*prefix, *command([bundle], "--workers", "2", *options)],
+        [*prefix, *command([bundle], "--workers", "2", *options, broken_by=broken_by)],
         stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=os.environ | (environment or {}), pass_fds=descriptors,
     )  # fmt: skip
     server = Server(process)
@@ -218,18 +218,18 @@ def test_no_longer_keyed_model_is_a_reported_change(bundle, tmp_path):
         eventually(lambda: events(server, "reachable without a key"), what="the warning")
 
 
+_CRASHING_WORKERS = """
+import os, signal
+from mlrf.serving.processes import worker
+worker.share_one_arena = lambda: os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
 def test_workers_killed_before_first_answer_end_the_service(bundle):
     """Exits without a reason, like a crash in native code."""
-    with managed(bundle, "--port", "0") as server:
-        killed = set()
-        while server.process.poll() is None and len(killed) < 20:
-            for pid in set(children_of(server.process.pid)) - killed:
-                killed.add(pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSEGV)
-            time.sleep(0.001)
+    with managed(bundle, "--port", "0", broken_by=_CRASHING_WORKERS) as server:
         assert server.wait() == 1
-        assert len(killed) <= 2 * BOOT_TRIES + 2
+        assert BOOT_TRIES <= len(events(server, "worker ended")) <= 2 * BOOT_TRIES + 2
         assert "no worker could start" in " ".join(server.lines)
 
 

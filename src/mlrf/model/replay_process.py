@@ -11,7 +11,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import MlrfError
@@ -24,15 +24,21 @@ _GRACE_S = 2.0
 """Seconds between interrupting an engine and killing its process."""
 
 
-def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Replay the golden rows of bundles and return, by model name, why it failed.
+def failed_replays(
+    bundles: Sequence[Bundle],
+    engine: str | None = None,
+    limit_s: float = LIMIT_S,
+    meanwhile: Callable[[], None] | None = None,
+) -> dict[str, str]:
+    """Replay the golden rows of bundles and return, by model name, why it failed; `meanwhile` is called during the replay.
 
     It forks, so no other thread may be running.
     """
     failures: dict[str, str] = {}
     waiting = list(bundles)
     while waiting:
-        results, end = _in_a_child(waiting, engine, limit_s)
+        results, end = _in_a_child(waiting, engine, limit_s, meanwhile)
+        meanwhile = None
         if len(results) < len(waiting):
             results.append(end)
         failures |= {bundle.name: reason for bundle, reason in zip(waiting, results, strict=False) if reason}
@@ -40,7 +46,9 @@ def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s
     return failures
 
 
-def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -> tuple[list[str], str]:
+def _in_a_child(
+    bundles: Sequence[Bundle], engine: str | None, limit_s: float, meanwhile: Callable[[], None] | None
+) -> tuple[list[str], str]:
     """Return the reason for each bundle that a child finished (empty: it passed), and why the child stopped early."""
     reading, writing = os.pipe()
     parent = os.getpid()
@@ -51,6 +59,8 @@ def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -
         _replay_all(bundles, engine, limit_s, writing)
     os.close(writing)
     try:
+        if meanwhile is not None:
+            meanwhile()
         with os.fdopen(reading, encoding="utf-8") as lines:
             results = [json.loads(line) for line in lines if line.endswith("\n")]
         _, status = os.waitpid(child, 0)

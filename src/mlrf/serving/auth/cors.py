@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from mlrf.serving.http.head import Head
+if TYPE_CHECKING:
+    from mlrf.serving.http.head import Head  # the settings need the check of origins alone
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
 _EXPOSED = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.cors import check_origin
 from mlrf.serving.auth.keys import read_keys
-from mlrf.serving.auth.tls import Tls, TlsFiles
+from mlrf.serving.auth.tls_files import TlsFiles
 from mlrf.serving.option import Group, option
 
 
@@ -58,6 +58,8 @@ class AuthSettings:
         if self.keys is not None:
             read_keys(self.keys)
         if (files := self.tls_files) is not None:
+            from mlrf.serving.auth.tls import Tls  # noqa: PLC0415  most servers have no certificate
+
             Tls(files)
 
     def exposed(self, host: str) -> str | None:

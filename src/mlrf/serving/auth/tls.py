@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-
-import msgspec
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.auth.file_watch import fingerprint, is_transient
-
-
-class TlsFiles(msgspec.Struct, frozen=True):
-    """A certificate chain, its key, and the authorities of client certificates (None: no client certificate needed)."""
-
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def fingerprint(self) -> tuple[object, ...]:
-        """Return a value that changes when one of the files does."""
-        return tuple(fingerprint(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
+from mlrf.serving.auth.file_watch import is_transient
+from mlrf.serving.auth.tls_files import TlsFiles
 
 
 class Tls:

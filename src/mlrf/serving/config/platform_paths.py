@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.platforms.settings import PlatformSettings
 from mlrf.serving.route_paths import PREDICT, V1_PREDICT
-from mlrf.serving.route_spec import RouteSpec
-from mlrf.serving.routes import ROUTES
+
+if TYPE_CHECKING:
+    from mlrf.serving.route_spec import RouteSpec
 
 
 def check_platform_paths(settings: PlatformSettings) -> None:
@@ -26,6 +28,8 @@ def check_platform_paths(settings: PlatformSettings) -> None:
 
 
 def _route_of(path: str) -> RouteSpec | None:
+    from mlrf.serving.routes import ROUTES  # noqa: PLC0415  most servers add no path
+
     for spec in ROUTES:
         for template in spec.templates:
             pattern = "[^/:]+".join(map(re.escape, template.split("{name}")))

@@ -14,12 +14,12 @@ from typing import Protocol
 import msgspec
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
-from mlrf.core.repeated_names import first_repeated
+from mlrf.core.errors import MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Route, Router
+from mlrf.serving.models.default_model import default_name
 from mlrf.serving.models.generation import Generation, Unloaded
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
@@ -53,23 +53,6 @@ class Loader(Protocol):
     def unload_handler(self, name: str) -> Handler | None:
         """Return the handler of `/admin/models/{name}/unload`; None for a model that is not from a repository."""
         ...
-
-
-def default_name(names: Sequence[str], requested: str | None) -> str:
-    """Return the default model; raises ConfigError if it is not served or two models share a name."""
-    if (twice := first_repeated(names)) is not None:
-        raise ConfigError(
-            f"two bundles are named {twice!r}; build one of them under another --name, or serve a version of a repository, "
-            "REPOSITORY/NAME@VERSION",
-            option="BUNDLE",
-        )
-    if requested is None:
-        return names[0]
-    if requested not in names:
-        raise ConfigError(
-            f"--default: no bundle is named {requested!r}; the models are {', '.join(names)}", option="--default"
-        )
-    return requested
 
 
 class Service:

@@ -18,7 +18,7 @@ from gunicorn.errors import HaltServer
 
 from mlrf.core.errors import MlrfError
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.models.service import default_name
+from mlrf.serving.models.default_model import default_name
 from mlrf.serving.processes.access_rules import access_control, warn_if_open
 from mlrf.serving.processes.gunicorn_settings import Application, graceful_timeout_s
 from mlrf.serving.processes.listeners import Listeners

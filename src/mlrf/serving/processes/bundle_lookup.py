@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import Bundle, read_bundle, read_pinned
+from mlrf.core.bundle import Bundle, read_pinned
 from mlrf.core.errors import BundleError
-from mlrf.core.named_bundle import version_directory
 from mlrf.core.repository import Version, is_digest_prefix
-from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
 from mlrf.serving.processes.reload_messages import Plan
-from mlrf.serving.processes.signature_check import check_signature
+from mlrf.serving.processes.single_bundle import read_single_bundle
 from mlrf.serving.processes.worker_boot import WorkerBoot
 
 
@@ -95,16 +92,6 @@ def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, i
         yield _as_served(served, read_pinned(served.path, version.digest, taken))
     finally:
         close_descriptors(taken)
-
-
-def read_single_bundle(path: Path, settings: ServeSettings) -> Bundle:
-    """Return the bundle in a directory of its own, under the name that it is served by; BundleError when it is not sound.
-
-    REPOSITORY/NAME@VERSION is such a bundle too: that version, whatever the repository points to.
-    """
-    bundle = read_bundle(version_directory(path), allow_links=settings.allow_links)
-    check_signature(bundle, settings.require_signature)
-    return msgspec.structs.replace(bundle, served_name=settings.model_name)
 
 
 def _as_served(served: Bundle, bundle: Bundle) -> Bundle:

@@ -19,7 +19,7 @@ from mlrf.features.row_format import row_format
 from mlrf.features.store_location import store_location
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.models.service import default_name
+from mlrf.serving.models.default_model import default_name
 from mlrf.serving.processes.admin_listener import check_socket_path
 from mlrf.serving.processes.build_at_start import built_bundles
 from mlrf.serving.processes.listeners import bind_listeners

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -23,11 +23,11 @@ from mlrf.core.repository import ModelDirectory, Version, model_directories
 from mlrf.engines.selection import check_engine, check_package
 from mlrf.model.replay_process import failed_replays
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.default_model import default_name
 from mlrf.serving.models.refused_version import RefusedVersion
-from mlrf.serving.models.service import default_name
-from mlrf.serving.processes.bundle_lookup import read_single_bundle
 from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
 from mlrf.serving.processes.signature_check import check_keys, check_signature
+from mlrf.serving.processes.single_bundle import read_single_bundle
 
 
 class _Candidate(NamedTuple):
@@ -40,13 +40,20 @@ class _Candidate(NamedTuple):
 class ModelsAtStart:
     """The models named on the command line, checked."""
 
-    def __init__(self, settings: ServeSettings, built: Mapping[Path, Path] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        built: Mapping[Path, Path] = MappingProxyType({}),
+        while_replaying: Callable[[], None] | None = None,
+    ) -> None:
         """Read and replay all models; raises BundleError for a damaged model without fallback, ConfigError for equal names.
 
-        `built`: bundles that stand for the model files in the settings.
+        `built`: bundles that stand for the model files in the settings. `while_replaying` is called once, while a child process
+        replays the models.
         """
         check_keys(settings.require_signature)
         self._settings = settings
+        self._while_replaying = while_replaying
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
         self.versions: dict[str, Version] = {}
@@ -90,8 +97,12 @@ class ModelsAtStart:
             tried = {name: found for name, trial in trials.items() if (found := next(trial, None)) is not None}
             for name in trials.keys() - tried.keys():
                 chosen[name] = self._unavailable(name)
+            meanwhile, self._while_replaying = self._while_replaying, None
             failures = failed_replays(
-                [each.bundle for each in tried.values()], self._settings.engine, self._settings.reload_timeout_s
+                [each.bundle for each in tried.values()],
+                self._settings.engine,
+                self._settings.reload_timeout_s,
+                meanwhile,
             )
             for name, (version, bundle) in tried.items():
                 if name in failures:

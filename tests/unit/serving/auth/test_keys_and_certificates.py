@@ -12,7 +12,8 @@ import pytest
 from certificates import make_certificate
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.keys import KeyRing, make_key, write_keys
-from mlrf.serving.auth.tls import Tls, TlsFiles
+from mlrf.serving.auth.tls import Tls
+from mlrf.serving.auth.tls_files import TlsFiles
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import ConfigError, NotReadyError
 from mlrf.engines.selection import open_engine
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.models.service import Service, default_name
+from mlrf.serving.models.default_model import default_name
+from mlrf.serving.models.service import Service
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 

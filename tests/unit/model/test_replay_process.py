@@ -1,0 +1,37 @@
+"""The child process that replays golden rows, and what its parent does meanwhile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bundles import write_tree_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.model.replay_process import failed_replays
+
+
+def children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return read_bundle(write_tree_bundle(tmp_path / "b"))
+
+
+def test_the_parent_works_while_its_child_replays(bundle):
+    found = []
+    assert failed_replays([bundle], meanwhile=lambda: found.append(children())) == {}
+    [[_child]] = found
+    assert children() == []
+
+
+def test_what_fails_meanwhile_ends_the_child(bundle):
+    def fail():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        failed_replays([bundle], meanwhile=fail)
+    assert children() == []

@@ -138,5 +138,5 @@ def http2_server(stream: type[Echo] = Echo, check_s: float = 0.05, **limits: flo
         yield running
     finally:
         running.stop()
-    assert running.faults == []
+    assert running.faults == [], running.faults
     assert all(stream.was_dropped for stream in running.streams if stream.is_over)

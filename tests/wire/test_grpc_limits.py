@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import struct
 import time
 
 import grpc
@@ -13,12 +14,14 @@ import pytest
 from bundles import write_tree_bundle
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from mlrf.serving.auth.keys import make_key, write_keys
-from raw_http2 import DATA, RawHttp2, message_head
+from raw_http2 import DATA, RST_STREAM, SETTINGS, RawHttp2, frame, message_head
 from running import cpu_s, eventually, serving
 
 INFER, STREAM, LIVE = (INFERENCE + call for call in ("ModelInfer", "ModelStreamInfer", "ServerLive"))
 WATCH = "/grpc.health.v1.Health/Watch"
 SOON_S = 60.0
+INITIAL_WINDOW_SIZE = 4
+_OUT_OF_MEMORY = b"unfinished request bodies use all of this worker's memory"
 OPTIONS = ["--grpc-port", "0", "--request-timeout", "0.5", "--idle-timeout", "1"]
 
 
@@ -65,6 +68,51 @@ def test_unfinished_message_is_ended_by_its_time_limit(raw, call):
     assert raw.ended(stream, SOON_S)
     assert time.monotonic() - began >= 0.4
     assert b"the message was incomplete after" in text_of(raw, stream)
+
+
+def test_unfinished_message_of_a_stream_has_the_time_of_a_request(path):
+    with (
+        serving(path, options=["--grpc-port", "0", "--request-timeout", "0.5"]) as server,
+        RawHttp2(port_of(server)) as client,
+    ):
+        stream = client.call(STREAM)
+        client.send(stream, message_head(1000) + bytes(999))
+        assert client.ended(stream, SOON_S)
+        assert b"the message was incomplete after 0.5 s" in text_of(client, stream)
+
+
+def test_empty_messages_that_wait_count_against_the_budget(path):
+    """Five bytes to send, a hundred to keep: a stream whose answers are not read keeps those that came."""
+    no_windows = frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
+    small = "from mlrf.serving.runtime import admission; admission._MAX_BODY_BYTES = 1 << 20"
+    with (
+        serving(path, options=["--grpc-port", "0"], broken_by=small) as server,
+        RawHttp2(port_of(server)) as client,
+    ):
+        client.socket.sendall(no_windows)
+        streams = [client.call(STREAM) for _ in range(4)]
+        for stream in streams:
+            client.send(stream, message_head(0) * 3200)
+        eventually(
+            lambda: client.receive(0.1) and _OUT_OF_MEMORY in b"".join(text_of(client, each) for each in streams)
+        )
+        assert server.troubles == []
+
+
+def test_streams_leave_room_for_calls_of_one_message(path):
+    few = "from mlrf.serving.oip.grpc import call_handler; call_handler._MAX_STREAMING = 3"
+    with (
+        serving(path, options=["--grpc-port", "0"], broken_by=few) as server,
+        RawHttp2(port_of(server)) as client,
+        Peer(address_of(server)) as peer,
+    ):
+        watches = [client.call(WATCH) for _ in range(4)]
+        assert client.ended(watches[3], SOON_S)
+        assert b"3 streams are open in this worker" in text_of(client, watches[3])
+        assert isinstance(peer.ask("ServerLive"), bytes)
+        client.socket.sendall(frame(RST_STREAM, 0, watches[0], bytes(4)))
+        client.send(client.call(WATCH), message_head(0))
+        eventually(lambda: client.receive(0.1) and any(each.kind == DATA for each in client.frames))
 
 
 def test_stream_stays_open_while_messages_come(server):

@@ -6,6 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import Any, cast
 
+from mlrf.serving.http2.control_frames import RESET_COST
 from mlrf.serving.http2.header_blocks import MAX_LIST_BYTES
 from mlrf.serving.http2.header_frames import HeaderFrames
 from mlrf.serving.http2.server import Http2Server
@@ -40,6 +41,8 @@ _STREAM_BITS = MAX_WINDOW
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """Bytes read ahead while this connection waits for its next turn."""
+_SHORT_DATA = 64 << 8
+"""The first word of a DATA frame of 64 bytes. Shorter ones wait for their turn, as other frames do: one read holds many."""
 
 
 class Http2Connection(HeaderFrames):
@@ -173,7 +176,7 @@ class Http2Connection(HeaderFrames):
             kind = word & 0xFF
             if self._closing_since_s:
                 return
-            if self._paused_since_s or (kind != DATA and n_taken and perf_counter() > until_s):
+            if self._paused_since_s or ((kind != DATA or word < _SHORT_DATA) and n_taken and perf_counter() > until_s):
                 self._buffer += data[position:]
                 self._wait_for_turn()
                 return
@@ -202,10 +205,12 @@ class Http2Connection(HeaderFrames):
                 self._control(kind, flags, number, payload)
         except StreamError as error:
             stream = self._streams.get(number)
-            self._count_control()
             if stream is None:
+                self._count_control()
                 self._put(reset_frame(number, error.code))
             else:
+                # As a reset by the client, who may cause it as often.
+                self._count_control(1 + RESET_COST)
                 self.reset(stream, error.code)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:

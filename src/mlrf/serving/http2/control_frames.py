@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 _PRIORITY_BYTES = 5
 _OF_CONNECTION, _OF_STREAM = (SETTINGS, PING, GOAWAY), (PRIORITY, RST_STREAM)
 RESET_COST = 2
-"""What a request that the client resets costs more than it pays (see `_begin_stream`)."""
+"""What a request that is reset, or that the client makes the server reset, costs more than it pays (see `_begin_stream`)."""
+_STREAMS_PER_COST = 16
+"""A frame that changes the windows of many streams counts once more for each so many of them."""
+_PAYING_BYTES = 1 << 10
+"""A window update that lets so much content out costs nothing, and pays for one that lets out less."""
 
 
 class ControlFrames(LimitedConnection):
@@ -79,20 +83,27 @@ class ControlFrames(LimitedConnection):
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
             self._is_settled = True
             return
-        for name, value in read_settings(payload):
+        settings = read_settings(payload)
+        self._count_control(len(settings))
+        window = None
+        for name, value in settings:
             if name == INITIAL_WINDOW_SIZE:
-                self._change_windows(value)
+                if value > MAX_WINDOW:
+                    raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1")
+                window = value
             elif name == MAX_FRAME_SIZE:
                 if not MIN_MAX_FRAME <= value <= MAX_MAX_FRAME:
                     raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE out of its range")
                 self._max_frame = value
             elif name == ENABLE_PUSH and value > 1:
                 raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH that is neither 0 nor 1")
+        if window is not None:
+            # Only the last of several counts: changing all windows once for each entry of a frame took a tenth of a second.
+            self._change_windows(window)
         self._put(frame(SETTINGS, ACK, 0))
 
     def _change_windows(self, size: int) -> None:
-        if size > MAX_WINDOW:
-            raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1")
+        self._count_control(len(self._streams) // _STREAMS_PER_COST)
         change, self.send_window_of_streams = size - self.send_window_of_streams, size
         for stream in tuple(self._streams.values()):
             stream.send_window += change
@@ -110,9 +121,12 @@ class ControlFrames(LimitedConnection):
         if not n_bytes:
             kind = ProtocolError if stream is None else StreamError
             raise kind(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
-        if not self._unsent_streams:
-            self._count_control()
+        n_waiting, unsent_bytes = len(self._unsent_streams), self._unsent_bytes
         self._widen(stream, n_bytes)
+        if unsent_bytes - self._unsent_bytes >= _PAYING_BYTES:
+            self._n_control = max(0, self._n_control - 1)
+        else:
+            self._count_control(1 if number else 1 + n_waiting // _STREAMS_PER_COST)
 
     def _reset_by_client(self, _flags: int, number: int, payload: bytes) -> None:
         read_word(payload, "RST_STREAM")

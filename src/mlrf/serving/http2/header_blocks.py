@@ -21,7 +21,9 @@ MAX_BLOCK_BYTES = 16 << 10
 _MAX_DECODED_BYTES = 64 << 10
 """A longer list ends the connection: it is not decoded to its end, so the compression table is lost."""
 _FIELD_BYTES = 32
-_MAX_CACHED = 64
+_MAX_CACHED = 16
+_MAX_CACHED_BLOCK_BYTES, _MAX_CACHED_LIST_BYTES = 512, 2 << 10
+"""Longer headers are decoded each time: a cache of them on each of many connections would be gigabytes."""
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _BAD_VALUE = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
@@ -57,7 +59,7 @@ class HeaderBlocks(Generic[_T]):
             self._known.clear()
         check_request(fields)
         made = self._read(fields)
-        if unchanged:
+        if unchanged and len(block) <= _MAX_CACHED_BLOCK_BYTES and list_bytes(fields) <= _MAX_CACHED_LIST_BYTES:
             self._known[block] = made
         return made
 

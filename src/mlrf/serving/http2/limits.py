@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 
 from mlrf.serving.http2.request_stream import Stream
@@ -10,7 +11,8 @@ from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import ACK, MAX_WINDOW, PING, ErrorCode, ProtocolError, frame, goaway_frame
 
 _MAX_CONTROL_FRAMES = 2_000
-"""Most frames between two checks, half a second, that open no stream and carry no content: pings, settings, resets and such."""
+"""Most frames between two checks, half a second, that open no stream and carry no content: pings, settings, resets and such.
+A frame that takes longer counts as several."""
 _LINGER_S = 1.0
 """Seconds for which a client may go on sending after the end, so that it reads what was sent instead of a reset."""
 _IDLE_S = 1.0
@@ -149,8 +151,9 @@ class LimitedConnection(Sending):
         else:
             self._put(frame(PING, ACK, 0, payload))
 
-    def _count_control(self) -> None:
-        self._n_control += 1
+    def _count_control(self, n: int = 1) -> None:
+        """Count a frame that carries no request, as `n` frames if it takes longer than most."""
+        self._n_control += n
         if self._n_control > _MAX_CONTROL_FRAMES:
             raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry no request")
 
@@ -178,6 +181,7 @@ class LimitedConnection(Sending):
         for stream in tuple(self._streams.values()):
             self._end(stream)
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with suppress(OSError):  # the client may have closed the connection meanwhile
+                self._transport.write_eof()
         else:
             self._transport.close()

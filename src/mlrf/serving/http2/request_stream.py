@@ -47,6 +47,7 @@ class Stream:
         "is_half_closed",
         "is_over",
         "number",
+        "progress_bytes",
         "receive_window",
         "send_window",
         "unsent",
@@ -69,6 +70,9 @@ class Stream:
         """Content that the windows do not allow yet."""
         self.unsent_bytes = 0
         self.unsent_since_s = 0.0
+        """Since when content waits, or since when the client last let a frame's length of it out."""
+        self.progress_bytes = 0
+        """Bytes sent since then: a window of a byte now and then does not extend the time for an answer."""
         self.after: bytes | None = None
         """The trailers to send after the content, which end the stream."""
 

@@ -102,7 +102,7 @@ class Sending(asyncio.Protocol):
     def send(self, stream: Stream, content: bytes) -> None:
         """Send content, as far as the windows allow; the rest waits."""
         if not stream.unsent:
-            stream.unsent_since_s = perf_counter()
+            stream.unsent_since_s, stream.progress_bytes = perf_counter(), 0
         stream.unsent.append(memoryview(content))
         stream.unsent_bytes += len(content)
         self._unsent_bytes += len(content)
@@ -155,7 +155,9 @@ class Sending(asyncio.Protocol):
             stream.unsent_bytes -= size
             self._unsent_bytes -= size
             self._put(HEAD.pack(size << 8 | DATA, 0, number) + part[:size])
-            stream.unsent_since_s = perf_counter()
+            stream.progress_bytes += size
+            if stream.progress_bytes >= MIN_MAX_FRAME:
+                stream.unsent_since_s, stream.progress_bytes = perf_counter(), 0
             if size == len(part):
                 unsent.popleft()
             else:

@@ -99,7 +99,7 @@ class Call(Stream):
                 return
             content = bytes(buffer)
             self._buffer = None
-            self._release()
+            self._release(len(content))
         position, size = 0, len(content)
         while position < size and not self.is_over:
             start = position + _PREFIX.size
@@ -144,7 +144,7 @@ class Call(Stream):
     def dropped(self) -> None:
         """Release what the call holds."""
         self._buffer = None
-        self._release()
+        self._release(self._reserved)
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -182,9 +182,9 @@ class Call(Stream):
         self._reserved += n_bytes
         return True
 
-    def _release(self) -> None:
-        self._handler.admission.release(self._reserved)
-        self._reserved = 0
+    def _release(self, n_bytes: int) -> None:
+        self._handler.admission.release(n_bytes)
+        self._reserved -= n_bytes
 
 
 class RefusedCall(Call):

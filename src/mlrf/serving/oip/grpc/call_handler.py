@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import cast
 
+from mlrf.core.errors import OverloadedError
 from mlrf.core.value_text import clip
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
@@ -23,6 +24,8 @@ from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.metric_layout import Layout
 
+_MAX_STREAMING = 4096
+"""Most streaming calls of a worker: they may stay open, and calls of one message must find room among all calls."""
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 Run = Callable[[StreamingCall], Awaitable[None]]
 
@@ -66,8 +69,7 @@ class CallHandler:
         if head.http_status:
             return RefusedCall(connection, number, head, self, http_block(head.http_status))
         if head.fault is not None:
-            call = RefusedCall(connection, number, head, self, b"")
-            return RefusedCall(connection, number, head, self, HEAD + self.refusal(call, head.fault).block())
+            return self._refused(connection, number, head, head.fault)
         run = self._streaming.get(head.path)
         if run is None:
             return RefusedCall(
@@ -77,9 +79,18 @@ class CallHandler:
                 self,
                 HEAD + status_block("UNIMPLEMENTED", f"this server has no call {clip(head.path)}"),
             )
+        if len(self._streams) >= _MAX_STREAMING:
+            fault = OverloadedError(
+                f"{_MAX_STREAMING} streams are open in this worker, which is the limit; try again later"
+            )
+            return self._refused(connection, number, head, fault)
         stream = StreamingCall(connection, number, head, self, run)
         self._streams[stream] = None
         return stream
+
+    def _refused(self, connection: Sender, number: int, head: CallHead, fault: Exception) -> Stream:
+        call = RefusedCall(connection, number, head, self, b"")
+        return RefusedCall(connection, number, head, self, HEAD + self.refusal(call, fault).block())
 
     def check(self, call: Call) -> bool:
         """Return whether the caller may have explanations; RefusedCallError if its key does not permit the call."""

@@ -16,11 +16,14 @@ from mlrf.serving.oip.grpc.call_status import HEAD, OK
 from mlrf.serving.oip.grpc.compression import Message
 from mlrf.serving.oip.grpc.message_handler import RefusedCallError
 
+_QUEUED_BYTES = 128
+"""Memory that a queued message takes besides its bytes: one without any takes five to send."""
+
 
 class StreamingCall(Call):
     """A call of many messages or answers, which a coroutine handles: it awaits `read` and `write`."""
 
-    __slots__ = ("_is_sent", "_messages", "_n_waiting_bytes", "_run", "_waiting", "_waiting_since_s")
+    __slots__ = ("_incomplete_since_s", "_is_sent", "_messages", "_run", "_waiting", "_waiting_since_s")
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class StreamingCall(Call):
         self._waiting: asyncio.Future[None] | None = None
         """Resolved when a message comes, or the client's part ends; failed when neither does in time."""
         self._waiting_since_s = 0.0
+        self._incomplete_since_s = 0.0
+        """Since when the coroutine waits for the rest of a message; 0 if it does not."""
         self._is_sent: asyncio.Future[None] | None = None
 
     def opened(self) -> None:
@@ -44,7 +49,8 @@ class StreamingCall(Call):
 
     def message(self, message: Message) -> None:
         """Queue a message: the windows bound how many can wait."""
-        if self._reserve(len(message.body)):
+        self._incomplete_since_s = 0.0
+        if self._reserve(len(message.body) + _QUEUED_BYTES):
             self._messages.append(message)
             self._wake()
 
@@ -74,8 +80,7 @@ class StreamingCall(Call):
                 self._waiting = None
         if self._messages:
             message = self._messages.popleft()
-            self._handler.admission.release(len(message.body))
-            self._reserved -= len(message.body)
+            self._release(len(message.body) + _QUEUED_BYTES)
             body = message.plain_if_short(self._handler.max_message_bytes)
             return await self._handler.inflated(self, message) if body is None else body
         if self._buffer is not None:
@@ -104,10 +109,16 @@ class StreamingCall(Call):
             self._waiting.set_exception(fault)
 
     def check(self, now_s: float) -> None:
-        """Give up on a client that sends nothing."""
-        limit_s = self._handler.idle_timeout_s
-        if self._waiting is not None and now_s - self._waiting_since_s > limit_s:
-            self.give_up(incomplete(limit_s))
+        """Give up on a client that sends nothing, or only parts of a message."""
+        handler = self._handler
+        if self._waiting is None or self._buffer is None:
+            self._incomplete_since_s = 0.0
+        elif not self._incomplete_since_s:
+            self._incomplete_since_s = now_s
+        if self._waiting is not None and now_s - self._waiting_since_s > handler.idle_timeout_s:
+            self.give_up(incomplete(handler.idle_timeout_s))
+        elif self._incomplete_since_s and now_s - self._incomplete_since_s > handler.request_timeout_s:
+            self.give_up(incomplete(handler.request_timeout_s))
         else:
             super().check(now_s)
 

@@ -2,12 +2,14 @@
 
 1. A log is a directory of files `predictions-*`, or one such file. A file that a server still writes to may end within a line,
    which is left out.
-2. A record of Parquet parts has the members of a JSON line, `request`, `answer` and `features` as JSON text.
+2. A record of Parquet parts has the members of a JSON line, `request`, `answer` and `features` as JSON text. A file of which
+   there is a part is read from the part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,9 @@ def origin_of(record: LoggedPrediction) -> tuple[str, str]:
 def log_files(path: Path) -> list[Path]:
     """Return the files of a log in the order of their names; ConfigError if there are none."""
     if path.is_dir():
-        found = sorted(each for each in path.glob(_PATTERN) if each.suffix in _ENDINGS)
+        # By name without the ending, the part last: a file that is being converted exists in both forms.
+        named = {each.stem: each for each in sorted(path.glob(_PATTERN)) if each.suffix in _ENDINGS}
+        found = list(named.values())
         if not found:
             raise ConfigError(f"{path}: contains no file {_PATTERN}.jsonl or {_PATTERN}.parquet of a prediction log")
         return found
@@ -117,6 +121,8 @@ def _of_row(row: dict[str, Any], where: str) -> LoggedPrediction:
         for name in ("request", "answer", "features")
         if isinstance(row.get(name), str)
     }
+    if isinstance(time := row.get("time"), datetime):
+        row["time"] = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
         return msgspec.convert({**row, "features": msgspec.Raw(b"null"), **bodies}, LoggedPrediction)
     except msgspec.ValidationError as error:

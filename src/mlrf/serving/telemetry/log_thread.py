@@ -59,11 +59,12 @@ class LogThread(Generic[_R]):
         before, self._reported = self._reported, (written, dropped)
         return written - before[0], dropped - before[1]
 
-    def close(self, limit_s: float) -> None:
-        """Write the queued records, within the time limit."""
+    def close(self, limit_s: float) -> bool:
+        """Write the queued records, within the time limit; return whether all were written."""
         self.flush()
         self._queue.put(None)
         self._thread.join(limit_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (handed := self._queue.get()) is not None:

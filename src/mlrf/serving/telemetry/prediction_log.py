@@ -1,7 +1,8 @@
 """The prediction log: requests and answers of predictions as JSON lines, in files of bounded number and size.
 
-Each worker writes one file at a time and holds a lock on it; opening the next one removes the oldest unlocked file.
+Each worker writes one file at a time and locks it; opening the next one removes the oldest unlocked file.
 Lines that cannot be written are dropped and counted: the file is truncated to its last complete line.
+Complete files are replaced by Parquet parts if the log has a converter.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from mlrf.serving.telemetry.log_thread import LogThread
 from mlrf.serving.telemetry.logs import Log, stamp
+
+if TYPE_CHECKING:
+    from mlrf.serving.telemetry.parquet_converter import ParquetConverter
 
 _MAX_WAITING = 4096
 _MAX_WAITING_BYTES = 32 << 20
@@ -29,7 +33,8 @@ _MAX_PLAIN_BYTES = 64 << 20
 _PAUSE_S = 5.0
 """Seconds to wait after a failed write before the next attempt."""
 _NAME = "predictions-{time}-{slot}-{number}.jsonl"
-_PATTERN = "predictions-*.jsonl"
+_ENDINGS = (".jsonl", ".parquet")
+_PATTERN = "predictions-*"
 
 
 @runtime_checkable
@@ -59,8 +64,17 @@ class PredictionRecord(NamedTuple):
 class PredictionLog:
     """Writes predictions to files in `folder`: at most `max_files` of about `max_file_bytes`, for all workers together."""
 
-    def __init__(self, folder: Path, slot: int, max_file_bytes: int, max_files: int, log: Log) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        slot: int,
+        max_file_bytes: int,
+        max_files: int,
+        log: Log,
+        converter: ParquetConverter | None = None,
+    ) -> None:
         self._folder = folder
+        self._converter = converter
         self._slot = slot
         self._max_file_bytes = max_file_bytes
         self._max_files = max_files
@@ -70,13 +84,21 @@ class PredictionLog:
         self._resume_s = 0.0
         self._failed = False
         self._thread = LogThread[PredictionRecord]("mlrf-prediction-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
-        self.close = self._thread.close
         self.flush = self._thread.flush
         self.take_counts = self._thread.take_counts
 
     def put(self, entry: PredictionRecord) -> None:
         """Queue a prediction; its line is written later."""
         self._thread.put(entry, len(entry.body) + len(entry.answer))
+
+    def close(self, limit_s: float) -> None:
+        """Write the queued records, and convert the last file, within the time limit."""
+        end_s = time.monotonic() + limit_s
+        if not self._thread.close(limit_s):
+            return
+        self._leave()
+        if self._converter is not None:
+            self._converter.finish(max(0.0, end_s - time.monotonic()))
 
     def _write(self, batch: Sequence[PredictionRecord]) -> int:
         lost = 0
@@ -120,13 +142,16 @@ class PredictionLog:
         path = self._folder / _NAME.format(time=named, slot=f"{self._slot}-{os.getpid()}", number=self._n_opened)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if self._converter is not None:
+            self._converter.start()  # for the file before this one, and those of workers that were killed
         return file
 
     def _remove_oldest(self) -> None:
         """Remove the oldest files that no worker has open, until one more is allowed."""
-        files = sorted(self._folder.glob(_PATTERN))
+        # By name without the ending: a file that is being converted exists in both forms.
+        files = {each.stem: each for each in sorted(self._folder.glob(_PATTERN)) if each.suffix in _ENDINGS}
         surplus = len(files) - self._max_files + 1
-        for path in files:
+        for path in files.values():
             if surplus <= 0:
                 return
             with suppress(OSError):

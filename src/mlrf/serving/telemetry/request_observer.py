@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
@@ -56,8 +57,7 @@ class TelemetryObserver:
         self._access_log = AccessLog(log.descriptor, os.getpid()) if settings.access_log_rate > 0 else None
         self._prediction_log = None
         if settings.prediction_log is not None and settings.prediction_log_rate > 0:
-            limits = settings.prediction_log_file_bytes, settings.prediction_log_files
-            self._prediction_log = PredictionLog(settings.prediction_log, slot, *limits, log)
+            self._prediction_log = _open_prediction_log(settings, settings.prediction_log, slot, log)
         name = "mlrf_stage_duration_seconds"
         self._take = {
             (model, stage): meter.histogram(name, model, stage) for model in meter.layout.models for stage in STAGES
@@ -149,6 +149,15 @@ class TelemetryObserver:
             if each is not None:
                 each.close(_CLOSE_LIMIT_S)
         self.tick()
+
+
+def _open_prediction_log(settings: TelemetrySettings, folder: Path, slot: int, log: Log) -> PredictionLog:
+    limits = settings.prediction_log_file_bytes, settings.prediction_log_files
+    if settings.prediction_log_format == "jsonl":
+        return PredictionLog(folder, slot, *limits, log)
+    from mlrf.serving.telemetry.parquet_converter import ParquetConverter  # noqa: PLC0415  most servers need none
+
+    return PredictionLog(folder, slot, *limits, log, ParquetConverter(folder, log))
 
 
 def open_observer(

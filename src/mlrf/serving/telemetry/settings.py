@@ -17,6 +17,12 @@ def _check_folder(folder: Path) -> str | None:
     return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is not writable for this user"
 
 
+def _check_format(name: str) -> str | None:
+    if name == "parquet" and find_spec("pyarrow") is None:
+        return "Parquet needs pyarrow: pip install 'mlrf[score]'"
+    return None
+
+
 def _check_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
@@ -47,7 +53,7 @@ class TelemetrySettings:
         check=between(0, 1),
     )
     prediction_log: Path | None = option(
-        None, "directory for JSON lines of requests and responses (default: no prediction log)",
+        None, "directory for requests and responses of predictions (default: no prediction log)",
         group=Group.TELEMETRY, kind=Path, metavar="DIR", check=_check_folder,
     )  # fmt: skip
     prediction_log_rate: float = option(
@@ -62,6 +68,13 @@ class TelemetrySettings:
     )
     prediction_log_files: int = option(
         16, "most files of the prediction log", group=Group.TELEMETRY, check=between(2, 100_000)
+    )
+    prediction_log_format: str = option(
+        "jsonl",
+        "`jsonl`, or `parquet`: JSON lines of which each complete file is replaced by a Parquet file",
+        group=Group.TELEMETRY,
+        choices=("jsonl", "parquet"),
+        check=_check_format,
     )
     prediction_log_features: str = option(
         "keep",

@@ -29,7 +29,7 @@ WRONG = [
     ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-wait", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
     ("--trace-rate", "2"), ("--otlp-endpoint", "collector:4318"), ("--otlp-endpoint", "http://"), ("--otlp-endpoint", "http://h:x"),
     ("--cache-ttl", "0"), ("--reload-timeout", "0"), ("--on-bad-model", "ignore"), ("--store-poll", "0"), ("--store-timeout", "0"), ("--max-requests", "-1"), ("--max-requests-jitter", "-1"),
-    ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"), ("--prediction-log-features", "drop"), ("--platform", "azure"), ("--predict-route", "score"), ("--health-route", "/a?b"),
+    ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"), ("--prediction-log-format", "csv"), ("--prediction-log-features", "drop"), ("--platform", "azure"), ("--predict-route", "score"), ("--health-route", "/a?b"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
     ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),
     ("--features", "redis://h:port/0"), ("--features", "redis://h:0"), ("--features", "redis://h/prod"), ("--features", "redis://[h"),

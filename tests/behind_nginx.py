@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from running import eventually
+from running import eventually, free_port
 
 _CONFIGURATION = """
 daemon off;
@@ -68,8 +68,7 @@ class Nginx:
 @contextlib.contextmanager
 def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
     """Run nginx in front of a port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, upstream=upstream, port=port))
     path = _path()
     assert path is not None
@@ -87,4 +86,4 @@ def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
         yield Nginx(folder, port)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import running
+
 _TESTS = Path(__file__).parent
 _END_TO_END = {"wire", "ops", "docs"}
 
@@ -18,6 +20,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Otherwise every server and command that a test starts compiles mlrf again: half of the processor time of a start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A busy machine delays a server, which then rightly answers 503 or 408, or replaces a worker that gives no sign of life. Tests of these
+# limits set them by options, which count before the environment.
+running.PATIENCE = {
+    f"MLRF_{name}": "60"
+    for name in ("MAX_WAIT", "WORKER_TIMEOUT", "HEADER_TIMEOUT", "REQUEST_TIMEOUT", "WRITE_TIMEOUT")
+}
 
 settings.register_profile(
     "shared machine", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
@@ -30,6 +39,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(_TESTS).parts[0] in _END_TO_END:
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def default_limits(request):
+    """Servers of modules that measure time have the limits of the options' defaults."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("timing"):
+            patch.setattr(running, "PATIENCE", {})
+        yield
 
 
 @pytest.fixture

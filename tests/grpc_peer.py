@@ -10,7 +10,7 @@ import grpc
 from running import Server, eventually
 
 INFERENCE = "/inference.GRPCInferenceService/"
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 
 
 class Peer:

@@ -119,19 +119,19 @@ class Running:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
-        assert self._listens.wait(30)
+        assert self._listens.wait(300)
 
     def stop(self) -> None:
         """End it."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(30)
+        self._thread.join()
         self._listener.close()
 
 
 @contextlib.contextmanager
 def http2_server(stream: type[Echo] = Echo, check_s: float = 0.05, **limits: float) -> Iterator[Running]:
     """Run a server; afterwards nothing may have been raised on its event loop."""
-    known = {"max_connections": 100, "header_timeout_s": 30.0, "idle_timeout_s": 30.0, "write_timeout_s": 30.0}
+    known = {"max_connections": 100, "header_timeout_s": 300.0, "idle_timeout_s": 300.0, "write_timeout_s": 300.0}
     running = Running(Http2Limits(**{**known, **limits}), stream, check_s)
     running.start()
     try:

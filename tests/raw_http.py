@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-_LIMIT_S = 60.0
+_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Client:
             raise
         if not isinstance(address, Path):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -92,14 +92,12 @@ class Client:
         """Read one answer; EOFError when the connection ends first."""
         while b"\r\n\r\n" not in self._buffer:
             self._receive()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
+        first, *lines = self._taken(self._buffer.index(b"\r\n\r\n") + 4)[:-4].decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = 0 if to_head else int(headers.get("content-length", "0"))
         while len(self._buffer) < length:
             self._receive()
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return Answer(int(first.split()[1]), headers, body)
+        return Answer(int(first.split()[1]), headers, self._taken(length))
 
     def rest(self) -> bytes:
         """Everything until the server closes; TimeoutError when it does not."""
@@ -107,17 +105,21 @@ class Client:
             while True:
                 self._receive()
         except (EOFError, ConnectionResetError):
-            rest, self._buffer = self._buffer, b""
-            return rest
+            return self._taken(len(self._buffer))
 
     def is_closed(self) -> bool:
         """Whether the server ends the connection without another byte."""
         return self.rest() == b""
 
+    def _taken(self, n: int) -> bytes:
+        taken = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return taken
+
     def _receive(self) -> None:
         data = self.socket.recv(1 << 16)
         if not data:
-            raise EOFError(f"the server closed after {self._buffer[:200]!r}")
+            raise EOFError(f"the server closed after {bytes(self._buffer[:200])!r}")
         self._buffer += data
 
 

@@ -35,7 +35,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        eventually(self._answers, 20.0, "an answer of redis-server")
+        eventually(self._answers, what="an answer of redis-server")
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
@@ -56,7 +56,7 @@ class RedisServer:
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait()
 
 
 @contextlib.contextmanager

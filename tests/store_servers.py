@@ -21,7 +21,7 @@ from botocore.config import Config
 
 from client_environment import MLFLOW
 from faulty_proxy import FaultyProxy
-from running import START_LIMIT_S, eventually
+from running import START_LIMIT_S, eventually, free_port
 
 BUCKET = "models"
 SECRET = "s3cr3t-th4t-n0-l0g-sh0ws"  # noqa: S105  the tests look for it
@@ -61,13 +61,6 @@ def upload(client, folder: Path, prefix: str) -> None:
             client.put_object(Bucket=BUCKET, Key=key, Body=file.read_bytes())
 
 
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def server_process(command: list[str], port: int, log: Path, **rest: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A server that listens on a port, killed afterwards with all its processes."""
@@ -79,7 +72,7 @@ def server_process(command: list[str], port: int, log: Path, **rest: Any) -> Ite
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-        server.wait(30)
+        server.wait()
 
 
 def _accepts(port: int) -> bool:

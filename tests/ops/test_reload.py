@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from bundles import ALL_KINDS, NUMBERS, entry_of, write_bundle, write_manifest, 
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish, rollback
 from mlrf.model import load
+from mlrf.serving.processes.reload_messages import WAKE
 from raw_http import Client, request
-from running import eventually, is_alive, serving
+from running import eventually, is_alive, is_pending, serving, stop
 
 BODY = {"features": ALL_KINDS.example()}
 
@@ -48,7 +50,6 @@ def admin(tmp_path):
 
 def ask_admin(path, body=b"", method="POST", route="/admin/models/sample/load"):
     with Client(path) as client:
-        client.socket.settimeout(30)
         return client.ask(method, route, body)
 
 
@@ -98,7 +99,7 @@ class Asking(threading.Thread):
 
     def __exit__(self, *_):
         self.stopped.set()
-        self.join(10)
+        self.join()
 
 
 def test_a_published_version_is_taken_into_service_without_a_gap(repository, bundles, truth, admin):
@@ -288,50 +289,35 @@ def test_invalid_options_are_refused_with_a_reason(served):
 
 
 def test_a_worker_that_hangs_ends_the_attempt_and_not_the_server(repository, bundles, admin):
-    options = ["--admin", f"unix:{admin}", "--reload-timeout", "1", "--worker-timeout", "60"]
-    with serving(repository, workers=2, options=options) as server:
+    publish(bundles[1], repository)
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}", "--reload-timeout", "1"]) as server:
         workers = server.booted(2)
-        publish(bundles[1], repository)
-        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, what="the watch")
-        stopped = workers[1]
-        os.kill(stopped, signal.SIGSTOP)
+        stop(workers[1])
         try:
-            began = time.monotonic()
-            answer = answer_of_a_living_worker(admin, {"version": 1})
+            answer = ask_admin(admin, {"version": 1})
             assert (answer.status, answer.code) == (409, "RELOAD_REFUSED")
             assert "within 1 s" in answer.json["error"]
-            assert time.monotonic() - began < 60
         finally:
-            os.kill(stopped, signal.SIGCONT)
+            os.kill(workers[1], signal.SIGCONT)
         assert versions_of(server) == {short(bundles[1])}
-        assert ask_admin(admin, {"version": 1}).status == 200
+        # A busy machine may take longer than a second, and is asked again.
+        eventually(lambda: ask_admin(admin, {"version": 1}).status == 200, what="the other version")
         assert versions_of(server) == {short(bundles[0])}
         assert server.workers() == workers
 
 
-def answer_of_a_living_worker(admin, body):
-    """The first answer: the listener is shared, so a worker that hangs may have taken none of the connections or one."""
-    for _ in range(20):
-        with Client(admin) as client:
-            client.socket.settimeout(4)
-            try:
-                return client.ask("POST", "/admin/models/sample/load", body)
-            except TimeoutError:
-                continue
-    raise AssertionError("nobody answers")
-
-
 def test_a_worker_killed_while_it_prepares_ends_the_attempt(repository, bundles, admin):
-    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
-        workers = server.booted(2)
-        publish(bundles[1], repository)
-        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, what="the watch")
-        # Stopped first, so that it is still at it when it is killed.
-        os.kill(workers[1], signal.SIGSTOP)
-        killing = threading.Timer(1.0, os.kill, (workers[1], signal.SIGKILL))
-        killing.start()
-        answer = answer_of_a_living_worker(admin, {"version": 1})
-        killing.join()
+    publish(bundles[1], repository)
+    with (
+        serving(repository, workers=2, options=["--admin", f"unix:{admin}", "--reload-timeout", "300"]) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stopped = server.booted(2)[1]
+        stop(stopped)
+        load = pool.submit(ask_admin, admin, {"version": 1})
+        eventually(lambda: is_pending(stopped, WAKE), what="the attempt")
+        os.kill(stopped, signal.SIGKILL)
+        answer = load.result()
         assert answer.status == 409
         assert "died while it prepared" in answer.json["error"]
         server.booted(2)
@@ -403,17 +389,27 @@ def test_request_in_flight_keeps_its_version(repository, bundles, truth, admin):
 
 
 def test_a_worker_that_leaves_answers_nothing_stale_either(repository, bundles, admin):
-    with (
-        serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server,
-        contextlib.ExitStack() as opened,
-    ):
-        leaving, _ = server.booted(2)
-        clients = [opened.enter_context(server.client()) for _ in range(16)]
-        for client in clients:
-            client.ask("GET", "/healthz")
-        publish(bundles[1], repository)
-        os.kill(leaving, signal.SIGTERM)
-        assert ask_admin(admin).status == 200
-        answers = [client.ask("POST", "/predict", BODY) for client in clients]
-        assert {answer.json["version"] for answer in answers} == {short(bundles[1])}
-        assert "close" in {answer.headers.get("connection") for answer in answers}, "one of them was leaving"
+    publish(bundles[1], repository)
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+
+        def has_a_leaving_worker_answered():
+            """A busy machine may take longer for the switch than a worker that leaves keeps idle connections."""
+            assert ask_admin(admin, {"version": 1}).status == 200
+            leaving, _ = server.booted(2)
+            with contextlib.ExitStack() as opened:
+                clients = [opened.enter_context(server.client()) for _ in range(16)]
+                for client in clients:
+                    client.ask("GET", "/healthz")
+                os.kill(leaving, signal.SIGTERM)
+                assert ask_admin(admin, {"version": 2}).status == 200
+                answers = [answer for client in clients if (answer := answer_unless_closed(client))]
+            assert {answer.json["version"] for answer in answers} == {short(bundles[1])}
+            return "close" in {answer.headers.get("connection") for answer in answers}
+
+        eventually(has_a_leaving_worker_answered, what="an answer of a worker that leaves")
+
+
+def answer_unless_closed(client):
+    with contextlib.suppress(EOFError, ConnectionError):
+        return client.ask("POST", "/predict", BODY)
+    return None

@@ -119,7 +119,7 @@ def limited_server(bundle, folder, n_kib):
         yield server
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait()
         server.join()
 
 
@@ -242,7 +242,7 @@ def test_unread_log_delays_no_answer(bundle):
                 assert [client.answer().status for _ in range(50)] == [404] * 50
     finally:
         process.kill()
-        process.wait(5)
+        process.wait()
         process.stderr.close()
 
 

@@ -23,7 +23,7 @@ from mlrf.demo.load_generator.http_connection import Response
 from mlrf.demo.load_generator.load_plan import LoadPlan
 from mlrf.demo.load_generator.load_report import LoadReport
 from raw_http import request
-from running import eventually, serving
+from running import eventually, free_port, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,8 +62,7 @@ class Proxy:
     """nginx over a list of servers, which may be changed while it runs."""
 
     def __init__(self, folder) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._process = None
 

@@ -18,7 +18,7 @@ from bundles import ALL_KINDS, write_bundle
 from load import BODY, PREDICTION, closed_load
 from mlrf.serving.processes.accept import covered_by
 from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, boot_failure_status
-from running import Server, children_of, command, eventually, is_alive, serving
+from running import Server, children_of, command, eventually, free_port, is_alive, serving
 
 pytestmark = pytest.mark.timing  # bars of a second or less
 
@@ -261,8 +261,7 @@ def test_paused_machine_loses_no_worker(bundle):
 
 
 def test_it_serves_where_standard_streams_are_closed(bundle):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     closed = "import os, sys; os.closerange(0, 3); os.execv(sys.argv[1], sys.argv[1:])"
     with managed(bundle, "--port", str(port), prefix=[sys.executable, "-c", closed]) as server:
         server.port = port

@@ -12,7 +12,7 @@ import pytest
 
 from bundles import write_tree_bundle
 from certificates import TlsClient, make_certificate, n_booted, trusting
-from running import Server, eventually, serving
+from running import Server, eventually, is_pending, serving, stop
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def _shows(server: Server, folder, name) -> bool:
 
 
 def test_queued_tls_clients_are_served_at_exit(path, folder):
-    with contextlib.ExitStack() as opened, serving_tls(path, folder, "--worker-timeout", "60") as server:
+    with contextlib.ExitStack() as opened, serving_tls(path, folder) as server:
         workers = server.workers()
         for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
+            stop(pid)
         try:
             for number in range(20):
                 other = opened.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -94,12 +94,14 @@ def test_queued_tls_clients_are_served_at_exit(path, folder):
             answers = [pool.submit(health, server, folder) for _ in range(8)]
             eventually(lambda: _waiting(server.port) == 28, what="a queue")
             server.process.send_signal(signal.SIGTERM)
-            eventually(lambda: _have_the_signal(workers), what="the signal at the workers")
+            eventually(
+                lambda: all(is_pending(pid, signal.SIGTERM) for pid in workers), what="the signal at the workers"
+            )
         finally:
             for pid in workers:
                 os.kill(pid, signal.SIGCONT)
         assert [answer.result() for answer in answers] == [200] * 8
-        assert server.wait(12.0) == 0
+        assert server.wait() == 0
     assert not [entry for entry in server.log if entry["event"] == "arbiter" and "Exception" in entry["message"]]
 
 
@@ -108,13 +110,3 @@ def _waiting(port: int) -> int:
     with open("/proc/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table.readlines()[1:]]
     return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
-
-
-def _have_the_signal(workers: list[int]) -> bool:
-    mask = 1 << (signal.SIGTERM - 1)
-    for pid in workers:
-        with open(f"/proc/{pid}/status", encoding="ascii") as status:
-            fields = dict(line.split(":", 1) for line in status if line.startswith("ShdPnd"))
-        if not int(fields["ShdPnd"], 16) & mask:
-            return False
-    return True

@@ -16,7 +16,7 @@ import pytest
 
 import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
-from mlrf.client import AsyncClient, ServerUnreachableError
+from mlrf.client import AsyncClient, ServerUnreachableError, retries
 from mlrf.core.errors import ConfigError, DeadlineExceededError, OverloadedError, UnknownCategoryError
 from mlrf.core.manifest import LinkEntry
 from mlrf.testing import serving
@@ -31,13 +31,13 @@ def served(tmp_path_factory):
     path = write_tree_bundle(
         tmp_path_factory.mktemp("async") / "b", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"]
     )
-    with serving(path, options=["--max-infer-rows", "100"]) as server:
+    with serving(path, options=("--max-infer-rows", "100", "--max-wait", "60", "--worker-timeout", "60")) as server:
         yield server, mlrf.load(path)
 
 
 def run(served, ask, **options):
     async def main():
-        async with AsyncClient(served[0].url, **options) as client:
+        async with AsyncClient(served[0].url, timeout_s=300, **options) as client:
             return await ask(client)
 
     return asyncio.run(main())
@@ -84,7 +84,7 @@ def test_many_calls_at_once_each_get_their_own_answer(served):
     async def ask(client):
         return await asyncio.gather(*(client.predict(row) for row in rows))
 
-    assert run(served, ask, timeout_s=60) == served[1].predict(rows).tolist()
+    assert run(served, ask) == served[1].predict(rows).tolist()
 
 
 def test_errors_are_the_servers_classes(served):
@@ -95,7 +95,8 @@ def test_errors_are_the_servers_classes(served):
 
 
 @pytest.fixture
-def busy():
+def busy(monkeypatch):
+    monkeypatch.setattr(retries, "_LONGEST_WAIT_S", 0.02)
     OnceBusy.timeouts = []
     listener = HTTPServer(("127.0.0.1", 0), OnceBusy)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
@@ -111,13 +112,13 @@ async def predicted(url, **options):
 
 def test_retries_share_the_deadline_and_a_budget(busy):
     OnceBusy.refusals = 2
-    assert asyncio.run(predicted(busy, timeout_s=20)) == 1.5
+    assert asyncio.run(predicted(busy, timeout_s=300)) == 1.5
     assert len(OnceBusy.timeouts) == 3
     assert OnceBusy.timeouts == sorted(OnceBusy.timeouts, reverse=True)
     OnceBusy.refusals, OnceBusy.timeouts = 1_000_000, []
 
     async def many():
-        async with AsyncClient(busy, timeout_s=60) as client:
+        async with AsyncClient(busy, timeout_s=300) as client:
             for _ in range(100):
                 with pytest.raises(OverloadedError):
                     await client.predict({"x": 1})
@@ -131,8 +132,11 @@ def test_a_closed_port_and_a_silent_server_are_distinguished():
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeadlineExceededError):
             asyncio.run(predicted(url, timeout_s=0.2))
-    with pytest.raises(ServerUnreachableError, match="did not answer"):
-        asyncio.run(predicted(url, retries=1))
+    # Bound, so that no other test gets the port meanwhile, but not listened on.
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ServerUnreachableError, match="did not answer"):
+            asyncio.run(predicted(f"http://127.0.0.1:{unused.getsockname()[1]}", retries=1))
 
 
 def test_without_httpx_the_sentence_says_what_to_install():

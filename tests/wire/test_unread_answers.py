@@ -49,7 +49,7 @@ def test_longest_unread_answers_are_cut_beyond_a_bound(path, tmp_path, is_tls):
         with connect(server) as client:
             client.send(CURVE)
             assert len(client.answer().body) > 8 * MIB, "more than the kernel holds"
-        for _ in range(60):
+        for _ in range(40):
             clients.enter_context(connect(server)).send(CURVE)
         eventually(lambda: n_cut(server), what="a client that was cut")
         with connect(server) as client:

@@ -18,9 +18,9 @@ from mlrf.core.errors import ConfigError, MlrfError
 
 HOST = "127.0.0.1"
 
-_READY_LIMIT_S = 30.0
+_READY_LIMIT_S = 120.0
 _STOP_LIMIT_S = 15.0
-_REQUEST_LIMIT_S = 10.0
+_REQUEST_LIMIT_S = 60.0
 _LOG_TAIL_BYTES = 2_000
 
 

@@ -33,7 +33,7 @@ class RunningServer(NamedTuple):
 
 @contextlib.contextmanager
 def serving(
-    *bundles: str | os.PathLike[str], options: tuple[str, ...] = (), ca_file: str | None = None, limit_s: float = 30.0
+    *bundles: str | os.PathLike[str], options: tuple[str, ...] = (), ca_file: str | None = None, limit_s: float = 120.0
 ) -> Iterator[RunningServer]:
     """Serve bundles or model repositories with one worker while the block runs.
 

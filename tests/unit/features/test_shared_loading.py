@@ -47,7 +47,7 @@ def server(tmp_path):
 
 def run_story(url, story):
     async def whole():
-        store, other = (RedisStore(url, "model", ROWS, timeout_s=10.0) for _ in range(2))
+        store, other = (RedisStore(url, "model", ROWS, timeout_s=60.0) for _ in range(2))
         try:
             return await story(store, other)
         finally:
@@ -62,7 +62,7 @@ async def values(store, *ids: int) -> list[float | None]:
 
 
 async def left_over(store) -> list[bytes]:
-    return sorted(await store._trips.execute("KEYS", "*", limit_s=10.0))
+    return sorted(await store._trips.execute("KEYS", "*", limit_s=60.0))
 
 
 def test_load_replaces_all_rows_but_keeps_concurrent_pushes(server):
@@ -98,7 +98,7 @@ def test_replaced_load_leaves_nothing_behind(server):
         await store.add(lost, [(key(1), ROWS.pack([-1.0]))])
         with pytest.raises(FeaturesUnavailableError, match="another process is loading"):
             await other.begin_load()
-        await store._trips.execute("DEL", store._loading, limit_s=10.0)  # it said nothing for too long
+        await store._trips.execute("DEL", store._loading, limit_s=60.0)  # it said nothing for too long
         taken = await other.begin_load()
         await other.add(taken, [(key(2), ROWS.pack([2.0]))])
         with pytest.raises(FeaturesUnavailableError, match="another load replaced it"):
@@ -117,7 +117,7 @@ def test_a_load_of_which_the_server_lost_rows_is_refused(server):
         await store.push([(key(1), ROWS.pack([1.0]))])
         token = await store.begin_load()
         await store.add(token, [(key(2), ROWS.pack([2.0]))])
-        await store._trips.execute("DEL", store._next, limit_s=10.0)
+        await store._trips.execute("DEL", store._next, limit_s=60.0)
         with pytest.raises(FeaturesUnavailableError, match="lost rows during the load"):
             await store.finish_load(token, "a.parquet", 1)
         await store.abandon_load(token)

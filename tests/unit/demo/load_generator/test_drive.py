@@ -18,6 +18,7 @@ import uvloop
 from mlrf.core.errors import ConfigError
 from mlrf.demo.load_generator.drive import drive, drive_and_wait
 from mlrf.demo.load_generator.load_report import LoadReport
+from running import eventually
 
 BODIES = [b'{"features": [%d]}' % number for number in range(7)]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"prediction": 1.5}'
@@ -68,7 +69,7 @@ class Server:
 
 
 def load(server: Server, **options: Any) -> LoadReport:
-    options = {"rate": 500.0, "duration_s": 0.5, "connections": 4, "drain_s": 1.0, **options}
+    options = {"rate": 500.0, "duration_s": 0.5, "connections": 4, "drain_s": 60.0, **options}
     return server.meet(lambda port: drive("127.0.0.1", port, "/predict", BODIES, **options))
 
 
@@ -79,9 +80,16 @@ def test_requests_are_sent_and_counted_at_the_rate():
     # In turn, but over several connections: which of two arrives first is the machine's choice.
     assert Counter(server.bodies) == Counter(BODIES[n % len(BODIES)] for n in range(250))
     assert server.connections == 4
-    assert report.rate_achieved == pytest.approx(500, rel=0.1)
+    assert report.rate_achieved == pytest.approx(250 / report.elapsed_s)
+    assert report.rate_achieved < 510, "the last one is due after 0.498 s"
     assert 0 < report.p50_ms <= report.p95_ms <= report.p99_ms <= report.max_ms
-    assert report.p50_ms < 5, "the driver's own clock must be finer than what it measures"
+
+
+@pytest.mark.timing
+def test_the_drivers_clock_is_finer_than_what_it_measures():
+    report = load(Server(lambda _: GOOD))
+    assert report.rate_achieved == pytest.approx(500, rel=0.1)
+    assert report.p50_ms < 5
 
 
 def test_stall_counts_for_every_request_due_meanwhile():
@@ -93,15 +101,19 @@ def test_stall_counts_for_every_request_due_meanwhile():
         return GOOD
 
     async def apart(port: int) -> LoadReport:
-        return await drive("127.0.0.1", port, "/predict", BODIES, rate=500, duration_s=0.5, connections=4)
+        options = {"rate": 500, "duration_s": 0.5, "connections": 4, "drain_s": 60}
+        return await drive("127.0.0.1", port, "/predict", BODIES, **options)
 
-    report = in_another_thread(Server(answer), apart)
-    assert report.ok == 250
-    # Requests due during the stall waited 125 ms on average; half of 250 were due then or queued behind it.
-    assert report.max_ms > 240
-    assert report.p95_ms > 150
-    assert report.rate_achieved > 400, "those that were due meanwhile are sent late, not left out"
-    assert report.driver_lag_p99_ms < 50, "the wait for a stalled server is not the driver's own"
+    def lag_ms() -> float:
+        report = in_another_thread(Server(answer), apart)
+        assert report.ok == 250, "those that were due meanwhile are sent late, not left out"
+        # Requests due during the stall waited 125 ms on average; half of 250 were due then or queued behind it.
+        assert report.max_ms > 240
+        assert report.p95_ms > 150
+        return report.driver_lag_p99_ms
+
+    # On a busy machine the driver is late too, though not each time.
+    eventually(lambda: lag_ms() < 50, what="a lag of the driver that the stall of the server is no part of")
 
 
 def in_another_thread(server: Server, client: Callable[[int], Awaitable[LoadReport]]) -> LoadReport:
@@ -117,20 +129,19 @@ def test_dropped_connection_is_an_error_and_load_continues():
 
 def test_an_idle_connection_that_breaks_is_an_error_too():
     server = Server(lambda _: GOOD)
-    closing: list[asyncio.Transport] = []
 
     class Leaving(StandInProtocol):
-        def connection_made(self, transport):
-            super().connection_made(transport)
-            closing.append(transport)
+        def on_message_complete(self):
+            super().on_message_complete()
+            if len(self.server.bodies) == 1:
+                self.transport.close()
 
     async def client(_: Any) -> LoadReport:
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(lambda: Leaving(server), "127.0.0.1", 0)
-        loop.call_later(0.25, lambda: [transport.abort() for transport in closing[:1]])
         async with listener:
             port = listener.sockets[0].getsockname()[1]
-            return await drive("127.0.0.1", port, "/", BODIES, rate=4, duration_s=0.75, connections=2)
+            return await drive("127.0.0.1", port, "/", BODIES, rate=4, duration_s=0.75, connections=2, drain_s=60)
 
     report = server.meet(client)
     assert (report.due, report.ok, report.errors) == (3, 3, {"idle connection lost": 1})
@@ -158,9 +169,7 @@ def test_non_prediction_answer_is_an_error(answer, kind):
 
 
 def test_unanswered_requests_are_errors_and_count_in_latency():
-    started = time.perf_counter()
-    report = load(Server(lambda number: GOOD if number < 100 else b""), drain_s=0.3)
-    assert time.perf_counter() - started < 20
+    report = load(Server(lambda number: GOOD if number < 100 else b""), drain_s=1.0)
     assert report.ok == 100
     assert report.errors == {"unanswered": 150}
     assert report.p95_ms > 300
@@ -174,12 +183,14 @@ def test_vanished_server_gives_errors_within_the_limit():
         listener = await loop.create_server(lambda: StandInProtocol(server), "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
 
-        def vanish() -> None:
+        def answer(number: int) -> bytes | None:
+            if number < 40:
+                return GOOD
             listener.close()
-            server.answer = lambda _: None
+            return None
 
-        loop.call_later(0.2, vanish)
-        return await drive("127.0.0.1", port, "/", BODIES, rate=200, duration_s=0.5, connections=2, drain_s=0.2)
+        server.answer = answer
+        return await drive("127.0.0.1", port, "/", BODIES, rate=200, duration_s=0.5, connections=2, drain_s=1.0)
 
     report = server.meet(client)
     assert report.errors["connection lost"] == 2
@@ -190,8 +201,8 @@ def test_vanished_server_gives_errors_within_the_limit():
 def test_progress_is_reported_each_second():
     reported: list[tuple[int, int]] = []
     load(Server(lambda _: GOOD), rate=20.0, duration_s=1.3, on_second=lambda *numbers: reported.append(numbers))
-    assert [due for _, due in reported] == [26]
-    assert 15 <= reported[0][0] <= 26
+    assert {due for _, due in reported} == {26}
+    assert all(settled <= 26 for settled, _ in reported)
 
 
 def test_the_collector_is_left_as_it_was_found():
@@ -237,9 +248,13 @@ def test_waiting_for_a_load_can_be_interrupted():
     def interrupt(number, frame):
         raise KeyboardInterrupt
 
+    def answer(number: int) -> bytes:
+        if number == 500:
+            signal.raise_signal(signal.SIGTERM)
+        return GOOD
+
     before = signal.signal(signal.SIGTERM, interrupt)
-    sending = threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM])
-    server = Server(lambda _: GOOD)
+    server = Server(answer)
     port = threading.Event()
     numbers: list[int] = []
     ended = threading.Event()
@@ -251,8 +266,7 @@ def test_waiting_for_a_load_can_be_interrupted():
 
     serving = threading.Thread(target=server.meet, args=[serve])
     serving.start()
-    assert port.wait(5)
-    sending.start()
+    assert port.wait(120)
     try:
         with pytest.raises(KeyboardInterrupt):
             drive_and_wait("127.0.0.1", numbers[0], "/", BODIES, rate=3_000, duration_s=20, connections=8)
@@ -260,5 +274,5 @@ def test_waiting_for_a_load_can_be_interrupted():
         signal.signal(signal.SIGTERM, before)
         ended.set()
         serving.join()
-    assert 0 < len(server.bodies) < 3_000
+    assert 500 < len(server.bodies) < 60_000
     assert gc.isenabled()

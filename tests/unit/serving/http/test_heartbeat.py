@@ -44,7 +44,7 @@ def test_answers_alone_keep_a_worker_alive():
         until = loop.time() + LIMIT_S
         while len(beats) < 3 and loop.time() < until:  # server.tick() is not called
             writer.write(REQUEST)
-            answered = await asyncio.wait_for(reader.readuntil(b"{}"), 5)
+            answered = await asyncio.wait_for(reader.readuntil(b"{}"), LIMIT_S)
             assert answered.startswith(b"HTTP/1.1 200")
         writer.close()
         listening.close()
@@ -73,7 +73,7 @@ def test_revoked_key_is_refused_on_a_busy_loop(tmp_path):
         answer = b"HTTP/1.1 200"
         while answer.startswith(b"HTTP/1.1 200") and loop.time() < until:  # server.tick() is not called
             writer.write(request)
-            answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+            answer = await asyncio.wait_for(reader.readuntil(b"}"), LIMIT_S)
         writer.close()
         listening.close()
         return answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import socket
-import time
 from contextlib import suppress
 
 import h2.config
@@ -32,6 +31,7 @@ from http2_frames import (
     SIZE,
     answered,
     code_of,
+    connected,
     opened,
     setting,
     word,
@@ -177,7 +177,7 @@ def test_content_in_transit_for_a_stream_that_has_ended_is_no_flood(server):
 
 
 def test_more_streams_than_all_connections_may_have_are_refused():
-    with http2_server(max_all_streams=3) as server, socket.create_connection(("127.0.0.1", server.port)) as other:
+    with http2_server(max_all_streams=3) as server, connected(server) as other:
         other.sendall(HELLO + opened(1) + opened(3))
         eventually(lambda: server.server.n_streams == 2)
         assert code_of(server, HELLO + opened(1) + opened(3), RST_STREAM, 3) == REFUSED
@@ -200,7 +200,7 @@ class _WithBytesUnsent:
 
 
 def test_a_client_that_has_not_read_all_is_answered_what_it_asks_meanwhile():
-    with http2_server() as server, socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+    with http2_server() as server, connected(server) as client:
         client.sendall(HELLO + frame(SETTINGS, ACK, 0))
         (connection,) = eventually(lambda: tuple(server.server._connections))
         connection._transport = _WithBytesUnsent(connection._transport)
@@ -224,11 +224,14 @@ def test_an_idle_connection_is_closed_without_an_error():
 
 def test_a_peer_that_is_gone_is_found_by_pings():
     with http2_server(idle_timeout_s=0.1, write_timeout_s=0.2) as server:
-        hello = HELLO + frame(SETTINGS, ACK, 0) + opened()
-        with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
-            client.sendall(hello)
-            eventually(lambda: server.meter.n_open == 1)
-            eventually(lambda: server.meter.n_open == 0, what="the end of a silent peer")
+        with connected(server) as client:
+            client.sendall(HELLO + frame(SETTINGS, ACK, 0) + opened())
+            received = b""
+            with suppress(ConnectionResetError):
+                while more := client.recv(1 << 16):
+                    received += more
+        assert frame(PING, 0, 0, b"liveness") in received
+        eventually(lambda: server.meter.n_open == 0, what="the end of a silent peer")
 
 
 def test_unread_answer_ends_its_stream_not_the_connection():
@@ -241,17 +244,18 @@ def test_unread_answer_ends_its_stream_not_the_connection():
 
 
 def test_idle_connections_make_room_for_new_ones():
-    with http2_server(max_connections=2) as server:
-        hello = HELLO + frame(SETTINGS, ACK, 0)
-        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) for _ in range(2)]
-        for client in clients:
+    hello = HELLO + frame(SETTINGS, ACK, 0)
+    with http2_server(max_connections=2) as server, connected(server) as one, connected(server) as another:
+        for client in (one, another):
             client.sendall(hello)
-        time.sleep(1.2)  # what counts as idle
-        done = answered(server, hello + opened(1, END_HEADERS | END_STREAM), lambda kind, flags, *_: kind == HEADERS)
-        assert done is not None
-        assert server.meter.cuts["idle_evicted"] == 1
-        for client in clients:
-            client.close()
+
+        def is_let_in():
+            content = hello + opened(1, END_HEADERS | END_STREAM)
+            return answered(server, content, lambda kind, *_: kind == HEADERS) is not None
+
+        # Refused while the two have not been idle for long enough.
+        eventually(is_let_in, what="room for another connection")
+        assert server.meter.cuts["idle_evicted"] >= 1
 
 
 class _Judge:
@@ -338,7 +342,7 @@ def test_mutated_frames_never_raise(server):
         content = bytearray(good)
         for _ in range(random_.randrange(1, 6)):
             content[random_.randrange(len(PREFACE), len(content))] = random_.randrange(256)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client, suppress(ConnectionError):
+        with connected(server) as client, suppress(ConnectionError):
             client.sendall(content[: random_.randrange(len(PREFACE), len(content) + 1)])
             # The server has seen this connection's end before the next one begins: it holds a limited number of them.
             client.shutdown(socket.SHUT_WR)
@@ -351,7 +355,7 @@ def test_mutated_frames_never_raise(server):
 
 def test_bytes_one_by_one_mean_the_same(server):
     content = HELLO + opened(1) + frame(DATA, END_STREAM, 1, b"abc")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client:
+    with connected(server) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in content:
             client.sendall(bytes((byte,)))

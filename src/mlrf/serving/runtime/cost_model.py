@@ -11,8 +11,11 @@ from mlrf.engines.interface import Explainer
 from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
+_EXPLAINED = 8
+"""Rows that are explained for the measurement: as many as the kernel explains at once. They take longer than all else in it."""
 _MOST_TIMED_S = 20e-3
-"""A large batch is timed only if it is expected, from a small one, to take at most this long."""
+"""A large batch is timed only if it is expected, from a small one, to take at most this long; nothing is timed again once its
+runs have taken longer."""
 _TIMED_RUNS = 3
 _MOST_ROWS = 1 << 20
 
@@ -35,7 +38,8 @@ class CostModel:
         self._explained_row_s = 0.0
         if isinstance(model.engine, Explainer):
             explainer = model.engine
-            self._explained_row_s = shortest(lambda: explainer.contributions_many(few)) / _FEW
+            explained = model.table([row] * _EXPLAINED)
+            self._explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
 
     def most_within(self, limit_s: float, *, explained: bool) -> int:
         """Return the largest number of rows predicted to take at most `limit_s`."""
@@ -51,8 +55,8 @@ class CostModel:
 
 def shortest(work: Callable[[], object]) -> float:
     """Return the seconds of the fastest of a few runs, the first of which warms caches."""
-    elapsed = []
-    for _ in range(_TIMED_RUNS):
+    elapsed: list[float] = []
+    while len(elapsed) < _TIMED_RUNS and sum(elapsed) < _MOST_TIMED_S:
         started = perf_counter()
         work()
         elapsed.append(perf_counter() - started)

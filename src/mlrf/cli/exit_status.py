@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from mlrf.cli.signals import EndedBySignal
 from mlrf.cli.terminal_text import escaped
@@ -30,11 +29,11 @@ EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
 """Exit status by error class; the first class that matches counts."""
 
 
-@dataclass(slots=True)
 class Outcome:
     """The exit status of a command, once it is known."""
 
-    status: int = DONE
+    def __init__(self) -> None:
+        self.status = DONE
 
 
 def exit_status(error: MlrfError) -> int:

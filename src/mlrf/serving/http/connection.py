@@ -7,9 +7,10 @@ is not parsed again: the same bytes give the same Call (measured: 0.3 µs agains
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from time import perf_counter
 from typing import cast
+
+import msgspec
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
@@ -127,7 +128,7 @@ class Connection(LimitedConnection):
                     position = self._refuse_one(call, fault, size - end) + end
                     continue
                 if self._is_over_limit:
-                    call = replace(call, keep_alive=False)
+                    call = msgspec.structs.replace(call, keep_alive=False)
                 elif server.run_queue.is_behind and not self._has_turn:
                     self._postpone(data, position)
                     return

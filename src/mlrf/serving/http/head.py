@@ -8,9 +8,9 @@ smuggling. llhttp itself refuses folded lines, NUL, bare CR and bare LF; the las
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import httptools
+import msgspec
 
 from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError
 from mlrf.serving.runtime.request_runtime import REQUEST_ID
@@ -65,8 +65,7 @@ def has_bare_lf(data: bytes, start: int = 0) -> bool:
     return data.count(b"\n", start) != data.count(b"\r\n", start)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The parsed head of one request. `target` is the request target as sent; absent headers are None."""
 
     method: bytes

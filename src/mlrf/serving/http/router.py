@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 
 from mlrf.core.errors import (
     BodyTooLargeError,
@@ -61,8 +61,7 @@ OTHER = 0
 _CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A path's handlers by method. `number` and `label` identify it in metrics; several paths may share them."""
 
     number: int
@@ -77,8 +76,7 @@ class Route:
     """Whether a POST may have no body and no Content-Length, as `curl -X POST` sends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """The routing decision for one head: handler, framing of the body, and whether the connection is kept alive."""
 
     route: int
@@ -104,11 +102,10 @@ class Call:
 
     def observed_by(self, request: ObservedRequest) -> Self:
         """Return a copy of the call that uses the observed request's handler."""
-        return replace(self, handler=request.handler, observed=request)
+        return msgspec.structs.replace(self, handler=request.handler, observed=request)
 
 
-@dataclass(frozen=True, slots=True)
-class Router:
+class Router(msgspec.Struct, frozen=True):
     """Finds the route of a target. `missing` returns a route or an error for a path that is not in the table."""
 
     routes: Mapping[str, Route]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
+
+import msgspec
 
 from mlrf.core.errors import BodyTooLargeError
 from mlrf.serving.http.head import Head
@@ -135,7 +136,7 @@ class HttpServer(RequestRuntime):
                 raise BodyTooLargeError("a CORS preflight has no body", max_bytes=0)
             return preflight_call(head, allowed)
         call = self.router.call(head, None if self.guard is None else self.guard.admit)
-        return replace(call, extra=lines) if lines else call
+        return msgspec.structs.replace(call, extra=lines) if lines else call
 
     def remember(self, raw: bytes, call: Call) -> None:
         """Cache the call of a head for the next request with the same bytes."""

@@ -7,9 +7,10 @@ Work that would hold the event loop for more than about a millisecond is returne
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
+
+import msgspec
 
 from mlrf.engines.interface import Row
 from mlrf.model.interactions import check_interactions
@@ -282,4 +283,4 @@ def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
     if not rows:
         return work
     transaction, fresh_until_s = min(r.stored.transaction for r in rows), min(r.fresh_until_s for r in rows)
-    return replace(work, transaction=transaction, fresh_until_s=fresh_until_s)
+    return msgspec.structs.replace(work, transaction=transaction, fresh_until_s=fresh_until_s)

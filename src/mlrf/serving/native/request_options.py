@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -27,8 +26,7 @@ BASE_MARGIN_NAMES = ("base_margin", "init_score")
 """Of a request alone, for a base margin is its row's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The options of a body."""
 
     leniency: Leniency

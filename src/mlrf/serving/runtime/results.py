@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
+
+import msgspec
 
 from mlrf.serving.runtime.stages import QUEUE, Recorder, record, recording
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Deferred:
+class Deferred(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """An answer that takes too long for the event loop: `run` computes it in the worker thread, then the loop calls `after`.
 
     `after` is called when `run` has returned or raised; it is not called if `run` was never begun. Several requests may wait
@@ -25,24 +25,22 @@ class Deferred:
     """The feature store's last transaction when the rows for the answer were read; None if it needs no rows."""
     fresh_until_s: float = math.inf
     """When the first of those rows becomes too old for this answer (`time.time`)."""
-    recorder: Recorder | None = field(default_factory=recording)
+    recorder: Recorder | None = msgspec.field(default_factory=recording)
     """The recorder of the request that it was made for; None if that is not sampled."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """An answer that waits for another machine or for the other workers: a coroutine on the event loop.
 
     The coroutine may return a `Deferred` or another `Awaited`.
     """
 
     run: Callable[[], Coroutine[Any, Any, Result]]
-    recorder: Recorder | None = field(default_factory=recording)
+    recorder: Recorder | None = msgspec.field(default_factory=recording)
     """As in `Deferred`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Continued:
+class Continued(msgspec.Struct, frozen=True):
     """Work whose outcome is not the answer yet: the loop passes it to `then`, once for each request that waits for the work."""
 
     work: Deferred | Awaited
@@ -82,7 +80,7 @@ def limited(made: Result, deadline_s: float) -> Result:
     if not deadline_s or isinstance(made, bytes):
         return made
     if isinstance(made, Continued):
-        return replace(made, deadline_s=deadline_s)
+        return msgspec.structs.replace(made, deadline_s=deadline_s)
     return Continued(made, lambda content: content, deadline_s)
 
 

@@ -125,6 +125,18 @@ def test_one_record_is_explained_by_its_heaviest_features(client):
     assert total == pytest.approx(explanation["margin"], abs=1e-9)
 
 
+def test_interactions_are_those_of_the_model(client, bundle, monkeypatch):
+    monkeypatch.setattr("mlrf.client.table_inference._CHUNK_ROWS", 8)
+    served, local = (
+        client.explain(frame(20), interactions=True),
+        mlrf.load(bundle).explain(frame(20), interactions=True),
+    )
+    np.testing.assert_allclose(served.interactions, local.interactions, atol=1e-12)
+    found = client.explain(records(1)[0], interactions=2)["interactions"]
+    assert [len(found["pairs"]), len(found["main"])] == [2, len(ALL_KINDS.features)]
+    assert client.explain(records(1)[0], interactions=True)["interactions"]["other"] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_probabilities_of_a_classifier(tmp_path):
     binary = write_bundle(tmp_path / "yes", name="yes", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"])
     with serving(binary) as running, running.client() as client:
@@ -191,7 +203,10 @@ def test_tls_with_a_certificate_of_our_own(bundle, tmp_path):
     with serving(bundle, options=options, ca_file=str(certificate)) as running:
         with running.client() as client:
             assert isinstance(client.predict(records(1)[0]), float)
-        with Client(running.url, retries=0) as client, pytest.raises(ServerUnreachableError, match="certificate"):
+        with (
+            Client(running.url) as client,
+            pytest.raises(ServerUnreachableError, match="give the one to trust as ca_file"),
+        ):
             client.predict(records(1)[0])
 
 

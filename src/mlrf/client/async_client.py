@@ -60,10 +60,16 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         return await self._drive(self._calls.leaves(rows), timeout_s)
 
     async def explain(
-        self, rows: Any, *, top: int | None = None, base_margin: Any = None, timeout_s: float | None = None
+        self,
+        rows: Any,
+        *,
+        top: int | None = None,
+        base_margin: Any = None,
+        interactions: bool | int = False,
+        timeout_s: float | None = None,
     ) -> Any:
         """Return the contributions of the features to each prediction; see `Client.explain`."""
-        return await self._drive(self._calls.explain(rows, top, base_margin), timeout_s)
+        return await self._drive(self._calls.explain(rows, top, base_margin, interactions), timeout_s)
 
     async def curve(
         self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from time import monotonic
 from typing import Any
 
@@ -30,7 +29,7 @@ class AsyncTransport:
         self._httpx: Any = httpx
         self._url = url.rstrip("/")
         limits = httpx.Limits(max_keepalive_connections=_MOST_IDLE, max_connections=None)
-        verify = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https") else False
+        verify = settings.tls_context() if url.startswith("https") else False
         # Like the other client it connects directly, whatever proxies the environment names.
         self._client: Any = httpx.AsyncClient(verify=verify, trust_env=False, limits=limits)
         self.settings = settings

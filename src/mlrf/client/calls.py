@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 
 from mlrf.client.curve_answers import read_curve
-from mlrf.client.errors import VersionChangedError
+from mlrf.client.errors import VersionChangedError, not_of_mlrf, reading
 from mlrf.client.frames import like
 from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel, class_names, read_served_model
 from mlrf.client.table_inference import TableInference
 from mlrf.client.tensors import Array
-from mlrf.core.errors import InvalidRequestError, ModelNotFoundError, NotReadyError
+from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, ModelNotFoundError, NotReadyError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.base_margins import starts_of
@@ -31,6 +31,8 @@ T = TypeVar("T")
 Call = Generator[Request, Response, T]
 _CHUNK_KEYS = 100
 """The server's default for --max-batch."""
+_MOST_PAIRS = 1000
+"""Most interactions that the explanation of a record may name."""
 _ATTEMPTS_AT_ONE_VERSION = 2
 
 
@@ -42,6 +44,7 @@ class Calls:
         self._leniency = leniency
         self._tables = TableInference()
         self._served: ServedModel | None = None
+        self._chunk_keys = _CHUNK_KEYS
 
     def models(self) -> Call[dict[str, Any]]:
         """Return the document of `GET /models`."""
@@ -59,7 +62,7 @@ class Calls:
     def predict(self, rows: Any, base_margin: Any = None) -> Call[Any]:
         """Return predictions of a record or a table."""
         if isinstance(rows, Mapping):
-            return (yield from self._predict_one(rows, _started(base_margin)))["prediction"]
+            return _member((yield from self._predict_one(rows, _started(base_margin))), "prediction")
         served, (values,) = yield from self._infer(rows, ("prediction",), base_margin)
         return like(rows, "prediction", values, class_names(served, values))
 
@@ -68,7 +71,7 @@ class Calls:
         if isinstance(rows, Mapping):
             answer = yield from self._predict_one(rows, _started(base_margin))
             if "probabilities" not in answer:
-                raise _no_classifier(answer["model"])
+                raise _no_classifier(_member(answer, "model"))
             return answer["probabilities"]
         known = yield from self._known()
         if known.classes is None:
@@ -79,32 +82,37 @@ class Calls:
     def leaves(self, rows: Any) -> Call[Any]:
         """Return the leaves that a record or the rows of a table reach."""
         if isinstance(rows, Mapping):
-            return (yield from self._predict_one(rows, {"leaves": True}))["leaves"]
+            return _member((yield from self._predict_one(rows, {"leaves": True})), "leaves")
         _, (values,) = yield from self._infer(rows, ("leaves",))
         return values
 
-    def explain(self, rows: Any, top: int | None, base_margin: Any = None) -> Call[Any]:
+    def explain(
+        self, rows: Any, top: int | None, base_margin: Any = None, interactions: bool | int = False
+    ) -> Call[Any]:
         """Return the explanation of a record, or an Explanation of a table."""
         if isinstance(rows, Mapping):
-            return (yield from self._predict_one(rows, {"explain": top or True, **_started(base_margin)}))[
-                "explanation"
-            ]
+            parts = {"explain": _parts(top, interactions), **_started(base_margin)}
+            return _member((yield from self._predict_one(rows, parts)), "explanation")
         if top is not None:
             raise InvalidRequestError(
                 "`top` applies to a single record; the explanation of a table contains every feature"
             )
-        served, (values, base) = yield from self._infer(rows, ("shap_values", "shap_base"), base_margin)
+        outputs = ("shap_values", "shap_base", *(("shap_interactions",) if interactions else ()))
+        served, (values, base, *pairs) = yield from self._infer(rows, outputs, base_margin)
         expected: Any = float(base[0]) if base_margin is None and len(base) == 1 else base
         table = read_rows(served.schema, rows, self._leniency)
         classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
-        return Explanation(values, expected, table, list(served.schema.names), served.schema, classes)
+        names = list(served.schema.names)
+        return Explanation(values, expected, table, names, served.schema, classes, pairs[0] if pairs else None)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str]) -> Call[Curve]:
         """Return the response curve of a record over one feature or two."""
         names = [features] if isinstance(features, str) else list(features)
         is_stored = "key" in row and set(row) <= {"key", "overrides"} and isinstance(row["key"], Mapping)
         body = {**(row if is_stored else {"features": row}), "vary": names}
-        return read_curve((yield from self._post("/curve", body)))
+        answer = yield from self._post("/curve", body)
+        with reading(msgspec.json.encode(answer)):
+            return read_curve(answer)
 
     def by_key(
         self,
@@ -123,11 +131,17 @@ class Calls:
         if overrides:
             raise InvalidRequestError("`overrides` apply to a single key; call once for each key")
         answers: list[dict[str, Any]] = []
-        for start in range(0, len(keys), _CHUNK_KEYS):
-            chunk = [{"key": key} for key in keys[start : start + _CHUNK_KEYS]]
+        while len(answers) < len(keys):
+            chunk = [{"key": key} for key in keys[len(answers) : len(answers) + self._chunk_keys]]
             body = {"instances": chunk} if explain is False else {"instances": chunk, "explain": explain}
-            answers += _split((yield from self._post("/predict/batch", body)), len(chunk))
-        if len({each["version"] for each in answers}) > 1:
+            try:
+                answer = yield from self._post("/predict/batch", body)
+            except BatchTooLargeError as error:
+                self._chunk_keys = _fewer_keys(error, len(chunk))
+                continue
+            with reading(msgspec.json.encode(answer)):
+                answers += _split(answer, len(chunk))
+        if len({_member(each, "version") for each in answers}) > 1:
             raise _version_changed(answers[0]["model"])
         return answers
 
@@ -143,15 +157,15 @@ class Calls:
                 "booleans"
             ) from error
         prefix = "" if self._model is None else f"/models/{self._model}"
-        response = yield Request("POST", prefix + path, content)
-        answer: dict[str, Any] = msgspec.json.decode(response.content)
-        return answer
+        return _document((yield Request("POST", prefix + path, content)))
 
     def _known(self) -> Call[ServedModel]:
         """Return the model's description, requested from the server once, and again when its version has changed."""
         served = self._served
         if served is None:
-            served = self._served = read_served_model((yield from _get("/models")), self._model)
+            document = yield from _get("/models")
+            with reading(msgspec.json.encode(document)):
+                served = self._served = read_served_model(document, self._model)
         return served
 
     def _infer(
@@ -185,9 +199,36 @@ def _starts(base_margin: Any, n_rows: int, n_outputs: int) -> Array:
     return np.array(starts_of(base_margin, n_rows, n_outputs)).reshape(n_rows, n_outputs)
 
 
-def _get(path: str) -> Call[Any]:
-    response = yield Request("GET", path, None)
-    return msgspec.json.decode(response.content)
+def _parts(top: int | None, interactions: bool | int) -> Any:
+    """Return the member `explain` of a request about one record."""
+    if interactions is False:
+        return True if top is None else top
+    if top is not None:
+        raise InvalidRequestError("`top` and `interactions` cannot be combined; the explanation has every feature then")
+    return {"interactions": _MOST_PAIRS if interactions is True else interactions}
+
+
+def _fewer_keys(error: BatchTooLargeError, n_keys: int) -> int:
+    """Return how many keys a request may have; raise the error if that is none, or no fewer than it had."""
+    most = error.details.get("max_instances", 0)
+    if not isinstance(most, int) or not 0 < most < n_keys:
+        raise error
+    return most
+
+
+def _get(path: str) -> Call[dict[str, Any]]:
+    return _document((yield Request("GET", path, None)))
+
+
+def _document(response: Response) -> dict[str, Any]:
+    with reading(response.content):
+        return msgspec.json.decode(response.content, type=dict[str, Any])
+
+
+def _member(answer: Mapping[str, Any], name: str) -> Any:
+    if name not in answer:
+        raise not_of_mlrf(msgspec.json.encode(answer))
+    return answer[name]
 
 
 def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:

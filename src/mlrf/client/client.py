@@ -69,14 +69,21 @@ class Client(ConfiguredClient[Transport]):
         return self._drive(self._calls.leaves(rows), timeout_s)
 
     def explain(
-        self, rows: Any, *, top: int | None = None, base_margin: Any = None, timeout_s: float | None = None
+        self,
+        rows: Any,
+        *,
+        top: int | None = None,
+        base_margin: Any = None,
+        interactions: bool | int = False,
+        timeout_s: float | None = None,
     ) -> Any:
         """Return exact Shapley values of the raw margin.
 
         One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` limits it to that many
-        features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]).
+        features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]). `interactions=True` adds the values
+        of all pairs of features, a number k those of the k largest pairs of a record.
         """
-        return self._drive(self._calls.explain(rows, top, base_margin), timeout_s)
+        return self._drive(self._calls.explain(rows, top, base_margin, interactions), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
         """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.

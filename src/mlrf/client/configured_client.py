@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from mlrf.client.calls import Calls
 from mlrf.client.transport_settings import TransportSettings
+from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import STRICT, Leniency
+from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 
 TransportT = TypeVar("TransportT")
 
@@ -30,11 +32,13 @@ class ConfiguredClient(ABC, Generic[TransportT]):
         """Store the settings; connections are opened by requests.
 
         `model`: the name of a served model; without it the server's default. `key`: an API key, sent as a bearer token.
-        `timeout_s`: seconds for a whole call, including retries and chunks. `retries`: attempts after the first for a
-        request that could not be delivered or was answered with 503. `ca_file`: certificates to trust instead of the system's.
-        `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as in `Model.predict`.
-        ConfigError if the URL is invalid, or, for `AsyncClient`, if httpx is not installed.
+        `timeout_s`: seconds for a whole call, including retries and chunks, at most 99,999. `retries`: attempts after the first
+        for a request that could not be delivered or was answered with 503. `ca_file`: certificates to trust instead of the
+        system's. `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as in `Model.predict`.
+        ConfigError if one of these cannot be used, or, for `AsyncClient`, if httpx is not installed.
         """
+        if model is not None and not NAME_PATTERN.fullmatch(model):
+            raise ConfigError(f"model: {model!r} is not {NAME_RULE}")
         self._url = url
         self._model = model
         self._calls = Calls(model, leniency)

@@ -7,6 +7,8 @@ MlrfError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -47,10 +49,30 @@ def error_of(status: int, content: bytes) -> MlrfError:
         sentence, code, details = document["error"], document["code"], document["details"]
         error = _CLASSES.get(code, MlrfError)(sentence, **details)
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
-        shown = content[:200].decode(errors="replace")
         return MlrfError(
-            f"the server answered with status {status} and a body that is not an error of mlrf: {shown!r}",
+            f"the server answered with status {status} and a body that is not an error of mlrf: {_beginning(content)}",
             status=status,
         )
     error.details |= {"status": status, "request_id": document.get("request_id")}
     return error
+
+
+@contextmanager
+def reading(content: bytes) -> Iterator[None]:
+    """Read an answer in the block; MlrfError that quotes its beginning if it is none of mlrf, such as a proxy's page."""
+    try:
+        yield
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise not_of_mlrf(content) from error
+
+
+def not_of_mlrf(content: bytes) -> MlrfError:
+    """Return the error of an answer with status 200 that no server of mlrf gives."""
+    sentence = (
+        f"the server answered with status 200 and a body that is not of mlrf: {_beginning(content)}; check the URL"
+    )
+    return MlrfError(sentence, status=200)
+
+
+def _beginning(content: bytes) -> str:
+    return repr(content[:200].decode(errors="replace"))

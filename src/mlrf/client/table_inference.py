@@ -18,10 +18,10 @@ _CHUNK_BYTES = 4 << 20
 
 
 class TableInference:
-    """Makes the requests for whole tables; learns how many rows the server accepts at once."""
+    """Makes the requests for whole tables; learns how many rows the server accepts at once, for each choice of outputs."""
 
     def __init__(self) -> None:
-        self._chunk_rows = _CHUNK_ROWS
+        self._chunk_rows: dict[tuple[str, ...], int] = {}
 
     def infer(
         self, served: ServedModel, table: Array, outputs: Sequence[str], base_margin: Array | None = None
@@ -39,7 +39,7 @@ class TableInference:
         parts: list[dict[str, Array]] = []
         start = 0
         while start < len(table) or not parts:
-            chunk = table[start : start + self._rows_a_chunk(table)]
+            chunk = table[start : start + self._rows_a_chunk(table, tuple(names))]
             if not len(chunk):
                 raise InvalidRequestError("the table has no rows")
             inputs = {"features": chunk}
@@ -49,14 +49,15 @@ class TableInference:
             try:
                 response = yield Request("POST", path, body, headers)
             except (BatchTooLargeError, BodyTooLargeError) as error:
-                self._chunk_rows = _fewer_rows(error, len(chunk), len(body))
+                self._chunk_rows[tuple(names)] = _fewer_rows(error, len(chunk), len(body))
                 continue
             parts.append(read_response(response))
             start += len(chunk)
         return [_joined(name, parts, is_one=name == "shap_base" and base_margin is None) for name in names]
 
-    def _rows_a_chunk(self, table: Array) -> int:
-        return max(1, min(self._chunk_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
+    def _rows_a_chunk(self, table: Array, outputs: tuple[str, ...]) -> int:
+        most_rows = self._chunk_rows.get(outputs, _CHUNK_ROWS)
+        return max(1, min(most_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
 
 
 def _joined(name: str, parts: Sequence[Mapping[str, Array]], *, is_one: bool) -> Array:

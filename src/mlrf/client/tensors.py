@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from mlrf.client.errors import reading
 from mlrf.client.http_messages import Response
 from mlrf.core.errors import MlrfError
 
@@ -41,13 +42,14 @@ def read_response(response: Response) -> dict[str, Array]:
     length = response.headers.get(LENGTH_HEADER)
     if length is None:
         raise MlrfError("the response has no binary tensors; check whether a proxy removes its headers")
-    offset = int(length)
-    document = msgspec.json.decode(response.content[:offset])
     arrays = {}
-    for output in document["outputs"]:
-        size = output["parameters"]["binary_data_size"]
-        dtype, width = _DTYPES[output["datatype"]]
-        flat: Array = np.frombuffer(response.content, dtype=dtype, count=size // width, offset=offset)
-        arrays[output["name"]] = flat.reshape(output["shape"])
-        offset += size
+    with reading(response.content):
+        offset = int(length)
+        document = msgspec.json.decode(response.content[:offset])
+        for output in document["outputs"]:
+            size = output["parameters"]["binary_data_size"]
+            dtype, width = _DTYPES[output["datatype"]]
+            flat: Array = np.frombuffer(response.content, dtype=dtype, count=size // width, offset=offset)
+            arrays[output["name"]] = flat.reshape(output["shape"])
+            offset += size
     return arrays

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import socket
+import subprocess
+import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from mlrf.client import Client, VersionChangedError
 from mlrf.core.errors import (
+    BatchTooLargeError,
     BodyTooLargeError,
     DeadlineExceededError,
     InvalidRequestError,
@@ -26,17 +31,22 @@ ROWS = np.array([[1.0], [2.0]])
 class Scripted(BaseHTTPRequestHandler):
     """Answers a POST as the test says."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self):
-        self._answer(200, MODELS)
+        self._answer(200, self.server.models)
 
     def do_POST(self):
         self.server.posts += 1
         self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.ports.append(self.client_address[1])
         self._answer(*self.server.script(self.server.posts))
 
-    def _answer(self, status, document):
-        body = json.dumps(document).encode()
+    def _answer(self, status, document, headers=()):
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
+        for each in headers:
+            self.send_header(*each)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -47,8 +57,8 @@ class Scripted(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    listener = HTTPServer(("127.0.0.1", 0), Scripted)
-    listener.posts, listener.script = 0, lambda _n: (200, {})
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
+    listener.posts, listener.ports, listener.script, listener.models = 0, [], lambda _n: (200, {}), MODELS
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()
     yield listener
@@ -110,3 +120,104 @@ def test_answers_of_two_versions_are_not_mixed(server, client):
     with pytest.raises(VersionChangedError, match="the model m"):
         client.by_key([{"id": i} for i in range(200)])
     assert server.posts == 2
+
+
+CALLS = {
+    "predict": lambda client: client.predict({"x": 1}),
+    "predict_proba": lambda client: client.predict_proba({"x": 1}),
+    "leaves": lambda client: client.leaves({"x": 1}),
+    "explain": lambda client: client.explain({"x": 1}),
+    "curve": lambda client: client.curve({"x": 1}, "x"),
+    "by_key": lambda client: client.by_key([{"id": 1}]),
+    "models": lambda client: client.models(),
+    "table": lambda client: client.predict(ROWS),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("page", [b"<html>Welcome to nginx</html>", b"[1]", b"\xff", b""])
+def test_a_page_of_another_server_is_an_error_that_quotes_it(server, client, call, page):
+    server.models, server.script = page, lambda _n: (200, page)
+    with pytest.raises(MlrfError, match=r"not of mlrf.*check the URL"):
+        CALLS[call](client)
+
+
+@pytest.mark.parametrize("call", [name for name in CALLS if name != "models"])
+def test_a_document_of_another_server_is_an_error_that_quotes_it(server, client, call):
+    server.models, server.script = {"models": ["m"], "default": "m"}, lambda _n: (200, {"result": 3})
+    with pytest.raises(MlrfError, match=r"not of mlrf.*check the URL"):
+        CALLS[call](client)
+
+
+def test_damaged_gzip_is_an_error_that_names_it(server, client):
+    damaged = gzip.compress(b'{"prediction":1.5}')[:-9]
+    server.script = lambda _n: (200, damaged, [("Content-Encoding", "gzip")])
+    with pytest.raises(MlrfError, match="gzip is damaged"):
+        client.predict({"x": 1})
+
+
+def test_keys_are_sent_in_batches_that_the_server_takes(server, client):
+    def answer(number):
+        if number == 1:
+            return refusal(413, "BATCH_TOO_LARGE", max_instances=3)
+        return 200, {"predictions": [float(number)] * 3, "model": "m", "version": "v"}
+
+    server.script = answer
+    assert [each["prediction"] for each in client.by_key([{"id": i} for i in range(6)])] == [2.0] * 3 + [3.0] * 3
+    server.script = lambda _n: refusal(413, "BATCH_TOO_LARGE", max_instances=3)
+    with pytest.raises(BatchTooLargeError):
+        client.by_key([{"id": 1}])
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"])
+def test_an_answer_that_trickles_ends_with_the_deadline(beginning):
+    """The server goes on for longer than the deadline; a limit for each read would never end the call."""
+    ended = threading.Event()
+
+    def trickle(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(beginning)
+            for _ in range(300):
+                if ended.wait(0.05):
+                    return
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with Client(url, timeout_s=1.0, retries=0) as client, pytest.raises(DeadlineExceededError):
+                client.predict({"x": 1})
+        finally:
+            ended.set()
+            thread.join()
+
+
+FORKED = """
+import os, sys
+from mlrf.client import Client
+
+client = Client(sys.argv[1], timeout_s=60)
+client.predict({"x": 1})
+child = os.fork()
+if child == 0:
+    client.predict({"x": 1})
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+client.predict({"x": 1})
+"""
+
+
+def test_a_forked_process_has_connections_of_its_own(server):
+    server.script = lambda _n: (200, {"prediction": 1.5})
+    subprocess.run([sys.executable, "-c", FORKED, f"http://127.0.0.1:{server.server_port}"], check=True, timeout=300)
+    parent, child, again = server.ports
+    assert (again == parent, child == parent) == (True, False)
+
+
+def test_interactions_and_top_cannot_be_combined(server, client):
+    with pytest.raises(InvalidRequestError, match="`top` and `interactions`"):
+        client.explain({"x": 1}, top=2, interactions=True)
+    assert server.posts == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from array import array
 
 import msgspec
 import pytest
 
-from mlrf.serving.oip.grpc.message_codec import read_response, streamed, write_response
+from mlrf.serving.oip.grpc.message_codec import read_request, read_response, streamed, write_response
 from mlrf.serving.oip.grpc.message_types import message
-from mlrf.serving.oip.grpc.protobuf_wire import delimited
+from mlrf.serving.oip.grpc.protobuf_wire import delimited, varint
 from mlrf.serving.oip.messages import InferRequest, InferResponse, InputTensor, OutputTensor
 
 RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
@@ -99,3 +100,29 @@ def test_a_number_has_as_many_digits_as_it_needs():
     kind = message("ServerMetadataResponse")
     for size in (0, 1, 127, 128, 300, 16_384):
         assert delimited(1, b"x" * size) == (kind(name="x" * size).SerializeToString() or b"\x0a\x00")
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "code"), [("FP32", "fp32_contents", "f"), ("FP64", "fp64_contents", "d")]
+)
+@pytest.mark.parametrize("n", [4096, 4097, 100_000])
+def test_many_floats_are_read_without_an_object_each(datatype, field, code, n):
+    values = [*(float("nan"), float("inf"), -0.0), *(k / 8 for k in range(n - 3))]
+    inputs = [{"name": "x", "datatype": datatype, "shape": [n], "contents": {field: values}}]
+    body = message("ModelInferRequest")(model_name="m", inputs=inputs).SerializeToString()
+    (tensor,) = read_request(body).inputs
+    assert isinstance(tensor.data, memoryview if n > 4096 else list)
+    assert (bytes(tensor.data) if n > 4096 else array(code, tensor.data).tobytes()) == array(code, values).tobytes()
+
+
+def test_fields_that_contents_do_not_have_stand_not_among_the_values():
+    contents = b"\xf8\x06\x01" + b"\x3a" + varint(8 * 5000) + bytes(8 * 5000) + b"\xf8\x06\x01"
+    tensor = b"\x0a\x01x\x12\x04FP64\x1a\x02" + varint(5000) + b"\x2a" + varint(len(contents)) + contents
+    (read,) = read_request(b"\x0a\x01m\x2a" + varint(len(tensor)) + tensor).inputs
+    assert bytes(read.data) == bytes(8 * 5000)
+
+
+def test_many_integers_are_read():
+    inputs = [{"name": "x", "datatype": "INT64", "shape": [5000], "contents": {"int64_contents": range(5000)}}]
+    (tensor,) = read_request(message("ModelInferRequest")(inputs=inputs).SerializeToString()).inputs
+    assert tensor.data == list(range(5000))

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from mlrf.core.value_text import clip
 from scoreboard import Finding, Row
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
@@ -49,9 +50,15 @@ def run_tests(tests: tuple[str, ...], broken_by: str = "") -> Finding:
         if ended.returncode > 1:  # 0: all passed, 1: some failed
             raise RuntimeError(f"pytest ended with {ended.returncode}: {ended.stdout[-2000:]} {ended.stderr[-2000:]}")
         cases = list(ET.parse(report).iter("testcase"))  # noqa: S314  pytest wrote it
-    bad = [case.get("name", "") for case in cases if len(case.findall("failure") + case.findall("error"))]
+    bad = [f"{case.get('name', '')}: {fault}" for case in cases if (fault := _fault(case))]
     skipped = [case.get("name", "") for case in cases if case.find("skipped") is not None]
     figure = (
         f"{len(cases)} tests, {len(bad)} failed {bad[:_SHOWN] or ''}, {len(skipped)} skipped {skipped[:_SHOWN] or ''}"
     )
     return Finding(figure, not bad and not skipped)
+
+
+def _fault(case: ET.Element) -> str:
+    """Why a test failed, in a line; empty if it passed."""
+    faults = case.findall("failure") + case.findall("error")
+    return clip(faults[0].get("message", "").partition("\n")[0] or "failed") if faults else ""

@@ -6,6 +6,7 @@ on purpose, and the row must detect it. Where tests exist that need no more than
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -62,3 +63,8 @@ def report_line(row: Row, finding: Finding, *, planted: bool) -> str:
         verdict = "caught" if not finding.holds else "NOT CAUGHT"
         return f"     planted: {row.fault} | {finding.figure} | {verdict}"
     return f"{row.number:3}  {row.test} | bar: {row.bar} | {finding.figure} | {'ok' if finding.holds else 'MISSED'}"
+
+
+def report_progress(text: str) -> None:
+    """Print what a row of several minutes does, or has found so far, to standard error."""
+    print(f"     … {text}", file=sys.stderr, flush=True)

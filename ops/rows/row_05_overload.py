@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from mlrf.core.schema import Schema
 from overload import closed_loop, open_loop, pipelined
 from raw_http import request
 from running import Server, serving
-from scoreboard import Bar, Finding, Row
+from scoreboard import Bar, Finding, Row, report_progress
 
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 _ONE = request("POST", "/predict", {"features": [0.25] * 30})
@@ -180,14 +180,27 @@ def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
     ]
 
 
-def _found(scale: Scale, options: Sequence[str] = ()) -> Finding:
-    return Finding.of(*_patient(scale, options), *_batches(scale, options), *_rows(scale, options))
+def _reported(part: Callable[[Scale, Sequence[str]], list[Bar]], scale: Scale, options: Sequence[str]) -> list[Bar]:
+    """Return the bars of a part, and print them when it has ended: all parts take minutes."""
+    report_progress(f"row 5: {_first_line(part)}")
+    began = time.monotonic()
+    bars = part(scale, options)
+    report_progress(f"row 5: {Finding.of(*bars).figure} | {time.monotonic() - began:.0f} s")
+    return bars
+
+
+def _first_line(part: Callable[..., object]) -> str:
+    return (part.__doc__ or "").partition("\n")[0]
+
+
+def _found(scale: Scale) -> Finding:
+    return Finding.of(*(bar for part in (_patient, _batches, _rows) for bar in _reported(part, scale, ())))
 
 
 def _planted(scale: Scale) -> Finding:
     """Return the result of both faults; it is within its bar, and so not caught, if either of them is."""
-    impatient = Finding.of(*_patient(scale, _IMPATIENT))
-    endless = Finding.of(*_batches(scale, _ENDLESS))
+    impatient = Finding.of(*_reported(_patient, scale, _IMPATIENT))
+    endless = Finding.of(*_reported(_batches, scale, _ENDLESS))
     return Finding(f"{impatient.figure}; {endless.figure}", impatient.holds or endless.holds)
 
 

@@ -40,6 +40,7 @@ Engine::Engine(const std::string& path, const char* level)
       level_(choose_level(level)),
       symmetric_(forest_),
       packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_) : nullptr),
+      ranked_tables_(RankedTableStorage::rank(forest_, level_)),
       depth_of_tree_(forest_.n_trees),
       explainer_(std::make_unique<const Explainer>(*this, forest_, file_shares(forest_))) {
     for (std::size_t i = 0; i < forest_.walk_trees.count; ++i)
@@ -72,14 +73,26 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
         linear_margins(rows, threads, margins);
         return;
     }
-    run_pieces(rows.n_rows, input_block_rows(f.n_inputs), kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const auto scratch = inputs_.take([&] { return std::make_unique<InputScratch>(f); });
-        for (std::size_t row = first; row < end; row += scratch->block_rows) {
-            const std::size_t n = std::min(scratch->block_rows, end - row);
-            fill_inputs(f, given_row_at(f, rows, row), rows.is_float32, n, scratch->lookup, scratch->inputs.data());
-            margins_of_inputs(Rows{scratch->inputs.data(), false, n}, 1, margins + row * f.n_outputs);
-        }
+    const std::size_t block_rows = ranked_tables_ ? kSweepBytes / f.sweep_lane_bytes : input_block_rows(f.n_inputs);
+    run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const Rows piece{given_row_at(f, rows, first), rows.is_float32, end - first};
+        const std::size_t n_swept = ranked_tables_ ? swept_rows(piece.n_rows) : 0;
+        if (n_swept > 0) sweep_rows(Rows{piece.values, piece.is_float32, n_swept}, &ranked_tables_->view(), margins + first * f.n_outputs);
+        looked_up_margins(Rows{given_row_at(f, piece, n_swept), piece.is_float32, piece.n_rows - n_swept},
+                          margins + (first + n_swept) * f.n_outputs);
     });
+}
+
+// Margins of rows as they are given: their tables are looked up first.
+void Engine::looked_up_margins(const Rows& rows, double* margins) const {
+    const Forest& f = forest_;
+    if (rows.n_rows == 0) return;
+    const auto scratch = inputs_.take([&] { return std::make_unique<InputScratch>(f); });
+    for (std::size_t row = 0; row < rows.n_rows; row += scratch->block_rows) {
+        const std::size_t n = std::min(scratch->block_rows, rows.n_rows - row);
+        fill_inputs(f, given_row_at(f, rows, row), rows.is_float32, n, scratch->lookup, scratch->inputs.data());
+        margins_of_inputs(Rows{scratch->inputs.data(), false, n}, 1, margins + row * f.n_outputs);
+    }
 }
 
 void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const {
@@ -88,33 +101,44 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
         walked_margins(rows, threads, margins);
         return;
     }
-    const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
+    run_pieces(rows.n_rows, kSweepBytes / f.sweep_lane_bytes, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const Rows piece{row_at(f, rows, first), rows.is_float32, end - first};
+        const std::size_t n_swept = swept_rows(piece.n_rows);
+        if (n_swept > 0) sweep_rows(Rows{piece.values, piece.is_float32, n_swept}, nullptr, margins + first * f.n_outputs);
+        if (n_swept < piece.n_rows)
+            score_few(Rows{row_at(f, piece, n_swept), piece.is_float32, piece.n_rows - n_swept}, margins + (first + n_swept) * f.n_outputs);
+    });
+}
+
+// How many of n rows, from the first on, are swept in blocks.
+std::size_t Engine::swept_rows(std::size_t n_rows) const {
     // A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
     // longer than a block (ADR 19). Sweeps in lanes of two bytes are slower than packed trees at any number of rows.
-    std::size_t least_swept = block_rows / 6;
-    if (packed_ && f.sweep_lane_bytes == 2)
-        least_swept = rows.n_rows + 1;
-    else if (packed_)
-        least_swept = symmetric_.holds_all() ? block_rows * 3 / 8 : block_rows * 3 / 4;
+    const std::size_t block_rows = kSweepBytes / forest_.sweep_lane_bytes;
+    if (packed_ && forest_.sweep_lane_bytes == 2) return 0;
+    std::size_t least = block_rows / 6;
+    if (packed_)
+        least = symmetric_.holds_all() ? block_rows * 3 / 8 : block_rows * 3 / 4;
     else if (symmetric_.holds_all())
-        least_swept = block_rows / 10;
-    run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        std::size_t row = first;
-        if (end - row >= least_swept) {
-            const auto scratch = blocks_.take([&] {
-                auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view());
-                level_.prepare_sweep(f, made->view);
-                return made;
-            });
-            while (row < end && end - row >= least_swept) {
-                const std::size_t n = std::min(block_rows, end - row);
-                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
-                                   margins + row * f.n_outputs);
-                row += n;
-            }
-        }
-        if (row < end) score_few(Rows{row_at(f, rows, row), rows.is_float32, end - row}, margins + row * f.n_outputs);
+        least = block_rows / 10;
+    return n_rows % block_rows >= least ? n_rows : n_rows - n_rows % block_rows;
+}
+
+// Sweep rows in blocks: as they are given, with `tables`, and else those whose tables have been looked up.
+void Engine::sweep_rows(const Rows& rows, const RankedTables* tables, double* margins) const {
+    const Forest& f = forest_;
+    const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
+    const auto scratch = blocks_.take([&] {
+        const std::size_t n_conditions = ranked_tables_ ? ranked_tables_->view().n_conditions : 0;
+        auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view(), n_conditions);
+        level_.prepare_sweep(f, made->view);
+        return made;
     });
+    for (std::size_t row = 0; row < rows.n_rows; row += block_rows) {
+        const std::size_t n = std::min(block_rows, rows.n_rows - row);
+        const void* values = tables != nullptr ? given_row_at(f, rows, row) : row_at(f, rows, row);
+        level_.score_block(f, tables, values, rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
+    }
 }
 
 // Rows of inputs that are too few to be scored in blocks.

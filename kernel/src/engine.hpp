@@ -13,6 +13,7 @@
 #include "mapping.hpp"
 #include "packed_trees.hpp"
 #include "pool.hpp"
+#include "ranked_tables.hpp"
 #include "symmetric.hpp"
 
 namespace mlrf {
@@ -56,6 +57,9 @@ private:
     void score_few(const Rows& rows, double* margins) const;
     void linear_margins(const Rows& rows, unsigned threads, double* margins) const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
+    std::size_t swept_rows(std::size_t n_rows) const;
+    void sweep_rows(const Rows& rows, const RankedTables* tables, double* margins) const;
+    void looked_up_margins(const Rows& rows, double* margins) const;
 
     struct RowScratch;
     struct PackedRowsScratch;
@@ -68,6 +72,7 @@ private:
     const Level& level_;
     SymmetricForest symmetric_;
     std::unique_ptr<const PackedForest> packed_;  // nullptr where the level or the forest does not allow it
+    std::unique_ptr<const RankedTableStorage> ranked_tables_;  // nullptr where no block of rows is looked up and swept
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
     mutable Pool<PackedRowsScratch> packed_rows_;

@@ -67,16 +67,24 @@ struct Engine::WalkedBlockScratch {
 };
 
 struct Engine::BlockScratch {
-    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric)
+    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions)
         : columns(f.n_columns * kSweepBytes),
           slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
           code_rows((block_rows + 1) * kSweepBytes),
           code_slots(f.category_codes.count),
+          has_hash(f.hashed_features.count * kSweepBytes),
           sums(f.n_outputs * block_rows),
-          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric} {}
+          hashes(f.hashed_features.count * kSweepBytes),
+          parts(f.hashed_features.count * kSweepBytes),
+          flags(n_conditions * kSweepBytes),
+          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric,
+               KeyScratch{hashes.data(), parts.data(), has_hash.data(), flags.data()}} {}
 
-    Arena<unsigned char> columns, slots, code_rows, code_slots;
+    Arena<unsigned char> columns, slots, code_rows, code_slots, has_hash;
     Arena<double> sums;
+    Arena<std::uint32_t> hashes;
+    Arena<std::uint64_t> parts;
+    Arena<std::int8_t> flags;
     SweepScratch view;
 };
 

@@ -19,8 +19,12 @@ struct Level {
     void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
                       double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
-    void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
-                        double* margins);
+    // Margins [n][K] of at most a sweep's rows; with `tables` the rows are as given, [n][n_features], and are looked up first.
+    void (*score_block)(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows,
+                        const SweepScratch& scratch, double* margins);
+    // Lanes [feature.n_columns][kSweepBytes] of a sweep for at most a sweep's rows of one feature, values[row * stride].
+    void (*rank_values)(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
+                        void* lanes);
 
     // Contributions [F][K] of one row, or [n][F][K] of at most as many rows as the scratch was made for.
     void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,

@@ -65,20 +65,35 @@ static void prepare_sweep(const Forest& f, const SweepScratch& scratch) {
 }
 
 template <typename Lane>
-void score_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
+void score_block_in(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
                     double* margins) {
     if (is_float32)
-        sweep_block<Lane>(f, static_cast<const float*>(values), n_rows, scratch, margins);
+        sweep_block<Lane>(f, tables, static_cast<const float*>(values), n_rows, scratch, margins);
     else
-        sweep_block<Lane>(f, static_cast<const double*>(values), n_rows, scratch, margins);
+        sweep_block<Lane>(f, tables, static_cast<const double*>(values), n_rows, scratch, margins);
 }
 
-static void score_block(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
+static void score_block(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
                         double* margins) {
     if (f.sweep_lane_bytes == 1)
-        score_block_in<std::int8_t>(f, values, is_float32, n_rows, scratch, margins);
+        score_block_in<std::int8_t>(f, tables, values, is_float32, n_rows, scratch, margins);
     else
-        score_block_in<std::int16_t>(f, values, is_float32, n_rows, scratch, margins);
+        score_block_in<std::int16_t>(f, tables, values, is_float32, n_rows, scratch, margins);
+}
+
+template <typename Lane>
+void rank_values_in(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
+                    void* lanes) {
+    RankedValues<Lane> ranked;
+    fill_numeric_feature(f, feature, values, stride, n, ranked, static_cast<Lane*>(lanes));
+}
+
+static void rank_values(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
+                        void* lanes) {
+    if (f.sweep_lane_bytes == 1)
+        rank_values_in<std::int8_t>(f, feature, values, stride, n, lanes);
+    else
+        rank_values_in<std::int16_t>(f, feature, values, stride, n, lanes);
 }
 
 static void explain_one(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
@@ -145,7 +160,7 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many,
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, rank_values, explain_one, explain_many,
                                 explain_one_pairs, fill_columns_of_row, explain_against, nullptr};
     return level;
 }

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "format.hpp"
+
 namespace mlrf {
 
 constexpr std::size_t kSweepBytes = 128;    // of one column of a sweep block
@@ -30,6 +32,32 @@ struct SymmetricTrees {
     const SymmetricLevel* levels;
 };
 
+// A table's columns of a sweep, of which each feature that it computes may have several.
+struct RankedTable {
+    std::size_t first_lane;      // of RankedTables::lanes: [n_entries + 1][n_columns]
+    std::uint32_t first_column;  // of RankedTables::columns
+    std::uint32_t n_columns;
+};
+
+// The look-up tables of a swept forest, with ranks in the place of values; see ranked_tables.hpp.
+struct RankedTables {
+    const RankedTable* tables;
+    const std::uint32_t* columns;   // which column of the forest each is
+    const void* lanes;
+    const std::uint32_t* operands;  // of each part of a key: its hashed feature, or its condition
+    const KeyPart* conditions;      // the distinct conditions of all keys, ascending by kind and source
+    std::size_t n_conditions;
+    std::size_t n_given;            // numeric features that are given, before those that are computed
+};
+
+// For looking up the tables of a block: all [..][kSweepBytes], for the rows of a block.
+struct KeyScratch {
+    std::uint32_t* hashes;    // by hashed feature
+    std::uint64_t* parts;     // likewise: the hash as it goes into a key
+    unsigned char* has_hash;  // likewise
+    std::int8_t* flags;       // by condition
+};
+
 // All 64-byte aligned.
 struct SweepScratch {
     void* columns;              // [n_columns][kSweepBytes]
@@ -38,6 +66,7 @@ struct SweepScratch {
     unsigned char* code_slots;  // [category codes], zeroed: where in code_rows a code of this block is, 0 if nowhere
     double* sums;               // [K][rows]
     SymmetricTrees symmetric;
+    KeyScratch keys;
 };
 
 // Nodes and weights of one Gauss-Legendre rule on [0, 1], padded with weight 0 to a multiple of 8.

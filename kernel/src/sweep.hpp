@@ -17,30 +17,10 @@
 #include "ranks.hpp"
 #include "scratch.hpp"
 #include "sums.hpp"
+#include "sweep_lanes.hpp"
+#include "sweep_tables.hpp"
 
 namespace mlrf::MLRF_LEVEL {
-
-template <typename Lane>
-constexpr std::size_t kSweepRows = kSweepBytes / sizeof(Lane);
-
-template <typename Lane>
-struct Lanes;
-template <>
-struct Lanes<std::int8_t> {
-    typedef std::int8_t Vector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
-    typedef std::uint8_t Unsigned;
-    typedef Unsigned UnsignedVector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
-};
-template <>
-struct Lanes<std::int16_t> {
-    typedef std::int16_t Vector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
-    typedef std::uint16_t Unsigned;
-    typedef Unsigned UnsignedVector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
-};
-
-// Lanes are signed but ranks are not: half the range is subtracted from both.
-template <typename Lane>
-constexpr Lane kBias = static_cast<Lane>(sizeof(Lane) == 1 ? -128 : -32768);
 
 // Write the leaf numbers below the middle of the slots, once in the lifetime of a scratch.
 template <typename Lane>
@@ -53,35 +33,51 @@ void prepare_slots(const Forest& f, const SweepScratch& scratch) {
                 static_cast<Lane>(leaf);
 }
 
+// Values of one feature for a block of rows, as they are ranked.
+template <typename Lane>
+struct RankedValues {
+    double x[kSweepRows<Lane>] = {};  // 0 for NaN and for lanes without a row
+    std::uint32_t ranks[kSweepRows<Lane>];
+    unsigned char is_nan[kSweepRows<Lane>] = {}, is_zero[kSweepRows<Lane>] = {};
+};
+
+// Fill the columns of one numeric feature, columns[c][kRows], from its values in n_rows rows, values[row * stride].
 template <typename Lane, typename Value>
-void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows, Lane* columns) {
+void fill_numeric_feature(const Forest& f, const NumericFeature& record, const Value* values, std::size_t stride, std::size_t n_rows,
+                          RankedValues<Lane>& ranked, Lane* columns) {
     typedef typename Lanes<Lane>::Unsigned Unsigned;
     constexpr std::size_t kRows = kSweepRows<Lane>;
     constexpr Unsigned kOffset = static_cast<Unsigned>(kBias<Lane>);
-    double x[kRows] = {};
-    std::uint32_t ranks[kRows];
-    unsigned char is_nan[kRows] = {}, is_zero[kRows] = {};
-    for (std::size_t row = 0; row < kRows; ++row) columns[row] = kBias<Lane>;
-    for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
-        const NumericFeature& record = f.numeric_features[i];
+    for (std::size_t row = 0; row < n_rows; ++row) {
+        const double value = read_value(f, values[row * stride]);
+        ranked.is_nan[row] = value != value;
+        ranked.x[row] = value != value ? 0.0 : value;
+        ranked.is_zero[row] = ranked.x[row] >= -kZeroBand && ranked.x[row] <= kZeroBand;
+    }
+    for (std::size_t row = 0; row < n_rows; row += kTogether)
+        count_below_together(f.thresholds.data + record.first_threshold, record.n_thresholds, ranked.x + row, ranked.ranks + row);
+    for (std::size_t c = 0; c < record.n_columns; ++c) {
+        const std::uint8_t rule = f.column_rules[record.first_column - 1 + c];
+        Lane* out = columns + c * kRows;
+        const Unsigned side = rule == kNanRight || rule == kZeroRight ? static_cast<Unsigned>(~Unsigned{0}) : Unsigned{0};
+        const unsigned char nan_counts = rule != kNanIsZero, zero_counts = rule == kZeroLeft || rule == kZeroRight;
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double value = read_value(f, values[row * f.n_inputs + record.feature]);
-            is_nan[row] = value != value;
-            x[row] = value != value ? 0.0 : value;
-            is_zero[row] = x[row] >= -kZeroBand && x[row] <= kZeroBand;
+            const bool is_missing = ((ranked.is_nan[row] & nan_counts) | (ranked.is_zero[row] & zero_counts)) != 0;
+            out[row] = static_cast<Lane>((is_missing ? side : static_cast<Unsigned>(ranked.ranks[row])) + kOffset);
         }
-        for (std::size_t row = 0; row < n_rows; row += kTogether)
-            count_below_together(f.thresholds.data + record.first_threshold, record.n_thresholds, x + row, ranks + row);
-        for (std::size_t c = 0; c < record.n_columns; ++c) {
-            const std::uint8_t rule = f.column_rules[record.first_column - 1 + c];
-            Lane* out = columns + (record.first_column + c) * kRows;
-            const Unsigned side = rule == kNanRight || rule == kZeroRight ? static_cast<Unsigned>(~Unsigned{0}) : Unsigned{0};
-            const unsigned char nan_counts = rule != kNanIsZero, zero_counts = rule == kZeroLeft || rule == kZeroRight;
-            for (std::size_t row = 0; row < n_rows; ++row) {
-                const bool is_missing = ((is_nan[row] & nan_counts) | (is_zero[row] & zero_counts)) != 0;
-                out[row] = static_cast<Lane>((is_missing ? side : static_cast<Unsigned>(ranks[row])) + kOffset);
-            }
-        }
+    }
+}
+
+// Fill column 0 and those of the first n_records numeric features from rows of `stride` values.
+template <typename Lane, typename Value>
+void fill_numeric_block(const Forest& f, std::size_t n_records, const Value* values, std::size_t stride, std::size_t n_rows,
+                        Lane* columns) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    RankedValues<Lane> ranked;
+    for (std::size_t row = 0; row < kRows; ++row) columns[row] = kBias<Lane>;
+    for (std::size_t i = 0; i < n_records; ++i) {
+        const NumericFeature& record = f.numeric_features[i];
+        fill_numeric_feature(f, record, values + record.feature, stride, n_rows, ranked, columns + record.first_column * kRows);
     }
 }
 
@@ -123,7 +119,7 @@ void fill_dense_columns(const Forest& f, const CategoryFeature& record, const un
 // A set's column is computed by subtracting the rows of each code in the set: a few vector subtractions per set instead of a
 // look-up per row and set.
 template <typename Lane, typename Value>
-void fill_category_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch) {
+void fill_category_block(const Forest& f, const Value* values, std::size_t stride, std::size_t n_rows, const SweepScratch& scratch) {
     // Unsigned, so that a file whose set names a code twice wraps instead of overflowing.
     typedef typename Lanes<Lane>::UnsignedVector Vector;
     typedef typename Lanes<Lane>::Unsigned Unsigned;
@@ -138,7 +134,7 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
             unsigned char indices[kRows] __attribute__((aligned(64))) = {};
             for (std::size_t row = 0; row < n_rows; ++row)
                 indices[row] = static_cast<unsigned char>(
-                    find_code_index(f, record, read_value(f, values[row * f.n_inputs + record.feature])));
+                    find_code_index(f, record, read_value(f, values[row * stride + record.feature])));
             fill_dense_columns<Lane>(f, record, indices, static_cast<Lane*>(scratch.columns));
             continue;
         }
@@ -147,7 +143,7 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         Lane nan_rows[kRows] __attribute__((aligned(64))) = {};
         std::size_t n_codes = 0;
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double x = read_value(f, values[row * f.n_inputs + record.feature]);
+            const double x = read_value(f, values[row * stride + record.feature]);
             nan_rows[row] = x != x;
             const std::size_t index = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
             if (index == record.n_codes) continue;
@@ -237,15 +233,19 @@ void add_trees(const Forest& f, const typename Lanes<Lane>::Unsigned (*leaves)[k
     }
 }
 
-// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk.
+// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk. With `tables` the rows are as given,
+// and else their tables have been looked up.
 template <typename Lane, typename Value>
-void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch, double* margins) {
+void sweep_block(const Forest& f, const RankedTables* tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
+                 double* margins) {
     typedef typename Lanes<Lane>::Unsigned Unsigned;
     constexpr std::size_t kRows = kSweepRows<Lane>;
     Lane* columns = static_cast<Lane*>(scratch.columns);
     Lane* middle = static_cast<Lane*>(scratch.slots) + f.max_leaves * kRows;
-    fill_numeric_block<Lane>(f, values, n_rows, columns);
-    fill_category_block<Lane>(f, values, n_rows, scratch);
+    const std::size_t stride = tables != nullptr ? f.n_features : f.n_inputs;
+    fill_numeric_block<Lane>(f, tables != nullptr ? tables->n_given : f.numeric_features.count, values, stride, n_rows, columns);
+    fill_category_block<Lane>(f, values, stride, n_rows, scratch);
+    if (tables != nullptr) fill_table_columns<Lane>(f, *tables, values, n_rows, scratch.keys, columns);
     for (std::size_t k = 0; k < f.n_outputs; ++k)
         for (std::size_t row = 0; row < kRows; ++row)
             scratch.sums[k * kRows + row] = start_sum(f, k);

@@ -2,23 +2,12 @@
 
 #include <cstring>
 
+#include "table_keys.hpp"
+
 namespace mlrf {
 namespace {
 
-// CatBoost's own way of hashing several hashes into one (catboost/libs/model/hash.h).
-constexpr std::uint64_t kMultiplier = 0x4906ba494954cb65u;
 std::uint64_t combine(std::uint64_t hash, std::uint64_t part) { return kMultiplier * (hash + kMultiplier * part); }
-
-// Write the hash of the category of a code; returns false for NaN and for a code without a category.
-bool find_hash(const Forest& f, const HashedFeature& feature, double code, std::uint32_t& hash) {
-    if (code > -1.0 && code < static_cast<double>(feature.n_codes)) {
-        hash = f.code_hashes[feature.first_code + static_cast<std::uint32_t>(code)];
-        return true;
-    }
-    if (!(code >= kHashedCode && code < 2 * kHashedCode)) return false;
-    hash = static_cast<std::uint32_t>(code - kHashedCode);
-    return true;
-}
 
 // Hash the key of a table for n rows, or of one row where n is 1: keys and has_key [n].
 void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, std::size_t n_rows, const LookupScratch& scratch,
@@ -31,11 +20,8 @@ void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, 
         const KeyPart part = f.key_parts[p];
         if (part.kind == kAbove) {
             const double* column = inputs + part.source;
-            for (std::size_t row = 0; row < n_rows; ++row) {
-                const float x = static_cast<float>(column[row * f.n_inputs]);
-                const bool is_above = (static_cast<double>(x) > part.border) | ((x != x) & (part.nan_is_above != 0));
-                keys[row] = combine(keys[row], is_above);
-            }
+            for (std::size_t row = 0; row < n_rows; ++row)
+                keys[row] = combine(keys[row], is_above(part, column[row * f.n_inputs]));
             continue;
         }
         const std::uint32_t* hashes = scratch.hashes.data() + std::size_t{part.source} * kLookupRows;
@@ -46,9 +32,7 @@ void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, 
             continue;
         }
         for (std::size_t row = 0; row < n_rows; ++row) {
-            // CatBoost treats the hash as a signed number.
-            const std::int64_t hash = static_cast<std::int32_t>(hashes[row]);
-            keys[row] = combine(keys[row], static_cast<std::uint64_t>(hash));
+            keys[row] = combine(keys[row], category_part(hashes[row]));
             has_key[row] = has_key[row] & has_hash[row];
         }
     }

@@ -334,6 +334,28 @@ def test_float32_rows_and_batches_answer_as_single_rows(mixed, tmp_path):
     assert engine.margins(rows) == engine.margins(named)
 
 
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512", "vbmi"])
+@pytest.mark.parametrize("loss", ["RMSE", "MultiClass"])
+def test_blocks_of_rows_look_up_what_single_rows_look_up(tmp_path, loss, level):
+    model, frame = trained(loss, iterations=40, depth=5, max_ctr_complexity=4, types=ALL_TYPES)
+    encoded = encode_forest(import_model(model, ImportOptions(LISTS)).forest)
+    (tmp_path / "forest.bin").write_bytes(encoded)
+    try:
+        engine = TreeEngine(tmp_path / "forest.bin", level)
+    except ValueError:
+        pytest.skip(f"this processor does not run {level}")
+    assert "swept" in engine.layout
+    rows = np.tile(coded(frame), (2, 1))
+    rows[::7, 1] = np.nan  # an unknown category, whose keys are in no table
+    rows[::11, 2] = 9.0
+    rows[::5, 1] = HASHED_CODE + np.arange(len(rows[::5]))  # of no known category
+    rows[::17, 0] = np.inf
+    singles = np.array([engine.margin(row) for row in rows.tolist()])
+    for n in (1, 7, 64, 127, 128, 129, 400, len(rows)):
+        assert np.array_equal(np.array(engine.margins(rows[:n])).reshape(n, -1), singles[:n]), n
+    assert engine.margins(rows, threads=2) == engine.margins(rows)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

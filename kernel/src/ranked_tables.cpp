@@ -1,0 +1,116 @@
+#include "ranked_tables.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <tuple>
+
+namespace mlrf {
+namespace {
+
+constexpr std::size_t kNone = ~std::size_t{0};
+
+bool is_rankable(const Forest& f) {
+    if (f.tables.count == 0 || f.sweep_lane_bytes == 0) return false;
+    // Sets of codes are of categories as they are given; a damaged file may say otherwise.
+    for (std::size_t i = 0; i < f.category_features.count; ++i)
+        if (f.category_features[i].feature >= f.n_features) return false;
+    // A column for each rule at most, so that the lanes cannot take many times the memory of the file.
+    for (std::size_t i = 0; i < f.numeric_features.count; ++i)
+        if (f.numeric_features[i].feature >= f.n_features && f.numeric_features[i].n_columns > kColumnRuleCount) return false;
+    return true;
+}
+
+// The numeric feature of each computed value, kNone for one that no node tests.
+std::vector<std::size_t> computed_features(const Forest& f, std::size_t n_given) {
+    std::vector<std::size_t> found(f.n_inputs - f.n_features, kNone);
+    for (std::size_t i = n_given; i < f.numeric_features.count; ++i) found[f.numeric_features[i].feature - f.n_features] = i;
+    return found;
+}
+
+using Condition = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::uint64_t>;
+
+Condition condition_of(const KeyPart& part) {
+    std::uint64_t border;  // its bits: a damaged file may say NaN
+    std::memcpy(&border, &part.border, sizeof border);
+    return {part.kind, part.source, part.hash, part.nan_is_above, border};
+}
+
+}  // namespace
+
+std::unique_ptr<const RankedTableStorage> RankedTableStorage::rank(const Forest& f, const Level& level) {
+    if (!is_rankable(f)) return nullptr;
+    return std::unique_ptr<const RankedTableStorage>(new RankedTableStorage(f, level));
+}
+
+RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) {
+    std::size_t n_given = 0;
+    while (n_given < f.numeric_features.count && f.numeric_features[n_given].feature < f.n_features) ++n_given;
+    view_.n_given = n_given;
+    number_operands(f);
+    rank_values(f, level);
+    view_.tables = tables_.data();
+    view_.columns = columns_.data();
+    view_.lanes = lanes_.data();
+    view_.operands = operands_.data();
+    view_.conditions = conditions_.data();
+    view_.n_conditions = conditions_.size();
+}
+
+void RankedTableStorage::number_operands(const Forest& f) {
+    std::map<Condition, std::uint32_t> numbers;
+    for (std::size_t p = 0; p < f.key_parts.count; ++p)
+        if (f.key_parts[p].kind != kCategory) numbers.try_emplace(condition_of(f.key_parts[p]), static_cast<std::uint32_t>(p));
+    for (auto& [condition, number] : numbers) {
+        conditions_.push_back(f.key_parts[number]);
+        number = static_cast<std::uint32_t>(conditions_.size() - 1);
+    }
+    for (std::size_t p = 0; p < f.key_parts.count; ++p) {
+        const KeyPart& part = f.key_parts[p];
+        operands_.push_back(part.kind == kCategory ? part.source : numbers.at(condition_of(part)));
+    }
+}
+
+void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
+    const std::size_t lane_bytes = f.sweep_lane_bytes, block_rows = kSweepBytes / lane_bytes;
+    const std::vector<std::size_t> features = computed_features(f, view_.n_given);
+    std::size_t n_lanes = 0;
+    for (std::size_t t = 0; t < f.tables.count; ++t) {
+        const TableRecord& table = f.tables[t];
+        RankedTable ranked{n_lanes, static_cast<std::uint32_t>(columns_.size()), 0};
+        for (std::uint32_t c = 0; c < table.n_columns; ++c) {
+            if (features[table.first_column + c] == kNone) continue;
+            const NumericFeature& feature = f.numeric_features[features[table.first_column + c]];
+            for (std::uint32_t i = 0; i < feature.n_columns; ++i) columns_.push_back(feature.first_column + i);
+        }
+        ranked.n_columns = static_cast<std::uint32_t>(columns_.size()) - ranked.first_column;
+        n_lanes += (std::size_t{table.n_entries} + 1) * ranked.n_columns;
+        tables_.push_back(ranked);
+    }
+    lanes_.resize(n_lanes * lane_bytes);
+    std::size_t most_columns = 1;
+    for (std::size_t i = view_.n_given; i < f.numeric_features.count; ++i)
+        most_columns = std::max<std::size_t>(most_columns, f.numeric_features[i].n_columns);
+    const Arena<unsigned char> block(most_columns * kSweepBytes);
+    for (std::size_t t = 0; t < f.tables.count; ++t) {
+        const TableRecord& table = f.tables[t];
+        const std::size_t n_rows = std::size_t{table.n_entries} + 1;
+        std::size_t column = 0;
+        for (std::uint32_t c = 0; c < table.n_columns; ++c) {
+            if (features[table.first_column + c] == kNone) continue;
+            const NumericFeature& feature = f.numeric_features[features[table.first_column + c]];
+            for (std::size_t row = 0; row < n_rows; row += block_rows) {
+                const std::size_t n = std::min(block_rows, n_rows - row);
+                level.rank_values(f, feature, f.table_values.data + table.first_value + row * table.n_columns + c, table.n_columns, n,
+                                  block.data());
+                for (std::size_t i = 0; i < feature.n_columns; ++i)
+                    for (std::size_t r = 0; r < n; ++r)
+                        std::memcpy(lanes_.data() + (tables_[t].first_lane + (row + r) * tables_[t].n_columns + column + i) * lane_bytes,
+                                    block.data() + i * kSweepBytes + r * lane_bytes, lane_bytes);
+            }
+            column += feature.n_columns;
+        }
+    }
+}
+
+}  // namespace mlrf

@@ -180,12 +180,14 @@ def test_shapley_values_of_members_match_the_definition(tmp_path):
         np.testing.assert_allclose(model.explain(table[row : row + 1]).values[0], np.ravel(expected), atol=1e-9)
 
 
-def test_a_target_of_three_classes_among_several_is_refused():
-    estimator = MultiOutputClassifier(forest()).fit(ROWS, np.column_stack([NUMERIC > 1, THREE]))
-    with pytest.raises(
-        UnsupportedModelError, match=r"target 1 of the MultiOutputClassifier has 3 classes.*estimators_"
-    ):
-        import_model(estimator)
+@pytest.mark.parametrize("member", [forest, light])
+def test_targets_of_several_classes_answer_all_their_classes(member, tmp_path):
+    estimator = MultiOutputClassifier(member()).fit(ROWS, np.column_stack([NUMERIC > 1, THREE, THREE]))
+    model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))
+    same = model.as_estimator()
+    for found, expected in zip(same.predict_proba(ROWS), estimator.predict_proba(ROWS), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2.3e-16)  # 1 - p
+    assert np.array_equal(same.predict(ROWS), estimator.predict(ROWS))
 
 
 def test_one_pair_of_classes_is_built_from_its_model():

@@ -245,6 +245,51 @@ def test_several_targets_are_answered_to_the_bit(kind, tmp_path):
     assert np.array_equal(np.frombuffer(engine.margins(few.data)).reshape(50, 3), estimator.predict(few))
 
 
+def several_classes(rows):
+    """Targets of three, two and four classes of a type that they share: text, or numbers."""
+    return np.column_stack([np.digitize(rows[:, 0], [-0.5, 0.5]), rows[:, 1] > 0, np.digitize(rows[:, 2], [-1, 0, 1])])
+
+
+@pytest.mark.parametrize("labels", ["numbers", "text"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tree.DecisionTreeClassifier,
+        tree.ExtraTreeClassifier,
+        ensemble.RandomForestClassifier,
+        ensemble.ExtraTreesClassifier,
+    ],
+)
+def test_classifiers_of_several_targets_are_scikit_learns(kind, labels, tmp_path):
+    rng = np.random.default_rng(19)
+    rows = rng.normal(size=(200, 3)).astype(np.float32).astype(float)
+    rows[::9, 1] = np.nan
+    targets = several_classes(np.nan_to_num(rows)) + 5
+    if labels == "text":
+        targets = np.char.add("class ", targets.astype(str))
+    options = {"n_estimators": 7} if "ensemble" in kind.__module__ else {}
+    estimator = kind(max_depth=4, random_state=0, **options).fit(rows, targets)
+    model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="targets"))
+    assert model.bundle.manifest.n_outputs == 9
+    same = model.as_estimator()
+    for found, expected in zip(same.predict_proba(rows), estimator.predict_proba(rows), strict=True):
+        assert np.array_equal(found, expected)
+    assert np.array_equal(same.predict(rows), estimator.predict(rows))
+    assert [list(each) for each in same.classes_] == [list(each) for each in estimator.classes_]
+    assert np.array_equal(model.predict(rows), np.hstack(estimator.predict_proba(rows)))
+    assert "target 1: " in model.bundle.manifest.notes[0]
+    explained = model.explain(rows[:30])
+    np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base, model.margin(rows[:30]), atol=1e-9)
+
+
+def test_a_target_of_one_class_is_certain(tmp_path):
+    rows = np.random.default_rng(20).normal(size=(60, 2))
+    estimator = tree.DecisionTreeClassifier(max_depth=2).fit(rows, np.column_stack([rows[:, 0] > 0, np.zeros(60)]))
+    same = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="targets")).as_estimator()
+    for found, expected in zip(same.predict_proba(rows), estimator.predict_proba(rows), strict=True):
+        assert np.array_equal(found, expected)
+
+
 def refused():
     rng = np.random.default_rng(8)
     rows, target = rng.normal(size=(60, 2)), rng.normal(size=60)
@@ -258,13 +303,9 @@ def refused():
             model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2).fit(rows, target),
             "build from its best_estimator_",
         ),
-        "several classes at once": (
-            tree.DecisionTreeClassifier().fit(rows, rows > 0),
-            "2 outputs at once.*a model for each",
-        ),
-        "several classifiers": (
-            multioutput.MultiOutputClassifier(tree.DecisionTreeClassifier(max_depth=1)).fit(rows, rows > 0),
-            "MultiOutputClassifier",
+        "a chain of classifiers": (
+            multioutput.ClassifierChain(tree.DecisionTreeClassifier(max_depth=1)).fit(rows, rows > 0),
+            "does not serve a ClassifierChain",
         ),
         "an isolation forest of one row a tree": (
             ensemble.IsolationForest(n_estimators=2, max_samples=1).fit(rows),

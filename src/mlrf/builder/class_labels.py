@@ -38,6 +38,16 @@ def fitted_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
     return tuple(label if isinstance(label, str | int | float) else str(label) for label in labels)
 
 
+def targets_note(targets: Sequence[Sequence[ClassLabel]]) -> tuple[str, ...]:
+    """Return a sentence on the outputs of a classifier of several targets, whose classes these are; nothing for none."""
+    if not targets:
+        return ()
+    named = "; ".join(f"target {index}: {', '.join(map(str, labels))}" for index, labels in enumerate(targets))
+    return (
+        f"the {sum(map(len, targets))} outputs are the probabilities of the classes of each target in turn ({named})",
+    )
+
+
 def choose_labels(
     given: Sequence[ClassLabel] | None, own: Sequence[ClassLabel] | None, n_classes: int | None, what: str
 ) -> tuple[ClassLabel, ...] | None:

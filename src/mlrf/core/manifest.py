@@ -186,6 +186,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     link: LinkEntry
     classes: list[str | int | float | bool] | None
     """Class labels in the order of the model's outputs; None unless a classifier."""
+    targets: list[list[str | int | float | bool]] = []
+    """Class labels of each target of a classifier of several, whose outputs are the probabilities of all classes, target by
+    target; empty for other models."""
     class_at_half: Literal[0, 1] = 1
     """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
     predict_returns: Literal["value", "label"] = "value"

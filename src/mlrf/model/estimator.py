@@ -112,8 +112,38 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
         return _numbers(self.model.margin, X)
 
 
-def as_estimator(model: TableModel, classes: Sequence[Category] | None) -> BundleClassifier | BundleRegressor:
+class BundleTargetsClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
+    """A classifier of several targets as a fitted scikit-learn classifier, as scikit-learn's forests of several outputs are."""
+
+    @property
+    def classes_(self) -> list[npt.NDArray[Any]]:
+        """The class labels of each target, in the order of the columns of its `predict_proba`."""
+        return [np.array(labels) for labels in self.model.bundle.manifest.targets]
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
+        """Return the class labels [n, targets]; ValueError names the row, feature and invalid value."""
+        shares = self.predict_proba(X)
+        chosen = [labels.take(np.argmax(share, axis=1)) for labels, share in zip(self.classes_, shares, strict=True)]
+        return np.column_stack(chosen)
+
+    def predict_proba(self, X: Any) -> list[npt.NDArray[np.float64]]:  # noqa: N803
+        """Return the probabilities of each target's classes, a list of [n, classes]; errors as of `predict`."""
+        shares = np.clip(_numbers(self.model.predict, X), 0.0, 1.0)
+        ends = np.cumsum([len(labels) for labels in self.model.bundle.manifest.targets])
+        return np.split(shares, ends[:-1], axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def as_estimator(
+    model: TableModel, classes: Sequence[Category] | None
+) -> BundleClassifier | BundleTargetsClassifier | BundleRegressor:
     """Return a model as an estimator; ConfigError if its labels are unknown, or `classes` do not match it."""
+    if model.bundle.manifest.targets and classes is None:
+        return BundleTargetsClassifier(model)
     if model.classes is None:
         if classes is not None:
             raise ConfigError(

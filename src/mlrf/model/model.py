@@ -12,7 +12,7 @@ from mlrf.engines.selection import open_engine
 from mlrf.model.table_model import TableModel
 
 if TYPE_CHECKING:
-    from mlrf.model.estimator import BundleClassifier, BundleRegressor
+    from mlrf.model.estimator import BundleClassifier, BundleRegressor, BundleTargetsClassifier
 
 
 class Model(TableModel):
@@ -37,7 +37,9 @@ class Model(TableModel):
         # A copy or pickle contains no trees: it opens the same version of the bundle again when it is loaded.
         return _reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
 
-    def as_estimator(self, classes: Sequence[Category] | None = None) -> BundleClassifier | BundleRegressor:
+    def as_estimator(
+        self, classes: Sequence[Category] | None = None
+    ) -> BundleClassifier | BundleTargetsClassifier | BundleRegressor:
         """Return this model as a fitted scikit-learn estimator, whose `predict` returns a classifier's labels.
 
         `classes` are the labels in the order of the model's outputs, if the bundle does not have them. ConfigError if they are

@@ -96,6 +96,7 @@ class ForestBundle:
             objective=imported.objective,
             link=LinkEntry(imported.link.kind, imported.link.scale),
             classes=None if imported.classes is None else list(imported.classes),
+            targets=[list(labels) for labels in imported.targets],
             class_at_half=imported.class_at_half,
             predict_returns="label" if imported.classes is not None and imported.labels_known else "value",
             n_features=forest.n_features,

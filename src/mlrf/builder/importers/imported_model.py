@@ -116,6 +116,8 @@ class ImportedModel:
     """By column: values that golden rows must contain, in addition to those from the trees."""
     combination: CombinationEntry | None = None
     """How the forest's outputs become the margins, if they are those of several models."""
+    targets: tuple[tuple[ClassLabel, ...], ...] = ()
+    """Class labels of each target of a classifier of several, in the order of the outputs."""
 
     def library_margins(self, outputs: F64) -> F64:
         """Return the margins that the training library knows, [n, M], of the forest's outputs: those of all members."""

@@ -99,6 +99,7 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
             ],
             "table": table_settings(features, forest.no_code_up_to, is_frame=_is_frame(estimator, features)),
         },
+        targets=recipe.targets,
         class_at_half=0,
         covers="none" if any(member.model.covers == "none" for member in members) else "training",
         notes=(*recipe.notes, *(() if is_linear else (_NOT_EXPLAINED.format(recipe.name),))),
@@ -131,7 +132,7 @@ def _thresholds(recipe: Recipe, members: list[Member]) -> list[float]:
 
 def _with_last_link(recipe: Recipe, members: list[Member]) -> tuple[list[Member], Link]:
     """Return the members and the last link, the members' own moved there where the combination leaves each margin alone."""
-    if recipe.kind != "each":
+    if recipe.kind != "each" or recipe.targets:
         return members, recipe.link
     links = {(member.entry.link.kind, member.entry.link.scale) for member in members}
     kind, scale = next(iter(links))

@@ -59,6 +59,8 @@ class Recipe:
     """Number of classes that members vote for."""
     raw: bool = False
     """Whether a classifier's answers are several numbers that are not the probabilities of its classes."""
+    targets: tuple[tuple[ClassLabel, ...], ...] = ()
+    """Labels of each target of a classifier that answers all classes of several."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.class_labels import targets_note
 from mlrf.builder.importers.combination.calibration import calibrated
 from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, classes_of, fitted, unfrozen
 from mlrf.core.errors import UnsupportedModelError
@@ -138,11 +139,15 @@ def _several_targets(estimator: Any) -> Recipe:
 
 def _several_labels(estimator: Any) -> Recipe:
     members = fitted(estimator, "estimators_")
-    sizes = [len(classes_of(member)) for member in members]
-    if max(sizes) > _TWO:
-        raise UnsupportedModelError(
-            f"target {sizes.index(max(sizes))} of the MultiOutputClassifier has {max(sizes)} classes, and mlrf serves targets "
-            "of two classes together; build a bundle of each of its estimators_"
+    targets = tuple(classes_of(member) for member in members)
+    if max(map(len, targets)) > _TWO:
+        return Recipe(
+            "MultiOutputClassifier",
+            "each",
+            _members(members, "predict_proba"),
+            raw=True,
+            targets=targets,
+            notes=targets_note(targets),
         )
     labels = "; ".join(f"target {index}: {member.classes_[1]!s}" for index, member in enumerate(members))
     return Recipe(

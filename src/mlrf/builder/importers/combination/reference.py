@@ -47,7 +47,9 @@ def answer(
 def _predictions(combination: Any, table: Any) -> F64:
     kind = type(combination).__name__
     if kind == "MultiOutputClassifier":
-        return np.column_stack([np.asarray(each, np.float64)[:, 1] for each in combination.predict_proba(table)])
+        shares = [np.asarray(each, np.float64) for each in combination.predict_proba(table)]
+        # Of targets of two classes alone, the second is served.
+        return np.hstack([each[:, 1:] for each in shares] if max(each.shape[1] for each in shares) == _TWO else shares)
     if kind == "OneVsOneClassifier":
         return np.asarray(combination.decision_function(table), np.float64)
     if kind == "VotingClassifier" and combination.voting == "hard":

@@ -3,7 +3,8 @@
 The margin is what the trees add up to, before any link:
 
 - a decision tree or a forest: its prediction, or the share of each class in the leaves (a mean over the trees); a
-  classifier of two classes has the share of the second alone. There is no link;
+  classifier of two classes has the share of the second alone, one of several targets those of all classes of all targets.
+  There is no link;
 - bagging of trees: as a forest's; AdaBoost's: `decision_function`;
 - an isolation forest: the mean depth of the leaves over its expectation; predicted is `decision_function`, below 0 outliers;
 - gradient boosting: `decision_function`, or `predict` of a regressor before its inverse link.
@@ -59,6 +60,8 @@ class Kind:
     link: Link
     classes: tuple[ClassLabel, ...] | None
     n_outputs: int
+    targets: tuple[tuple[ClassLabel, ...], ...] = ()
+    """Classes of each target of a classifier of several."""
 
 
 def read_kind(estimator: Any) -> Kind:
@@ -77,8 +80,10 @@ def read_kind(estimator: Any) -> Kind:
         )
     n_targets = int(getattr(estimator, "n_outputs_", 1))
     if n_targets != 1 and name.endswith("Classifier"):
-        raise UnsupportedModelError(
-            f"the {name} predicts {n_targets} outputs at once; mlrf serves one classifier's: train a model for each"
+        targets = tuple(fitted_labels(labels) or () for labels in estimator.classes_)
+        n_outputs = sum(map(len, targets))
+        return Kind(
+            family, name, _objective(estimator, name, family), "raw", Link(), None, n_outputs=n_outputs, targets=targets
         )
     if family in ("bagging", "adaboost"):
         check_members(name, estimator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.class_labels import choose_labels, targets_note
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.importers.join_trees import join_trees
 from mlrf.builder.importers.sklearn.features import read_columns
@@ -56,7 +56,9 @@ def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel
         features=columns.features,
         library="scikit-learn",
         source=skops_file,
+        targets=kind.targets,
         class_at_half=1 if kind.family == "boosting" else 0,
+        notes=targets_note(kind.targets),
         answers="mlrf.builder.importers.sklearn.reference",
         unused_packages=("pandas", "pytest"),
     )

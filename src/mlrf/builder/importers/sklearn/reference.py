@@ -67,6 +67,8 @@ def _depths(estimator: Any, table: Any) -> F64:
 def _predictions(estimator: Any, kind: Kind, table: Any) -> F64:
     if kind.family == "isolation":
         return np.asarray(estimator.decision_function(table), np.float64)
+    if kind.targets:
+        return np.hstack([np.asarray(shares, np.float64) for shares in estimator.predict_proba(table)])
     if kind.classes is None:
         return np.asarray(estimator.predict(table), np.float64)
     shares = np.asarray(estimator.predict_proba(table), np.float64)

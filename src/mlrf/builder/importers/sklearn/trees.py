@@ -100,6 +100,8 @@ def _read_tree(
 
 def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, tuple[int, ...]]:
     """Return what a tree [N, targets, classes] adds in its leaves, [N, K], and to which outputs."""
+    if kind.targets:
+        return _shares_of_targets(value, inner, kind, index), tuple(range(kind.n_outputs))
     if kind.classes is None:
         return value[:, :, 0], tuple(range(value.shape[1]))
     value = value[:, 0, :]
@@ -107,6 +109,26 @@ def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, 
         raise ModelUnreadableError(
             f"tree {index} of the {kind.name} has {value.shape[1]} of {len(kind.classes)} classes"
         )
+    _check_shares(value, inner, kind)
+    if kind.n_outputs == 1:
+        return value[:, 1:2], (0,)
+    return value, tuple(range(kind.n_outputs))
+
+
+def _shares_of_targets(value: F64, inner: Bool, kind: Kind, index: int) -> F64:
+    """Return the shares of all classes of all targets, [N, K]. Targets with fewer classes are padded."""
+    sizes = [len(labels) for labels in kind.targets]
+    if value.shape[1:] != (len(sizes), max(sizes)):
+        raise ModelUnreadableError(
+            f"tree {index} of the {kind.name} has values of shape {value.shape} for {len(sizes)} targets of {sizes} classes"
+        )
+    shares = [value[:, target, :size] for target, size in enumerate(sizes)]
+    for each in shares:
+        _check_shares(each, inner, kind)
+    return np.hstack(shares)
+
+
+def _check_shares(value: F64, inner: Bool, kind: Kind) -> None:
     # Before version 1.3 leaves contained weights, not probabilities; current scikit-learn itself predicts wrongly with such a
     # model.
     if np.any(np.abs(value[~inner].sum(axis=1) - 1.0) > _SHARES_TOLERANCE):
@@ -114,6 +136,3 @@ def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, 
             f"the leaves of the {kind.name} contain class weights instead of probabilities, as scikit-learn below 1.3 wrote "
             "them; train the model again"
         )
-    if kind.n_outputs == 1:
-        return value[:, 1:2], (0,)
-    return value, tuple(range(kind.n_outputs))

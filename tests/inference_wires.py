@@ -62,13 +62,14 @@ def read_raw(datatype: str, data: bytes) -> list[Any]:
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A request without `parameters` and other optional members."""
+    """A request without most of the optional members."""
 
     inputs: Sequence[Tensor]
     model: str = "sample"
     version: str = ""
     outputs: Sequence[str] = ()
     id: str = ""
+    parameters: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,14 @@ class RestWire:
                 tensor["data"] = list(each.values)
             inputs.append(tensor)
         document: dict[str, Any] = {"inputs": inputs}
+        if parsed.parameters:
+            document["parameters"] = dict(parsed.parameters)
         if parsed.outputs:
             document["outputs"] = [
                 {"name": name, "parameters": {"binary_data": self.binary}} for name in parsed.outputs
             ]
         elif self.binary:
-            document["parameters"] = {"binary_data_output": True}
+            document.setdefault("parameters", {})["binary_data_output"] = True
         if parsed.id:
             document["id"] = parsed.id
         text = json.dumps(document).encode()
@@ -197,6 +200,8 @@ class GrpcWire:
         request = message("ModelInferRequest")(model_name=parsed.model, model_version=parsed.version, id=parsed.id)
         for name in parsed.outputs:
             request.outputs.add(name=name)
+        for name, value in parsed.parameters.items():
+            request.parameters[name].bool_param = value
         for each in parsed.inputs:
             tensor = request.inputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
             if self.binary:

@@ -23,6 +23,7 @@ WIRES = ("REST, JSON", "REST, binary", "gRPC, values", "gRPC, raw")
 MODELS = ("sample", "binary", "three")
 KEY = {"shop": "string", "sku": "integer", "open": "boolean"}
 EXAMPLE = ALL_KINDS.example()
+BACKGROUND = [[*ALL_KINDS.row(EXAMPLE)[:6], depth] for depth in (-1.0, 0.0, 0.1, 2.0)]
 MOST_ROWS, MOST_BYTES = 500, 200_000
 
 
@@ -33,9 +34,9 @@ def served(tmp_path_factory):
     classifier = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", "yes"]}
     three = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": [0, 1, "other"], "n_outputs": 3}
     paths = [
-        write_tree_bundle(folder / "sample", key=KEY),
+        write_tree_bundle(folder / "sample", key=KEY, background=BACKGROUND),
         write_tree_bundle(folder / "binary", name="binary", seed=10, predict_returns="label", **classifier),
-        write_tree_bundle(folder / "three", name="three", seed=9, **three),
+        write_tree_bundle(folder / "three", name="three", seed=9, background=BACKGROUND, **three),
     ]
     made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain", "admin")}
     write_keys(folder / "keys", {line.id: line for _, line in made.values()})
@@ -116,6 +117,37 @@ def test_every_output_is_the_native_apis(server, wire, model):
     assert list(wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model)).outputs) == [
         names[-1] if k else "prediction"
     ]
+
+
+@pytest.mark.parametrize("model", ["sample", "three"])
+def test_explanations_against_the_background_are_the_native_apis(server, wire, model):
+    rows = some_rows("FP64", 5)
+    against = ParsedRequest(one_tensor(rows, "FP64"), model, outputs=["shap_values", "shap_base"])
+    plain = wire.infer(against)
+    expected = native(server, rows, model, explain={"background": True})
+    for _ in range(2):  # the second answer comes from the cache
+        got = wire.infer(replace(against, parameters={"background": True}))
+        assert got.error == ""
+        assert got.parameters == {"bundle_version": expected["version"], "game": "interventional"}
+        assert got.outputs == {
+            "shap_values": [x for each in expected["explanations"] for x in contributions(each, model)],
+            "shap_base": flat([bases(expected["explanations"][0], model)]),
+        }
+    assert wire.infer(replace(against, parameters={"background": False})) == plain
+    assert plain.outputs != got.outputs
+
+
+def test_a_background_is_refused_where_there_is_none(wire):
+    rows = some_rows("FP64", 2)
+    against = ParsedRequest(one_tensor(rows, "FP64"), outputs=["shap_values"], parameters={"background": True})
+    refused = wire.infer(replace(against, model="binary"))
+    assert refused.code == "NOT_EXPLAINABLE"
+    assert "the bundle of binary has no background; build it again with --background" in refused.error
+    refused = wire.infer(replace(against, outputs=["shap_interactions"]))
+    assert refused.code == "INVALID_TENSOR"
+    assert "output shap_interactions is path-dependent; leave out the parameter background" in refused.error
+    # Outputs without explanations do not depend on it.
+    assert wire.infer(replace(against, model="binary", outputs=["prediction"])).error == ""
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
@@ -377,7 +409,7 @@ def features(**changed):
 
 TENSOR = (422, "INVALID_ARGUMENT", "INVALID_TENSOR")
 REFUSED = {
-    # What is asked: (the request, (HTTP, gRPC, our code), words of the sentence)
+    # What is against: (the request, (HTTP, gRPC, our code), words of the sentence)
     "unknown model": (ParsedRequest(wide(), "nobody"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["nobody", "sample"]),
     "unknown version": (ParsedRequest(wide(), version="99"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["99", "'1'"]),
     "unknown output": (ParsedRequest(wide(), outputs=["nothing"]), TENSOR, ["nothing", "prediction"]),

@@ -116,7 +116,7 @@ def test_another_option_is_refused(explain, server):
     answer = server.ask("POST", "/models/one/predict", {"features": ROW, "explain": explain})
     assert answer.status == 422
     assert (
-        'explain must be true, false, the number of features to name (1 or more), or {"interactions": k}'
+        'explain must be true, false, the number of features to name (1 or more), {"interactions": k} or {"background": true}'
         in answer.json["error"]
     )
 

@@ -70,6 +70,10 @@ ROUTES: dict[str, tuple[Request, Request]] = {
         post("/curve", {"features": NAMED, "vary": "x0", "leaves": True}),
         post("/curve", {"features": NAMED, "vary": "x0"}),
     ),
+    "is path-dependent; leave out the parameter": (
+        infer(one(), outputs=[{"name": "shap_interactions"}], parameters={"background": True}),
+        infer(one(), outputs=[{"name": "shap_interactions"}]),
+    ),
     "the body is empty; send a JSON object": (predict(b""), GOOD),
     "data[{}] has {} values, but": (
         batch({"columns": ["x0", "x1", "x2"], "data": [[1, 2]]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlrf.core.background_rows import read_background
-from mlrf.core.errors import InvalidRequestError, NotExplainableError
+from mlrf.core.errors import BundleError, InvalidRequestError, NotExplainableError
 from mlrf.core.manifest import BACKGROUND
 from mlrf.engines.interface import BackgroundExplainer, Explainer, Rows
 from mlrf.model.row_predictor import RowPredictor
@@ -45,4 +45,7 @@ def stored_background(model: RowPredictor) -> BackgroundExplainer:
             "background"
         )
     found = read_background(model.bundle.file(BACKGROUND), model.engine.n_features)
-    return background_explainer(model, found.rows)
+    try:
+        return background_explainer(model, found.rows)
+    except NotExplainableError as error:
+        raise BundleError(f"{model.bundle.path}: {BACKGROUND}: {error}", file=BACKGROUND) from error

@@ -50,7 +50,7 @@ def test_a_table_above_its_limit_is_refused(model, table):
         background_explainer(model._rows, table.data, 100)
 
 
-def test_the_background_of_the_bundle_is_used_if_asked_for(tmp_path, table):
+def test_the_background_of_the_bundle_is_used_on_request(tmp_path, table):
     stored = mlrf.load(write_tree_bundle(tmp_path / "b", background=table[10:]))
     found, given = stored.explain(table[:5], background=True), stored.explain(table[:5], background=table[10:])
     np.testing.assert_array_equal(found.values, given.values)

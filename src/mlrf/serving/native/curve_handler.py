@@ -18,9 +18,10 @@ from mlrf.model.curve import Axis, Curve, Sweep, plan_sweep, score_sweep
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.json_scanner import members_of, most_values, value_of, values_at_most, whole_document
-from mlrf.serving.native.predict_handler import responses_of, with_validity
+from mlrf.serving.native.predict_handler import responses_of
 from mlrf.serving.native.requests import Details
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred

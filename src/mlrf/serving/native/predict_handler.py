@@ -10,18 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-import msgspec
-
 from mlrf.engines.interface import Row
 from mlrf.model.interactions import check_interactions
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
-from mlrf.serving.native.requests import Details, ExplainOption, Interactions, ParsedRequest
+from mlrf.serving.native.requests import Details, ExplainOption, Game, Interactions, ParsedRequest, kind_of
 from mlrf.serving.native.response_builder import ResponseBuilder
-from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.cost_model import CostModel, ExplanationKind
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
@@ -51,7 +50,7 @@ class PredictHandler:
         self._responses = responses_of(model, rows)
         self._costs = costs
         self._is_slow = costs.of(1) > MAX_LOOP_S
-        self._write_s = self._responses.explanation_s()
+        self._write_s = self._responses.explanations.write_s()
         facts = model.bundle.manifest.facts
         self._trees_s = 0.0 if facts is None else facts.trees * LEAF_S
 
@@ -221,9 +220,12 @@ class PredictHandler:
             self._count(1, 0)
             return self._responses.one(row, details, found)
         self._check(explain)
+        if (kind := kind_of(explain)) is not None:
+            run = partial(self._responses.off_loop, row, explain, details, found)
+            timed, cost_s = self._costs.predicted(kind, 1, run)
+            return with_validity(Deferred(timed, lambda: self._count(1, 1), cost_s=cost_s), found)
         precomputed = self._stored().contributions(found) if found is not None else None
-        cost_s = self._write_s + self._costs.of(1, int(precomputed is None))
-        if isinstance(explain, Interactions) or cost_s > MAX_LOOP_S:
+        if self._write_s + self._costs.of(1, int(precomputed is None)) > MAX_LOOP_S:
             return with_validity(
                 Deferred(lambda: self._responses.off_loop(row, explain, details, found), lambda: self._count(1, 1)),
                 found,
@@ -236,27 +238,48 @@ class PredictHandler:
     ) -> bytes | Deferred:
         """Answer instances whose rows are known: given, or found by key, by index in the batch."""
         explained = [i for i, (_, explain, _) in enumerate(parsed) if explain is not False]
-        paired = [i for i in explained if isinstance(parsed[i][1], Interactions)]
-        if explained:
-            self._check(parsed[(paired or explained)[0]][1], len(paired))
-        precomputed = self._precomputed([i for i in explained if i not in paired], found)
+        kinds = {i: kind for i in explained if (kind := kind_of(parsed[i][1])) is not None}
+        plain = [i for i in explained if i not in kinds]
+        if plain:
+            self._model.explainer()
+        for each in dict.fromkeys(kinds.values()):
+            chosen = [i for i, kind in kinds.items() if kind == each]
+            self._check(parsed[chosen[0]][1], len(chosen))
+        precomputed = self._precomputed(plain, found)
         counted = partial(self._count, len(parsed), len(explained))
-        cost_s = self._costs.of(len(parsed), len(explained) - len(precomputed)) + len(explained) * self._write_s
+        cost_s = self._costs.of(len(parsed), len(plain) - len(precomputed)) + len(explained) * self._write_s
         detailed = [details for _, _, details in parsed if details is not None]
         cost_s += sum(each.needs_trees for each in detailed) * self._trees_s
+        run = partial(self._responses.batch, parsed, found, explained, precomputed)
         if counts is not None:
             counted(counts)
-            return Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed))
-        if paired or cost_s > MAX_LOOP_S:
-            return with_validity(
-                Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed), counted), *found.values()
-            )
+            return Deferred(run)
+        if kinds:
+            return with_validity(self._deferred_kinds(parsed, kinds, run, counted, cost_s), *found.values())
+        if cost_s > MAX_LOOP_S:
+            return with_validity(Deferred(run, counted), *found.values())
         counted()
-        return self._responses.batch(parsed, found, explained, precomputed)
+        return run()
+
+    def _deferred_kinds(
+        self,
+        parsed: Sequence[ParsedRequest],
+        kinds: Mapping[int, ExplanationKind],
+        run: Callable[[], bytes],
+        counted: Callable[[], None],
+        others_s: float,
+    ) -> Deferred:
+        """Return a batch with explanations of other kinds, by index, as work; `others_s` is the time of everything else."""
+        cost_s = others_s + sum(self._costs.of_kind(kind, 1) for kind in kinds.values())
+        if len(kinds) == len(parsed) and len({*kinds.values()}) == 1:
+            run, _ = self._costs.predicted(kinds[0], len(kinds), run)
+        return Deferred(run, counted, cost_s=cost_s)
 
     def _check(self, explain: ExplainOption, n_paired: int = 1) -> None:
-        """Refuse an explanation of a model that has none, and more interactions than an answer may have."""
+        """Refuse an explanation that the model does not have, and more interactions than an answer may have."""
         self._model.explainer()
+        if isinstance(explain, Game):
+            self._model.background()
         if isinstance(explain, Interactions):
             check_interactions(self._model, n_paired, MOST_INTERACTIONS)
 
@@ -275,12 +298,3 @@ def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilde
     if rows is None:
         return ResponseBuilder(model, never_cached=False)
     return ResponseBuilder(model, never_cached=rows.local is None, logs_rows=rows.are_logged)
-
-
-def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
-    """Return work with the state of the stored rows that it uses, which decides whether other requests may share its result."""
-    rows = [each for each in found if each is not None]
-    if not rows:
-        return work
-    transaction, fresh_until_s = min(r.stored.transaction for r in rows), min(r.fresh_until_s for r in rows)
-    return msgspec.structs.replace(work, transaction=transaction, fresh_until_s=fresh_until_s)

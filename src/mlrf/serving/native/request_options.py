@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from mlrf.serving.native.requests import (
     MAX_INTERACTIONS,
     Details,
     ExplainOption,
+    Game,
     Interactions,
 )
 
@@ -69,15 +71,33 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
     chosen = value_of(raw, "explain")
     if isinstance(chosen, bool):
         return chosen
-    if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
+    if isinstance(chosen, int) and _is_count(chosen):
         return chosen
     if isinstance(chosen, dict) and list(chosen) == ["interactions"]:
         return Interactions(_pairs(chosen["interactions"]))
+    if isinstance(chosen, dict) and chosen and chosen.keys() <= {"background", "top"}:
+        return _game(chosen)
     raise InvalidRequestError(
-        "explain must be true, false, the number of features to name (1 or more), or "
-        f'{{"interactions": k}}, not {shown(chosen)}',
+        "explain must be true, false, the number of features to name (1 or more), "
+        f'{{"interactions": k}} or {{"background": true}}, not {shown(chosen)}',
         field="explain",
     )
+
+
+def _is_count(chosen: object) -> bool:
+    return isinstance(chosen, int) and not isinstance(chosen, bool) and 1 <= chosen <= MAX_EXPLAINED
+
+
+def _game(chosen: Mapping[str, Any]) -> ExplainOption:
+    top, background = chosen.get("top", True), chosen.get("background", False)
+    if top is not True and not _is_count(top):
+        raise InvalidRequestError(
+            f"top must be the number of features to name (1 or more), or true for all, not {shown(top)}",
+            field="explain",
+        )
+    if not isinstance(background, bool):
+        raise InvalidRequestError(f"background must be true or false, not {shown(background)}", field="explain")
+    return Game(top) if background else top
 
 
 def _pairs(chosen: object) -> int:

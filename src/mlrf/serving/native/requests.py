@@ -9,6 +9,7 @@ import msgspec
 from mlrf.core.feature import Value
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
+from mlrf.serving.runtime.cost_model import ExplanationKind
 
 MAX_EXPLAINED = 1 << 31
 """Largest number of features that a request may want named in an explanation."""
@@ -22,8 +23,24 @@ class Interactions(msgspec.Struct, frozen=True, gc=False):
     pairs: int
 
 
-ExplainOption = bool | int | Interactions
-"""Whether an explanation is requested: of all features, of the k with the largest contributions, or with interactions."""
+class Game(msgspec.Struct, frozen=True, gc=False):
+    """An explanation whose contributions are Shapley values of another game than the path-dependent one."""
+
+    top: bool | int = True
+    """True for all features, or the number of those with the largest contributions."""
+    background: bool = True
+    """Whether the rows of the bundle's background stand for features that are not known."""
+
+
+ExplainOption = bool | int | Interactions | Game
+"""Whether an explanation is requested: of all features, of the k with the largest contributions, or of another kind."""
+
+
+def kind_of(explain: ExplainOption) -> ExplanationKind | None:
+    """Return the kind of an explanation whose time differs from that of path-dependent contributions; None for those."""
+    if isinstance(explain, Interactions):
+        return "interactions"
+    return "background" if isinstance(explain, Game) else None
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):

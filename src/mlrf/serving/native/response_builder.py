@@ -14,17 +14,15 @@ from typing import Any
 import msgspec
 
 from mlrf.core.json_infinities import encoded_infinities
-from mlrf.engines.interface import Explainer, Row
-from mlrf.model.interactions import interactions_of
+from mlrf.engines.interface import Row
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
-from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
-from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
-from mlrf.serving.native.requests import Details, ExplainOption, Interactions, ParsedRequest
-from mlrf.serving.runtime.cost_model import shortest
-from mlrf.serving.runtime.stages import ENGINE, EXPLAIN, staged
+from mlrf.serving.native.explanation_writer import Source
+from mlrf.serving.native.explanations import Explanations
+from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest
+from mlrf.serving.runtime.stages import ENGINE, staged
 
 _encode = msgspec.json.encode
 
@@ -45,9 +43,7 @@ class ResponseBuilder:
         """The members after a prediction. Text from callers must come later, because the cache rewrites the first
         `"cached"`."""
         self._classifies = model.classes is not None
-        self._writer: ExplanationWriter | None = None
-        if isinstance(model.engine, Explainer):
-            self._writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
+        self.explanations = Explanations(model)
 
     def prediction(self, prediction: Prediction) -> bytes:
         """Return the response to one row, without its closing brace."""
@@ -68,40 +64,6 @@ class ResponseBuilder:
             probabilities = [self.model.probabilities_of(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
         return answer + self.origin
-
-    def explanation(
-        self,
-        margins: Sequence[float],
-        contributions: Sequence[float],
-        explain: ExplainOption,
-        source: Source,
-        base: Sequence[float] | None = None,
-        row: Row = (),
-    ) -> bytes:
-        """Return an explanation as JSON, of a row with a base of its own or of the model's; safe in any thread.
-
-        The `row` is used if interactions are requested.
-        """
-        if self._writer is None:
-            raise AssertionError("an explanation was computed by an engine that has none")
-        if not isinstance(explain, Interactions):
-            return _encode(self._writer.write(margins, contributions, explain, source, base))
-        written = self._writer.write(margins, contributions, True, source, base)
-        values = interactions_of(self.model, self.model.table([row]), 1, MOST_INTERACTIONS)
-        names = self.model.schema.names
-        written["interactions"] = write_interactions(names, self.model.classes, margins, values, explain.pairs)
-        return _encode(written)
-
-    def explanation_s(self) -> float:
-        """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
-
-        With thousands of features, or many classes, writing takes longer than computing it.
-        """
-        if self._writer is None:
-            return 0.0
-        n_outputs = self.model.engine.n_outputs
-        margins, contributions = [0.5] * n_outputs, [0.123456789] * (n_outputs * self.model.engine.n_features)
-        return shortest(lambda: self.explanation(margins, contributions, True, "live"))
 
     def one(self, row: Row, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance; on the event loop."""
@@ -124,7 +86,7 @@ class ResponseBuilder:
         margins = staged(ENGINE, self.model.engine.margin, row)
         if precomputed is not None:
             return self._with_explanation(margins, precomputed, row, explain, details, found, "precomputed")
-        contributions = staged(EXPLAIN, self.model.explainer().contributions, row)
+        contributions = self.explanations.of_row(row)
         return self._with_explanation(margins, contributions, row, explain, details, found, "live")
 
     def off_loop(self, row: Row, explain: ExplainOption, details: Details | None, found: FoundRow | None) -> bytes:
@@ -133,7 +95,7 @@ class ResponseBuilder:
         margins, bases = self._margins(table, [row], [details])
         if explain is False:
             return self.whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
-        contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
+        contributions = self.explanations.of_rows([row], explain)
         return self._with_explanation(margins, contributions, row, explain, details, found, "live", bases.get(0))
 
     def batch(
@@ -207,7 +169,7 @@ class ResponseBuilder:
         base: Sequence[float] | None = None,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
-        explanation = self.explanation(margins, contributions, explain, source, base, row)
+        explanation = self.explanations.write(margins, contributions, explain, source, base, row)
         return self.whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
@@ -227,21 +189,21 @@ class ResponseBuilder:
         written = [b"null"] * len(parsed)
         for index, contributions in precomputed.items():
             its_margins = margins[index * k : (index + 1) * k]
-            written[index] = self.explanation(
+            written[index] = self.explanations.write(
                 its_margins, contributions, parsed[index][1], "precomputed", bases.get(index)
             )
         live = [index for index in explained if index not in precomputed]
-        if not live:
-            return written
-        table = self.model.table([rows[i] for i in live])
-        contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
-        width = len(contributions) // len(live)
-        for position, index in enumerate(live):
-            its_margins = margins[index * k : (index + 1) * k]
-            its_contributions = contributions[position * width : (position + 1) * width]
-            written[index] = self.explanation(
-                its_margins, its_contributions, parsed[index][1], "live", bases.get(index), rows[index]
-            )
+        games = [isinstance(parsed[index][1], Game) for index in live]
+        for is_game in set(games):
+            chosen = [index for index, each in zip(live, games, strict=True) if each is is_game]
+            contributions = self.explanations.of_rows([rows[i] for i in chosen], parsed[chosen[0]][1])
+            width = len(contributions) // len(chosen)
+            for position, index in enumerate(chosen):
+                its_margins = margins[index * k : (index + 1) * k]
+                its_contributions = contributions[position * width : (position + 1) * width]
+                written[index] = self.explanations.write(
+                    its_margins, its_contributions, parsed[index][1], "live", bases.get(index), rows[index]
+                )
         return written
 
     def whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:

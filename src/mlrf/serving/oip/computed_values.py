@@ -8,9 +8,10 @@ import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, InvalidTensorError
 from mlrf.core.value_text import shown_name
-from mlrf.engines.interface import Rows
+from mlrf.engines.interface import BackgroundExplainer, Rows
 from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.serving.oip.explained_game import explainer_of
 from mlrf.serving.oip.inference_run import InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InputTensor
 from mlrf.serving.oip.output_tensors import NO_VALUES, RowValues
@@ -44,16 +45,19 @@ def compute_values(model: RowPredictor, run: InferenceRun, rows: Rows) -> tuple[
     if run.base_margin is not None:
         own, margins = margins, model.margins_from(rows, _starts(run.base_margin, run.count, model.engine.n_outputs))
         if run.requested.explains:
-            bases = _moved_bases(model, own, margins)
+            bases = _moved_bases(explainer_of(run.requested, model), own, margins)
     if not run.requested.explains:
         return margins, RowValues(bases=bases, leaves=leaves)
     if (recorder := recording()) is not None:
         recorder.enter(EXPLAIN)
-    interactions = NO_VALUES.interactions
-    if run.requested.reports_interactions:
+    explainer, interactions = explainer_of(run.requested, model), NO_VALUES.interactions
+    if run.requested.kind == "interactions":
         interactions = interactions_of(model, rows, run.count, MOST_INTERACTIONS)
-    contributions = contributions_of(model, rows, run.found, run.precomputed)
-    return margins, RowValues(contributions, interactions, bases, leaves)
+    if run.requested.kind == "background":
+        contributions = explainer.contributions_many(rows)
+    else:
+        contributions = contributions_of(model, rows, run.found, run.precomputed)
+    return margins, RowValues(contributions, interactions, array("d", explainer.base), bases, leaves)
 
 
 def _leaves(model: RowPredictor, run: InferenceRun, rows: Rows) -> array[float]:
@@ -79,7 +83,7 @@ def _starts(tensor: InputTensor, count: int, k: int) -> array[float]:
     return number_column(tensor, checked(tensor, count * k))
 
 
-def _moved_bases(model: RowPredictor, own: array[float], margins: array[float]) -> array[float]:
-    """Return the base of each row: the model's, moved by as much as the row's margin."""
-    bases = list(model.explainer().base) * (len(margins) // model.engine.n_outputs)
+def _moved_bases(explainer: BackgroundExplainer, own: array[float], margins: array[float]) -> array[float]:
+    """Return the base of each row: the explainer's, moved by as much as the row's margin."""
+    bases = list(explainer.base) * (len(margins) // len(explainer.base))
     return array("d", [base + (moved - margin) for base, moved, margin in zip(bases, margins, own, strict=True)])

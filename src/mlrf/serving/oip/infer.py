@@ -18,14 +18,15 @@ from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
+from mlrf.serving.oip.explained_game import GAME, in_game
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
 from mlrf.serving.oip.row_lookup import (
     are_all_precomputed,
+    deferred_of,
     keyed_answer,
     unpack_parameters,
-    validity_of,
 )
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
@@ -73,6 +74,7 @@ class ModelInference:
         self.outputs = Outputs(model)
         self._row_bytes = FP64.width * model.engine.n_features
         self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
+        self._costs = costs
         self._max_rows_on_loop = {each: costs.most_within(MAX_LOOP_S, explained=each) for each in (False, True)}
         """How many rows are computed on the event loop, without contributions and with them."""
 
@@ -164,6 +166,7 @@ class ModelInference:
                     scope="explain",
                 )
             self._model.explainer()
+            requested = in_game(requested, request.parameters, self._model)
         by_key = self._reader.has_key and self._reader.is_by_key(request.inputs)
         return InferenceRun(
             began_s,
@@ -212,10 +215,9 @@ class ModelInference:
         run.n_explained = run.count if run.requested.explains else 0
         requested = run.requested
         explains = requested.reports_leaves or (requested.explains and not are_all_precomputed(run.precomputed))
-        if run.count > self._max_rows_on_loop[explains] or requested.reports_interactions:
-            transaction, fresh_s = validity_of(run.found)
-            counted = partial(self.counts.computed, run)
-            return Deferred(lambda: make(run, rows), counted, transaction=transaction, fresh_until_s=fresh_s)
+        if run.count > self._max_rows_on_loop[explains] or requested.kind is not None:
+            work, cost_s = self._costs.predicted(requested.kind, run.count, partial(make, run, rows))
+            return deferred_of(run.found, work, partial(self.counts.computed, run), cost_s)
         made = make(run, rows)
         self.counts.computed(run)
         return made
@@ -247,7 +249,7 @@ class ModelInference:
         return answer
 
     def _encode(self, run: InferenceRun, packed: bytes) -> bytes:
-        parameters = self._origin
+        parameters = self._origin if run.requested.kind != "background" else {**self._origin, **GAME}
         if run.by_key:
             of_rows, packed = unpack_parameters(packed)
             parameters = {**parameters, **of_rows}

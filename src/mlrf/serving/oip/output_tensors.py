@@ -24,6 +24,7 @@ from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
+from mlrf.serving.runtime.cost_model import ExplanationKind
 
 Kind = Literal[
     "prediction", "probabilities", "label", "shap_values", "shap_interactions", "shap_base", "shap_bases", "leaves"
@@ -52,6 +53,7 @@ _TAGS = {
     SHAP_BASES: b"B",
     LEAVES: b"t",
 }
+_BACKGROUND_TAG = b"~"
 
 
 class RowValues(NamedTuple):
@@ -61,6 +63,8 @@ class RowValues(NamedTuple):
     """[n, F, K]"""
     interactions: array[float] = array("d")
     """[n, F, F, K]"""
+    base: array[float] = array("d")
+    """[K] where contributions start."""
     bases: array[float] = array("d")
     """[n, K] where the contributions of each row start, of rows with base margins."""
     leaves: array[float] = array("d")
@@ -76,7 +80,8 @@ class RequestedOutputs(NamedTuple):
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
     """Whether they include explanations."""
-    reports_interactions: bool
+    kind: ExplanationKind | None
+    """Whether they include interactions, or explanations against the bundle's background."""
     reports_leaves: bool
     """Whether they include leaves."""
     tag: bytes
@@ -108,8 +113,8 @@ class Outputs:
         self._own: list[Kind] = [PROBABILITIES] if is_multiclass else [PREDICTION]
         if model.classes is not None:
             self._own = [self._first, LABEL] if is_multiclass else [PREDICTION, PROBABILITIES, LABEL]
-        self._one = {name: _requested([(name, kind)]) for name, kind in kinds.items()}
-        self._default = {name: _requested([(name, kinds[name])]) for name in (self._first, *_FIRST_NAMES)}
+        self._one = {name: requested_outputs([(name, kind)]) for name, kind in kinds.items()}
+        self._default = {name: requested_outputs([(name, kinds[name])]) for name in (self._first, *_FIRST_NAMES)}
 
     @property
     def engine(self) -> str:
@@ -153,7 +158,7 @@ class Outputs:
             kinds = [
                 (name, SHAP_BASES if name == SHAP_BASE else kind) for name, kind in self.requested(request).outputs
             ]
-            return _requested(kinds)
+            return requested_outputs(kinds)
         if not request.outputs:
             inputs = request.inputs
             name = ALSO_KNOWN.get(inputs[0].name, "") if len(inputs) == 1 else ""
@@ -176,7 +181,7 @@ class Outputs:
                 )
         if (twice := first_repeated(names)) is not None:
             raise InvalidTensorError(f"output {shown_name(twice)} is requested twice; name it once", output=clip(twice))
-        return _requested([(name, self._kinds[name]) for name in names])
+        return requested_outputs([(name, self._kinds[name]) for name in names])
 
     def pack(self, requested: RequestedOutputs, margins: array[float], values: RowValues) -> bytes:
         """Return the data of n rows' tensors, one after the other.
@@ -247,7 +252,7 @@ class Outputs:
             case "shap_interactions":
                 numbers = values.interactions
             case "shap_base":
-                numbers = array("d", self._model.explainer().base)
+                numbers = values.base
             case "shap_bases":
                 numbers = values.bases
             case "leaves":
@@ -255,11 +260,13 @@ class Outputs:
         return numbers.tobytes()
 
 
-def _requested(outputs: Sequence[tuple[str, Kind]]) -> RequestedOutputs:
+def requested_outputs(outputs: Sequence[tuple[str, Kind]], *, against_background: bool = False) -> RequestedOutputs:
+    """Return outputs, each with its name in the response."""
     kinds = [kind for _, kind in outputs]
     explains = not _EXPLANATIONS.isdisjoint(kinds)
-    tag = b"".join(_TAGS[kind] for kind in kinds)
-    return RequestedOutputs(outputs, explains, SHAP_INTERACTIONS in kinds, LEAVES in kinds, tag)
+    tag = (_BACKGROUND_TAG if against_background else b"") + b"".join(_TAGS[kind] for kind in kinds)
+    kind: ExplanationKind | None = "interactions" if SHAP_INTERACTIONS in kinds else None
+    return RequestedOutputs(outputs, explains, "background" if against_background else kind, LEAVES in kinds, tag)
 
 
 def _label_elements(classes: Sequence[Category]) -> tuple[str, list[bytes]]:

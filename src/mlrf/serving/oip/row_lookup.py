@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +13,7 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import Parameter
+from mlrf.serving.runtime.results import Deferred
 
 Precomputed = Sequence[Sequence[float] | None]
 """Precomputed contributions, row by row; None if there are none."""
@@ -24,6 +25,14 @@ def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
     if not found:
         return None, math.inf
     return min(each.stored.transaction for each in found), min(each.fresh_until_s for each in found)
+
+
+def deferred_of(
+    found: Sequence[FoundRow], run: Callable[[], bytes], after: Callable[[], None], cost_s: float
+) -> Deferred:
+    """Return work from these rows, with how long its answer is valid."""
+    transaction, fresh_s = validity_of(found)
+    return Deferred(run, after, transaction=transaction, fresh_until_s=fresh_s, cost_s=cost_s)
 
 
 def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) -> KeyedAnswer:

@@ -19,7 +19,7 @@ from mlrf.serving import route_paths as paths
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
 from mlrf.serving.pages.openapi_curve import CURVE_SCHEMAS, VARY, curve_schema
-from mlrf.serving.pages.openapi_interactions import INTERACTIONS_OPTION, interactions_schema
+from mlrf.serving.pages.openapi_explanations import GAME, GAME_OPTION, INTERACTIONS_OPTION, interactions_schema
 
 _NUMBER = {"type": "number"}
 _NUMBERS = {"type": "array", "items": _NUMBER}
@@ -45,8 +45,8 @@ SHARED = {
     },
     "Explain": {
         "description": "true for the contribution of every feature, the number of features to name, largest first, or the "
-        "number of pairs of features whose interactions to name",
-        "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, INTERACTIONS_OPTION],
+        "number of pairs of features whose interactions to name, or the game that contributions are Shapley values of",
+        "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, INTERACTIONS_OPTION, GAME_OPTION],
     },
     "StaleFeatures": {"type": "string", "enum": ["refuse", "flag"], "description": "What to do with an older row"},
     **CURVE_SCHEMAS,
@@ -251,6 +251,7 @@ def _explanation(bundle: Bundle) -> dict[str, Any]:
             "other": rest | {"description": "The sum of the contributions that are not named"},
             "source": {"type": "string", "enum": ["live", "precomputed"]},
             "interactions": interactions_schema(by_feature, rest),
+            "game": GAME,
         },
         required=["space", "margin", "base", "contributions", "other", "source"],
     )

@@ -96,14 +96,16 @@ class Admission:
         """Return how many more bytes of request bodies may be reserved."""
         return _MAX_BODY_BYTES - self.unfinished_bytes - self.n_waiting_bytes
 
-    def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:
+    def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0, predicted_s: float = 0.0) -> float:
         """Admit work to the thread's queue and return the seconds that it is expected to take.
 
+        These are `predicted_s`, if they do not follow from the length of the body; the length then tells nothing of others.
         OverloadedError if it is expected to begin later than `max_wait_s` from now, or, with a `timeout_s`, to end later than
         that.
         """
-        self._thread_bodies[route] = min(n_bytes, self._thread_bodies.get(route, n_bytes))
-        cost_s = self._cost_of(route, n_bytes)
+        cost_s = predicted_s or self._cost_of(route, n_bytes)
+        if not predicted_s:
+            self._thread_bodies[route] = min(n_bytes, self._thread_bodies.get(route, n_bytes))
         refusal = self._thread_refusal(n_bytes, cost_s if timeout_s else 0.0, timeout_s or self.max_wait_s)
         if refusal is not None:
             raise refusal

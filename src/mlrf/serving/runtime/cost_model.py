@@ -6,8 +6,10 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 from time import perf_counter
+from typing import Literal, TypeVar
 
 from mlrf.engines.interface import Explainer
+from mlrf.model.background import has_background
 from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
@@ -18,6 +20,13 @@ _MOST_TIMED_S = 20e-3
 runs have taken longer."""
 _TIMED_RUNS = 3
 _MOST_ROWS = 1 << 20
+_INTERACTIONS_SHARE = 4.0
+"""Time of a row's interactions, in rows of contributions (ADR 21), until the first were timed."""
+_SMOOTHING = 0.3
+
+ExplanationKind = Literal["interactions", "background"]
+"""Explanations that take another time than contributions: the length of a body does not say how long."""
+_T = TypeVar("_T")
 
 
 class CostModel:
@@ -40,6 +49,10 @@ class CostModel:
             explainer = model.engine
             explained = model.table([row] * _EXPLAINED)
             self._explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
+        self._kind_row_s = {"interactions": self._explained_row_s * _INTERACTIONS_SHARE, "background": 0.0}
+        if has_background(model):
+            against, one = model.background(), model.table([row])
+            self._kind_row_s["background"] = shortest(lambda: against.contributions_many(one))
 
     def most_within(self, limit_s: float, *, explained: bool) -> int:
         """Return the largest number of rows predicted to take at most `limit_s`."""
@@ -51,6 +64,29 @@ class CostModel:
             return self._one_s + n_explained * self._explained_row_s
         margins_s = min(n_rows * self._row_s, math.ceil(n_rows / _MANY) * self._block_s)
         return margins_s + n_explained * self._explained_row_s
+
+    def of_kind(self, kind: ExplanationKind, n_rows: int) -> float:
+        """Return the predicted seconds for explanations of `n_rows` of another kind, with their margins."""
+        return n_rows * self._kind_row_s[kind]
+
+    def predicted(
+        self, kind: ExplanationKind | None, n_rows: int, run: Callable[[], _T]
+    ) -> tuple[Callable[[], _T], float]:
+        """Return work that explains `n_rows` and its predicted seconds; its own time corrects later predictions.
+
+        For no kind it is `run`, and 0: its time follows from the length of the body.
+        """
+        if kind is None or not n_rows:
+            return run, 0.0
+
+        def run_timed() -> _T:
+            began_s = perf_counter()
+            made = run()
+            row_s = (perf_counter() - began_s) / n_rows
+            self._kind_row_s[kind] += _SMOOTHING * (row_s - self._kind_row_s[kind])
+            return made
+
+        return run_timed, self.of_kind(kind, n_rows)
 
 
 def shortest(work: Callable[[], object]) -> float:

@@ -67,7 +67,7 @@ class Executor:
         admission = self._admission
         # At least a nanosecond, because 0 means no limit.
         timeout_s = max(deadline_s - perf_counter(), 1e-9) if deadline_s else 0.0
-        cost_s = admission.enter(route, n_bytes, timeout_s)
+        cost_s = admission.enter(route, n_bytes, timeout_s, work.cost_s)
         run = _Run(record_in_thread(work.recorder, work.run))
         submitted: Future[Result] = self._thread.submit(run)
         future = asyncio.wrap_future(submitted)
@@ -83,7 +83,8 @@ class Executor:
                 self._forget(work, in_flight)
                 admission.leave(n_bytes, cost_s)
             if run.ended_s:
-                admission.note_run(route, n_bytes, run.ended_s - run.began_s, perf_counter())
+                if not work.cost_s:
+                    admission.note_run(route, n_bytes, run.ended_s - run.began_s, perf_counter())
                 work.after()
 
         future.add_done_callback(complete)

@@ -27,6 +27,8 @@ class Deferred(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """When the first of those rows becomes too old for this answer (`time.time`)."""
     recorder: Recorder | None = msgspec.field(default_factory=recording)
     """The recorder of the request that it was made for; None if that is not sampled."""
+    cost_s: float = 0.0
+    """Predicted seconds of `run`; 0 if they follow from the length of the body, as earlier bodies of the route show."""
 
 
 class Awaited(msgspec.Struct, frozen=True, eq=False, weakref=True):

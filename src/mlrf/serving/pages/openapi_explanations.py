@@ -1,14 +1,30 @@
-"""The OpenAPI schemas of interactions: the option that requests them, and the member of an explanation that has them."""
+"""The OpenAPI schemas of explanations of other kinds: the options that request them, and the members that they have."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mlrf.serving.native.requests import MAX_INTERACTIONS
+from mlrf.serving.native.requests import MAX_EXPLAINED, MAX_INTERACTIONS
 from mlrf.serving.pages.openapi_content import object_of
 
 INTERACTIONS_OPTION = object_of({"interactions": {"type": "integer", "minimum": 1, "maximum": MAX_INTERACTIONS}})
 """The number of pairs of features whose interactions a response names."""
+GAME_OPTION = object_of(
+    {
+        "background": {
+            "type": "boolean",
+            "description": "Whether to explain against the rows of the bundle's background",
+        },
+        "top": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, {"const": True}]},
+    },
+    required=[],
+)
+"""The game of the contributions, and how many of them a response names."""
+GAME = {
+    "type": "string",
+    "enum": ["interventional"],
+    "description": "That contributions are against a background, whose mean margin is the base; absent: path-dependent",
+}
 
 
 def interactions_schema(by_feature: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Computes the explanations of rows and writes them as JSON, for each game that a request may choose."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import msgspec
+
+from mlrf.engines.interface import BackgroundExplainer, Explainer, Row
+from mlrf.model.interactions import interactions_of
+from mlrf.model.row_predictor import RowPredictor
+from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
+from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
+from mlrf.serving.native.requests import ExplainOption, Game, Interactions
+from mlrf.serving.runtime.cost_model import shortest
+from mlrf.serving.runtime.stages import EXPLAIN, staged
+
+_encode = msgspec.json.encode
+_INTERVENTIONAL = {"game": "interventional"}
+
+
+class Explanations:
+    """The explanations of one model; safe in any thread, except `of_row`."""
+
+    def __init__(self, model: RowPredictor) -> None:
+        self._model = model
+        self._writer: ExplanationWriter | None = None
+        if isinstance(model.engine, Explainer):
+            self._writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
+
+    def of_row(self, row: Row) -> array[float]:
+        """Return the path-dependent contributions [F, K] of one row, on the event loop."""
+        return staged(EXPLAIN, self._model.explainer().contributions, row)
+
+    def of_rows(self, rows: Sequence[Row], explain: ExplainOption) -> array[float]:
+        """Return the contributions of n rows, [n, F, K]."""
+        return staged(EXPLAIN, self._explainer(explain).contributions_many, self._model.table(rows))
+
+    def write(
+        self,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        explain: ExplainOption,
+        source: Source,
+        moved: Sequence[float] | None = None,
+        row: Row = (),
+    ) -> bytes:
+        """Return an explanation as JSON; `moved` [K] is the model's base for a row that has a base margin.
+
+        The `row` is used if interactions are requested.
+        """
+        if self._writer is None:
+            raise AssertionError("an explanation was computed by an engine that has none")
+        if isinstance(explain, Game):
+            return _encode(self._of_game(explain, margins, contributions, source, moved))
+        if not isinstance(explain, Interactions):
+            return _encode(self._writer.write(margins, contributions, explain, source, moved))
+        written = self._writer.write(margins, contributions, True, source, moved)
+        values = interactions_of(self._model, self._model.table([row]), 1, MOST_INTERACTIONS)
+        names = self._model.schema.names
+        written["interactions"] = write_interactions(names, self._model.classes, margins, values, explain.pairs)
+        return _encode(written)
+
+    def write_s(self) -> float:
+        """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
+
+        With thousands of features, or many classes, writing takes longer than computing it.
+        """
+        if self._writer is None:
+            return 0.0
+        n_outputs = self._model.engine.n_outputs
+        margins, contributions = [0.5] * n_outputs, [0.123456789] * (n_outputs * self._model.engine.n_features)
+        return shortest(lambda: self.write(margins, contributions, True, "live"))
+
+    def _explainer(self, explain: ExplainOption) -> BackgroundExplainer:
+        if isinstance(explain, Game) and explain.background:
+            return self._model.background()
+        return self._model.explainer()
+
+    def _of_game(
+        self,
+        game: Game,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        source: Source,
+        moved: Sequence[float] | None,
+    ) -> dict[str, object]:
+        base = self._explainer(game).base
+        if moved is not None:
+            base = [own + (to - by) for own, to, by in zip(base, moved, self._model.explainer().base, strict=True)]
+        writer = ExplanationWriter(self._model.schema.names, base, self._model.classes, _INTERVENTIONAL)
+        return writer.write(margins, contributions, game.top, source)

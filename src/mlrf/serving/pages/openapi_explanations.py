@@ -15,7 +15,7 @@ GAME_OPTION = object_of(
             "type": "boolean",
             "description": "Whether to explain against the rows of the bundle's background",
         },
-        "top": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, {"const": True}]},
+        "top": {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED},
     },
     required=[],
 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import lightgbm as lgb
 import numpy as np
+import pyarrow as pa
 import pytest
 import xgboost as xgb
 
 import mlrf
-from bundles import write_tree_bundle
+from arrow_streams import stream
+from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.client import Client
 from mlrf.core.errors import InvalidRequestError
-from running import serving
+from running import eventually, serving
 
+ARROW = "application/vnd.apache.arrow.stream"
 RANDOM = np.random.default_rng(3)
 ROWS = RANDOM.normal(size=(200, 4)).round(1)
 NUMBERS = ROWS[:, 0] + ROWS[:, 1] ** 2
@@ -33,8 +38,10 @@ def counts():
 def server(three, counts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("leaves")
     bundles = [mlrf.build(model, folder / name, name=name) for name, model in (("three", three), ("counts", counts))]
-    with serving(*bundles, write_tree_bundle(folder / "plain", name="plain")) as server:
-        server.bundles = bundles
+    (folder / "log").mkdir()
+    options = ["--prediction-log", str(folder / "log")]
+    with serving(*bundles, write_tree_bundle(folder / "plain", name="plain"), options=options) as server:
+        server.bundles, server.log_folder = bundles, folder / "log"
         yield server
         assert server.troubles == []
 
@@ -108,6 +115,59 @@ def test_answers_are_cached_by_base_margin(server):
     answers = [predict(start) for start in (0.5, 0.5, 0.5, 0.75, 0.75, 0.75)]
     assert [each["cached"] for each in answers] == [False, False, True, False, False, True]
     assert len({each["prediction"] for each in answers}) == 2
+
+
+@pytest.mark.parametrize("name", ["base_margin", "init_score"])
+@pytest.mark.parametrize("accept", [[], [f"Accept: {ARROW}"]])
+def test_a_column_of_base_margins_gives_what_the_members_give(server, name, accept):
+    starts = RANDOM.normal(size=7)
+    instances = [
+        {"features": row.tolist(), "base_margin": start} for row, start in zip(ROWS, starts.tolist(), strict=False)
+    ]
+    expected = ask(server, "/models/counts/predict/batch", {"instances": instances})["predictions"]
+    table = pa.table({name: starts, **{f"Column_{i}": ROWS[:7, i] for i in range(4)}})
+    content = stream(table, max_chunksize=3)
+    for _ in range(2):  # in the worker's thread, then on the event loop
+        answer = server.ask("POST", "/models/counts/predict/batch", content, [f"Content-Type: {ARROW}", *accept])
+        assert answer.status == 200, answer
+        arrow = pa.ipc.open_stream(answer.body).read_all()["prediction"].to_pylist() if accept else None
+        assert (arrow or answer.json["predictions"]) == expected
+
+
+def test_the_log_has_the_base_margins_of_a_column(server):
+    table = pa.table({"base_margin": [0.5, -1.0], **{f"Column_{i}": ROWS[:2, i] for i in range(4)}})
+    headers = [f"Content-Type: {ARROW}", "X-Request-ID: bases-1"]
+    answer = server.ask("POST", "/models/counts/predict/batch", stream(table), headers).json
+
+    def logged():
+        lines = [
+            json.loads(line) for file in server.log_folder.glob("*.jsonl") for line in file.read_text().splitlines()
+        ]
+        return next((line for line in lines if line["request_id"] == "bases-1"), None)
+
+    line = eventually(logged, what="the line in the log")
+    assert ask(server, "/models/counts/predict/batch", line["request"])["predictions"] == answer["predictions"]
+    assert line["answer"]["predictions"] == answer["predictions"]
+
+
+@pytest.mark.parametrize(
+    ("model", "columns", "sentence"),
+    [
+        ("three", {"base_margin": [0.5]}, "three has 3 outputs; send base_margin in JSON or as a tensor"),
+        ("counts", {"base_margin": ["a"]}, "the column base_margin does not hold numbers"),
+        ("counts", {"base_margin": [0.5], "init_score": [0.5]}, "two columns of base margins"),
+        ("counts", {"base_margin": [None]}, "base_margin must be finite numbers"),
+        ("plain", {"init_score": [0.5]}, "takes no base_margin"),
+    ],
+)
+def test_a_column_of_base_margins_that_cannot_be_used_is_refused(server, model, columns, sentence):
+    names = [f"Column_{i}" for i in range(4)] if model == "counts" else [f"f{i}" for i in range(4)]
+    features = ALL_KINDS.example() if model == "plain" else dict.fromkeys(names, 0.5)
+    content = pa.Table.from_pylist([features])
+    for name, values in columns.items():
+        content = content.append_column(name, pa.array(values, None if values[0] is not None else pa.float64()))
+    answer = server.ask("POST", f"/models/{model}/predict/batch", stream(content), [f"Content-Type: {ARROW}"])
+    assert (answer.status, sentence in answer.json["error"]) == (422, True), answer.json
 
 
 def infer(server, model, inputs, outputs, status=200):

@@ -155,6 +155,9 @@ ROUTES: dict[str, tuple[Request, Request]] = {
 ELSEWHERE = {
     "belongs to a row: send": "wire/test_leaves_and_base_margins.py",
     "are two names of one member": "wire/test_leaves_and_base_margins.py",
+    "a column gives one base margin a row": "wire/test_leaves_and_base_margins.py",
+    "does not hold numbers; send a column": "wire/test_leaves_and_base_margins.py",
+    "two columns of base margins": "wire/test_leaves_and_base_margins.py",
     "both Content-Length and Transfer-Encoding": "wire/test_hostile_corpus.py",
     "Accept: {} is not supported": "wire/test_platforms.py",
     "could be a category or a category code": "wire/test_natural_bodies.py",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from mlrf.core.errors import UnsupportedMediaTypeError
+from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.row_predictor import RowPredictor
@@ -23,7 +23,7 @@ from mlrf.serving.runtime.thresholds import ARROW_BYTES, ARROW_VALUES, MAX_LOOP_
 
 if TYPE_CHECKING:
     from mlrf.serving.arrow.answer_writer import AnswerWriter
-    from mlrf.serving.arrow.row_reader import RowReader
+    from mlrf.serving.arrow.row_reader import RowReader, StreamRows
 
 ARROW = b"application/vnd.apache.arrow.stream"
 _GZIP = b"\x1f\x8b"
@@ -70,37 +70,39 @@ class ArrowHandler:
 
     def as_json(self, body: bytes, _answer: bytes) -> tuple[bytes, bytes]:
         """Return a body that was answered, and its answer, as native JSON by name; for the prediction log."""
-        table = self._opened().reader.table(body)
+        rows = self._opened().reader.rows(body)
         schema, width = self._model.schema, len(self._model.schema.features)
-        instances = (schema.instance(table[at : at + width]) for at in range(0, len(table), width))
-        rows = [{"features": encoded_infinities(instance)} for instance in instances]
-        return msgspec.json.encode({"instances": rows}), self._json(table)
+        features = (schema.instance(rows.table[at : at + width]) for at in range(0, len(rows.table), width))
+        instances: list[dict[str, Any]] = [{"features": encoded_infinities(each)} for each in features]
+        for instance, start in zip(instances, rows.base_margins or (), strict=False):
+            instance["base_margin"] = start
+        return msgspec.json.encode({"instances": instances}), self._json(rows)
 
-    def _answer(self, body: bytes, write: Callable[[array[float]], bytes]) -> Result:
+    def _answer(self, body: bytes, write: Callable[[StreamRows], bytes]) -> Result:
         if len(body) > self._loop_bytes or self._codec is None or not self._codec.reader.knows(body):
             counts: list[int] = []
 
             def run() -> bytes:
-                table = self._read(body)
-                counts.append(self._n_rows(table))
-                return write(table)
+                rows = self._read(body)
+                counts.append(self._n_rows(rows))
+                return write(rows)
 
             return Deferred(run, lambda: self._count(counts[0]) if counts else None)
-        table = self._read(body)
-        n_rows = self._n_rows(table)
+        rows = self._read(body)
+        n_rows = self._n_rows(rows)
         if self._costs.of(n_rows) > MAX_LOOP_S:
-            return Deferred(lambda: write(table), lambda: self._count(n_rows))
+            return Deferred(lambda: write(rows), lambda: self._count(n_rows))
         self._count(n_rows)
-        return write(table)
+        return write(rows)
 
-    def _read(self, body: bytes) -> array[float]:
+    def _read(self, body: bytes) -> StreamRows:
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        table = self._opened().reader.table(body)
+        rows = self._opened().reader.rows(body)
         if recorder is not None:
             recorder.enter(REST)
-        return table
+        return rows
 
     def _opened(self) -> _Codec:
         """Return the reader and the writer; the first body imports their modules, in the worker's thread."""
@@ -112,16 +114,27 @@ class ArrowHandler:
             self._codec = _Codec(reader, AnswerWriter(self._model))
         return self._codec
 
-    def _n_rows(self, table: array[float]) -> int:
-        return len(table) // len(self._model.schema.features)
+    def _n_rows(self, rows: StreamRows) -> int:
+        return len(rows.table) // len(self._model.schema.features)
 
-    def _json(self, table: array[float]) -> bytes:
-        margins = staged(ENGINE, self._model.engine.margins, table)
-        return self._responses.predictions(self._model.predictions(margins)) + b"}"
+    def _json(self, rows: StreamRows) -> bytes:
+        return self._responses.predictions(self._model.predictions(self._margins(rows))) + b"}"
 
-    def _stream(self, table: array[float]) -> bytes:
-        margins = staged(ENGINE, self._model.engine.margins, table)
-        return Framed(self._opened().writer.stream(self._model.predictions(margins)), ARROW, b"")
+    def _stream(self, rows: StreamRows) -> bytes:
+        return Framed(self._opened().writer.stream(self._model.predictions(self._margins(rows))), ARROW, b"")
+
+    def _margins(self, rows: StreamRows) -> array[float]:
+        table, base_margins = rows
+        if base_margins is None:
+            return staged(ENGINE, self._model.engine.margins, table)
+        n_outputs = self._model.engine.n_outputs
+        if n_outputs != 1:
+            raise InvalidRequestError(
+                f"a column gives one base margin a row, and {self._model.name} has {n_outputs} outputs; send base_margin in "
+                "JSON or as a tensor",
+                field="base_margin",
+            )
+        return staged(ENGINE, lambda table: self._model.margins_from(table, base_margins), table)
 
 
 class _ArrowBody:

@@ -6,7 +6,7 @@ import math
 import struct
 from array import array
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.column_rules import ColumnRules, rule_by_value
@@ -24,6 +24,7 @@ from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
+from mlrf.serving.arrow.base_margin_column import ABSENT, base_margin_index, read_base_margins
 from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, FieldField, TypeId, keys, numbers, read_column
 from mlrf.serving.arrow.number_columns import ColumnPlan, part_at, plan_columns, read_numbers
 from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
@@ -39,6 +40,13 @@ _KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
 """Most schemas that are kept once read, and most bytes of one: reading a schema takes ten times as long as reading its rows."""
 
 
+class StreamRows(NamedTuple):
+    """The rows [n, F] of a stream, row-major, and the base margins [n] that it gives them."""
+
+    table: array[float]
+    base_margins: array[float] | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """The columns of a stream, and for each feature the index of its column; -1 for a feature that is left out."""
@@ -47,6 +55,8 @@ class _Layout:
     plan: ColumnPlan | None
     columns: tuple[Column, ...]
     column_indices: tuple[int, ...]
+    base_margin: int
+    """The index of the column of base margins; ABSENT without one."""
 
 
 @dataclass(slots=True)
@@ -83,15 +93,17 @@ class RowReader:
         except MalformedRequestError:
             return False
 
-    def table(self, body: bytes) -> array[float]:
-        """Return the rows [n, F], row-major; InvalidRequestError or MalformedRequestError says what is wrong."""
+    def rows(self, body: bytes) -> StreamRows:
+        """Return the rows of a stream; InvalidRequestError or MalformedRequestError says what is wrong."""
         try:
-            return self._checked(self._read(body))
+            table, base_margins = self._read(body)
+            return StreamRows(self._checked(table), base_margins)
         except (DamagedBufferError, struct.error) as error:
             raise malformed(f"the metadata of a message is damaged, {error}") from error
 
-    def _read(self, body: bytes) -> array[float]:
+    def _read(self, body: bytes) -> StreamRows:
         layout: _Layout | None = None
+        base_margins: array[float] = array("d")
         dictionaries: dict[int, Dictionary] = {}
         n_features = len(self._schema.features)
         table: array[float] = array("d")
@@ -108,11 +120,13 @@ class RowReader:
                 n_rows = message.header.number(BatchField.LENGTH, "q", 0)
                 self._check_count(len(table) // n_features + n_rows, n_rows)
                 table += self._records(message, layout, n_rows, dictionaries, budget)
+                if layout.base_margin != ABSENT:
+                    base_margins += read_base_margins(message, layout.columns, layout.base_margin, n_rows)
             else:
                 raise malformed(f"a message is of the kind {message.kind}")
         if not table:
             raise EmptyBatchError("the stream holds no row; send at least one", instances=0)
-        return table
+        return StreamRows(table, base_margins or None)
 
     def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:
         """Add a dictionary; one that was read before is not read again, as a client's frames mostly have the same one."""
@@ -175,7 +189,9 @@ class RowReader:
                 feature=clip(absent[0]),
                 missing=[clip(name) for name in absent[:20]],
             )
-        extra = [column.name for index, column in enumerate(columns) if index not in set(found.values())]
+        base_margin = base_margin_index(columns, self._schema.names)
+        known = {base_margin, *found.values()}
+        extra = [column.name for index, column in enumerate(columns) if index not in known]
         if extra and self._leniency.unknown_features == "refuse":
             raise UnknownFeatureError(
                 f"the column {shown_name(extra[0])} is not a feature of the model; drop it, or start the server with "
@@ -190,7 +206,7 @@ class RowReader:
         self._n_layouts += 1
         indices = tuple(found.get(feature.name, -1) for feature in features)
         plan = plan_columns(columns, indices, [feature.categories is None for feature in features])
-        return _Layout(self._n_layouts, plan, columns, indices)
+        return _Layout(self._n_layouts, plan, columns, indices, base_margin)
 
     def _check_type(self, index: int, column: Column) -> None:
         """Raise InvalidFeatureError for a column of strings where the feature takes none."""

@@ -35,7 +35,7 @@ def read(content, *, by_kernel):
         read_layout = reader._read_layout
         reader._read_layout = lambda *given: dataclasses.replace(read_layout(*given), plan=None)
     try:
-        return bytes(reader.table(content))
+        return bytes(reader.rows(content).table)
     except RequestError as error:
         return type(error)
 
@@ -96,8 +96,8 @@ def test_a_table_of_another_size_is_refused():
 def test_views_half_floats_and_absent_features_have_no_plan():
     reader = RowReader(ALL_KINDS, Leniency(natural=True), 10)
     half = arrow_table().set_column(0, "price", pa.array([1, 2, 3], pa.float16()))
-    reader.table(stream(half))
-    reader.table(STREAMS["polars views"]())
+    reader.rows(stream(half))
+    reader.rows(STREAMS["polars views"]())
     assert all(layout.plan is None for layout in reader._known.values())
-    reader.table(stream(arrow_table()))
+    reader.rows(stream(arrow_table()))
     assert any(layout.plan is not None for layout in reader._known.values())

@@ -48,9 +48,9 @@ def test_rows_have_the_bits_of_the_same_rows_in_json(writer):
     content = STREAMS[writer]()
     reading = reader()
     assert not reading.knows(content)
-    assert bits(reading.table(content)) == EXPECTED
+    assert bits(reading.rows(content).table) == EXPECTED
     assert reading.knows(content)
-    assert bits(reading.table(content)) == EXPECTED
+    assert bits(reading.rows(content).table) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_rows_have_the_bits_of_the_same_rows_in_json(writer):
 )
 def test_numbers_of_every_type_are_read(kind):
     values = pa.array([1, 0, 100]).cast(kind)
-    assert list(reader(Schema((Feature("a"),))).table(stream(pa.table({"a": values})))) == [1.0, 0.0, 100.0]
+    assert list(reader(Schema((Feature("a"),))).rows(stream(pa.table({"a": values}))).table) == [1.0, 0.0, 100.0]
 
 
 def test_an_optional_feature_may_have_no_column():
     schema = Schema((Feature("a"), Feature("b", Kind.INTEGER, optional=True, default=7)))
-    assert list(reader(schema).table(stream(pa.table({"a": [1.5, 2.5]})))) == [1.5, 7.0, 2.5, 7.0]
+    assert list(reader(schema).rows(stream(pa.table({"a": [1.5, 2.5]}))).table) == [1.5, 7.0, 2.5, 7.0]
 
 
 def test_a_column_without_any_value_is_missing():
-    found = reader(Schema((Feature("a"),))).table(stream(pa.table({"a": pa.nulls(2)})))
+    found = reader(Schema((Feature("a"),))).rows(stream(pa.table({"a": pa.nulls(2)}))).table
     assert all(map(math.isnan, found))
 
 
@@ -101,15 +101,15 @@ def changed(name, values):
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(content, kind, details):
     with pytest.raises(kind) as caught:
-        reader().table(content())
+        reader().rows(content())
     assert caught.value.details | details == caught.value.details
 
 
 def test_lenient_server_skips_columns_and_unknown_categories():
     lenient = reader(leniency=Leniency("ignore", "missing", natural=True))
     table = arrow_table().append_column("x", pa.array([1, 2, 3]))
-    assert bits(lenient.table(stream(table))) == EXPECTED
-    found = lenient.table(changed("store", ["west", "süd", None]))
+    assert bits(lenient.rows(stream(table)).table) == EXPECTED
+    found = lenient.rows(changed("store", ["west", "süd", None])).table
     assert math.isnan(found[3])
 
 
@@ -121,7 +121,7 @@ def test_no_length_in_a_stream_decides_what_is_allocated():
         for at in range(0, len(content) - 8, 4):
             for number in ((1 << 40).to_bytes(8, "little"), b"\xff\xff\xff\x7f"):
                 with contextlib.suppress(RequestError):
-                    reader(max_rows=1000).table(content[:at] + number + content[at + len(number) :])
+                    reader(max_rows=1000).rows(content[:at] + number + content[at + len(number) :])
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
@@ -133,7 +133,7 @@ def test_damaged_stream_is_a_client_error_or_answered(writer):
     refused = 0
     for seed in range(300):
         try:
-            reader(max_rows=100).table(damaged(content, seed))
+            reader(max_rows=100).rows(damaged(content, seed))
         except RequestError:
             refused += 1
     assert refused > 100
@@ -171,9 +171,9 @@ def test_lengths_that_do_not_fit_are_refused(what):
         given = pa.array(given, pa.float32()).cast(kind)
     content = stream(pa.table({"a": pa.array(given, kind)}))
     assert sound in content
-    assert len(reader(schema).table(content)) == 3
+    assert len(reader(schema).rows(content).table) == 3
     with pytest.raises(MalformedRequestError):
-        reader(schema).table(content.replace(sound, forged))
+        reader(schema).rows(content.replace(sound, forged))
 
 
 def test_a_dictionary_in_parts_is_refused():
@@ -183,8 +183,8 @@ def test_a_dictionary_in_parts_is_refused():
     ]
     table = pa.table({"a": pa.chunked_array(parts, kind)})
     with pytest.raises(InvalidRequestError, match="send it whole"):
-        reader(TEXTS).table(stream(table, emit_dictionary_deltas=True))
-    assert list(reader(TEXTS).table(stream(table))) == [0.0, 0.0]
+        reader(TEXTS).rows(stream(table, emit_dictionary_deltas=True))
+    assert list(reader(TEXTS).rows(stream(table)).table) == [0.0, 0.0]
 
 
 def test_a_dictionary_is_not_taken_for_another_of_the_same_place():
@@ -192,7 +192,7 @@ def test_a_dictionary_is_not_taken_for_another_of_the_same_place():
     for values in (["aa", "bb"], ["bb", "aa"], ["bb", "cc"]):
         column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(values))
         expected = [float(["aa", "bb", "cc"].index(value)) for value in values]
-        assert list(reading.table(stream(pa.table({"a": column})))) == expected
+        assert list(reading.rows(stream(pa.table({"a": column}))).table) == expected
 
 
 def test_what_is_kept_of_a_stream_does_not_hold_its_body():
@@ -205,7 +205,7 @@ def test_what_is_kept_of_a_stream_does_not_hold_its_body():
                 pa.array([code] * 50_000, pa.int8()), pa.array(["cc", "bb", "aa"][: code + 1])
             )
             content = stream(pa.table({"a": column, "b": values}))
-            assert len(reading.table(content)) == 100_000
+            assert len(reading.rows(content).table) == 100_000
             del content
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 200_000

@@ -62,18 +62,18 @@ def test_columns_that_share_one_name_are_refused():
     metadata = FlatBufferWriter.message([("h", 4), ("B", 1), lambda writer: writer.table(schema), ("q", 0)])
     content = struct.pack("<Ii", 0xFFFFFFFF, len(metadata)) + metadata
     with peak_below(16 * MIB), pytest.raises(MalformedRequestError, match="share"):
-        reader().table(content)
+        reader().rows(content)
 
 
 def test_rows_that_share_one_view_make_one_string_of_it():
     content = words(views([MIB] * 500))
     with peak_below(16 * MIB):
-        assert len(reader().table(content)) == 1000
+        assert len(reader().rows(content).table) == 1000
 
 
 def test_views_of_the_same_bytes_are_refused_past_a_budget():
     with peak_below(16 * MIB), pytest.raises(MalformedRequestError, match="share the same bytes"):
-        reader().table(words(views([MIB - row for row in range(500)])))
+        reader().rows(words(views([MIB - row for row in range(500)])))
 
 
 def test_repeated_dictionary_values_are_refused_past_a_budget():
@@ -82,7 +82,7 @@ def test_repeated_dictionary_values_are_refused_past_a_budget():
     values = pa.Array.from_buffers(pa.string(), 1000, [None, pa.py_buffer(offsets), pa.py_buffer(b"x" * MIB)])
     column = pa.DictionaryArray.from_arrays(pa.array(range(0, 1000, 2), pa.int32()), values, safe=False)
     with pytest.raises(MalformedRequestError, match="share the same bytes"):
-        reader().table(words(column))
+        reader().rows(words(column))
 
 
 def test_columns_that_share_their_buffers_are_refused():
@@ -93,9 +93,9 @@ def test_columns_that_share_their_buffers_are_refused():
     for sound in texts:
         forged = forged.replace(sound, whole)
     assert forged.count(whole) == 2
-    assert len(reader().table(content)) == 240
+    assert len(reader().rows(content).table) == 240
     with pytest.raises(MalformedRequestError, match="overlap"):
-        reader().table(forged)
+        reader().rows(forged)
 
 
 def test_kept_dictionaries_hold_a_bounded_number_of_codes():
@@ -108,7 +108,7 @@ def test_kept_dictionaries_hold_a_bounded_number_of_codes():
     tracemalloc.start()
     try:
         for content in contents:
-            reading.table(content)
+            reading.rows(content)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 8 * MIB
     finally:

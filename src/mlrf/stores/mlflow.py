@@ -5,6 +5,9 @@
 
 The artefacts are those of one bundle (`mlflow.log_artifacts("sales-bundle", "sales")`). The server and its credentials
 are those of MLFLOW_TRACKING_URI and the other variables of MLflow.
+
+Files are downloaded by `_download_file`, which every artifact repository of MLflow must implement: the public
+`download_artifacts` asks for a listing before each file, and draws a progress bar on the server's standard error.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ class MlflowStore:
             self._artifacts: Any = get_artifact_repository(uri)
             self._files = {each.path: each for each in self._artifacts.list_artifacts()}
         self._uri = uri
+        self._read: dict[str, Content] = {}
+        """Small files that were read: a new version's manifest is needed twice."""
 
     @property
     def resolved(self) -> str:
@@ -48,10 +53,13 @@ class MlflowStore:
     def read(self, name: str, limit_bytes: int) -> Content:
         """Return the content of an artefact. Artefacts do not change, so the place of all of them is its token."""
         self._check(name)
-        with tempfile.TemporaryFile() as file:
-            self._copy(name, file, limit_bytes)
-            file.seek(0)
-            return Content(file.read(), f"{self._uri}/{name}")
+        found = self._read.get(name)
+        if found is None:
+            with tempfile.TemporaryFile() as file:
+                self._copy(name, file, limit_bytes)
+                file.seek(0)
+                found = self._read[name] = Content(file.read(), f"{self._uri}/{name}")
+        return found
 
     def download(self, name: str, file: BinaryIO, size_bytes: int) -> None:
         """Write the content of an artefact to an open file."""
@@ -69,7 +77,8 @@ class MlflowStore:
 
     def _copy(self, name: str, file: BinaryIO, limit_bytes: int) -> int:
         with tempfile.TemporaryDirectory() as work, self._errors(name):
-            found = Path(self._artifacts.download_artifacts(name, work))
+            found = Path(work) / "file"
+            self._artifacts._download_file(name, str(found))  # noqa: SLF001  see above
             size_bytes = found.stat().st_size
             if size_bytes > limit_bytes:
                 raise RepositoryError(f"{self._address.text}/{name}: has more than {limit_bytes} bytes")

@@ -125,3 +125,32 @@ def test_the_garbage_collector_is_off_for_the_start_alone(tmp_path):
     states = {entry["of"]: entry for entry in found if entry["event"] == "collector"}
     assert {name: entry["on"] for name, entry in states.items()} == {"arbiter": "True", "worker": "True"}
     assert states["worker"]["frozen"] >= states["arbiter"]["frozen"] > 10_000
+
+
+REPORT_MODULES = """
+import json, sys
+from mlrf.serving.processes.worker_boot import WorkerBoot
+
+noted = WorkerBoot.note_answered
+def reported(self, slot):
+    print(json.dumps({"event": "modules", "level": "info", "names": sorted(sys.modules)}), file=sys.stderr, flush=True)
+    noted(self, slot)
+WorkerBoot.note_answered = reported
+"""
+UNUSED_BY_THE_FIRST_ANSWER = (
+    "encodings.idna", "google", "grpc", "hpack", "lmdb", "mlrf.builder", "mlrf.cli.app", "mlrf.scoring",
+    "mlrf.serving.http2", "mlrf.serving.oip.grpc.server", "mlrf.serving.pages.docs", "mlrf.serving.pages.openapi",
+    "mlrf.serving.telemetry.tracing", "mlrf.signing", "mlrf.stores.open_store", "numpy", "onnxruntime", "opentelemetry", "pyarrow",
+    "redis", "rich", "tomllib", "typer",
+)  # fmt: skip
+
+
+def test_a_worker_of_trees_imports_little_before_its_first_answer(tmp_path):
+    with serving(write_tree_bundle(tmp_path / "b"), broken_by=REPORT_MODULES) as server:
+        [report] = eventually(lambda: [entry for entry in server.log if entry["event"] == "modules"])
+        for path in ("/openapi.json", "/docs"):  # what was not imported then is imported on request
+            assert server.ask("GET", path).status == 200
+    imported = report["names"]
+    assert [n for n in imported if n.startswith(tuple(f"{unused}." for unused in UNUSED_BY_THE_FIRST_ANSWER))] == []
+    assert set(imported) & set(UNUSED_BY_THE_FIRST_ANSWER) == set()
+    assert len(imported) < 530

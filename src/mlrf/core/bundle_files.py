@@ -13,17 +13,13 @@ from mlrf.core.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest
 
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_SIGNATURE_BYTES = 1 << 20
-_CHUNK_BYTES = 1 << 20
 _SIGNATURE_IN_WORK = f".{SIGNATURE}.writing-"
 
 
 def digest_file(path: Path) -> str:
     """Return the sha256 of a file in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_files(root: Path, manifest: Manifest, *, allow_links: bool = False) -> None:

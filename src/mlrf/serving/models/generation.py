@@ -24,7 +24,7 @@ from mlrf.serving.models.route_building import public_routes, repository_route
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
-from mlrf.serving.pages import docs, openapi, ui
+from mlrf.serving.pages import ui
 from mlrf.serving.pages.icon import icon
 from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
@@ -90,10 +90,27 @@ class Generation:
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
         elsewhere = settings.platforms.predict_route
-        self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names, elsewhere)))
         has_keys = settings.access.keys is not None
-        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts, needs_key_form=has_keys), HTML, docs.HEADERS))
-        self.docs_models: Handler = _constant(lambda: docs.models_part(bundles, default))
+
+        # These pages are imported when they are first requested: most servers are never asked for one.
+        def openapi_document() -> bytes:
+            from mlrf.serving.pages import openapi  # noqa: PLC0415
+
+            return msgspec.json.encode(openapi.document(*facts, names, elsewhere))
+
+        def docs_page() -> bytes:
+            from mlrf.serving.pages import docs  # noqa: PLC0415
+
+            return Framed(docs.page(*facts, needs_key_form=has_keys), HTML, docs.HEADERS)
+
+        def docs_models() -> bytes:
+            from mlrf.serving.pages import docs  # noqa: PLC0415
+
+            return docs.models_part(bundles, default)
+
+        self.openapi: Handler = _constant(openapi_document)
+        self.docs: Handler = _constant(docs_page)
+        self.docs_models: Handler = _constant(docs_models)
         self.icon: Handler = _constant(icon)
         chosen = settings.default is not None or len(names) == 1
         versions = {each.name: each.inference.paths for each in self.served}

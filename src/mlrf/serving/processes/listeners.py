@@ -68,7 +68,9 @@ def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listen
 
 def _resolve(host: str, port: int, options: str = "--") -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # Python imports its tables of Unicode names to look up any text, but not to look up bytes.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
         raise ConfigError(f"{options}host: {host!r} is not an address or host name", option=f"{options}host") from error
     family, _, _, _, address = found[0]

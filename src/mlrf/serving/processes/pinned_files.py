@@ -23,7 +23,7 @@ from mlrf.core.errors import BundleError
 from mlrf.core.manifest import BACKGROUND, FOREST, GOLDEN_ROWS, LEAVES, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
@@ -96,11 +96,12 @@ def _copy(bundle: Bundle, name: str) -> int:
     listed = bundle.version if name == MANIFEST else bundle.manifest.files[name].sha256
     descriptor = os.memfd_create(f"mlrf-{bundle.name}-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     digest = hashlib.sha256()
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
     try:
-        with (bundle.path / name).open("rb") as file, os.fdopen(os.dup(descriptor), "wb") as memory:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                memory.write(chunk)
+        with (bundle.path / name).open("rb", buffering=0) as file, os.fdopen(os.dup(descriptor), "wb") as memory:
+            while n := file.readinto(chunk):
+                digest.update(chunk[:n])
+                memory.write(chunk[:n])
         if digest.hexdigest() != listed:
             raise BundleError(f"{bundle.path}: {name} was changed while it was read; start again", file=name)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)

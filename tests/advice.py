@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import mlrf
 
@@ -26,8 +29,9 @@ def _text(node: ast.AST) -> str:
     return ""
 
 
-def messages(*folders: str) -> dict[str, str]:
-    """The text of each error that the modules in these folders raise, and the module."""
+@cache
+def messages(*folders: str) -> Mapping[str, str]:
+    """The text of each error that the modules in these folders raise, and the module. Read once: it takes a second."""
     found = {}
     for path in sorted(path for folder in folders for path in (PACKAGE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -35,7 +39,7 @@ def messages(*folders: str) -> dict[str, str]:
                 name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
                 if name.endswith("Error") and node.args and (text := _text(node.args[0])):
                     found[text] = str(path.relative_to(PACKAGE))
-    return found
+    return MappingProxyType(found)
 
 
 def advising_options(*folders: str) -> dict[str, str]:

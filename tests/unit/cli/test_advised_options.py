@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,14 +23,16 @@ OF_OTHERS = {"--strict", "--build-arg"}
 """Of the OpenAPI tools that a description names, and of engines that build images."""
 
 
+@cache
 def texts():
-    """Every string of the package that is no docstring."""
+    """Every string of the package that is no docstring, with its module."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare:
-                yield path.name, node.value
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        bare = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        strings = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        found += [(path.name, node.value) for node in strings if id(node) not in bare]
+    return found
 
 
 def named(pattern):

@@ -94,6 +94,4 @@ class S3Store:
         except (BotoCoreError, HTTPClientError) as error:
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error
         except (OSError, ValueError) as error:
-            if isinstance(error, (FileNotFoundError, FileExistsError)):
-                raise
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from bundles import NUMBERS, write_tree_bundle
@@ -33,7 +35,7 @@ def bundle(tmp_path_factory):
 def test_a_bundle_with_another_digest_is_not_cached(bundle, tmp_path):
     version = read_bundle(bundle).version
     with file_server(bundle.parent) as server:
-        reader = open_reader(parse_address(server.url), 5.0)
+        reader = open_reader(parse_address(server.url), 60.0)
         cache = BundleCache(tmp_path)
         with pytest.raises(BundleError, match=f"its digest is {version[:12]}, not 000000000000 as published"):
             cache.fetch(reader, "b", "0" * 64)
@@ -45,7 +47,7 @@ def test_a_bundle_with_another_digest_is_not_cached(bundle, tmp_path):
 def test_a_layer_over_the_limit_is_not_fetched(bundle, tmp_path):
     with registry_server(tmp_path) as (host, _):
         push(host, bundle, "team/sample:prod")
-        store = OciStore(parse_address(f"oci://{host}/team/sample:prod"), 5.0)
+        store = OciStore(parse_address(f"oci://{host}/team/sample:prod"), 60.0)
         size = (bundle / MANIFEST).stat().st_size
         assert len(store.read(MANIFEST, size).body) == size
         with pytest.raises(RepositoryError, match=f"has more than {size - 1} bytes"):
@@ -59,9 +61,17 @@ def test_an_object_over_the_limit_or_absent_is_an_error(tmp_path, monkeypatch):
     with s3_server(tmp_path) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         s3_client(url).put_object(Bucket=BUCKET, Key="x/file", Body=b"12345")
-        store = S3Store(parse_address(f"s3://{BUCKET}/x"), 5.0)
+        store = S3Store(parse_address(f"s3://{BUCKET}/x"), 60.0)
         assert store.read("file", 5).body == b"12345"
         with pytest.raises(RepositoryError, match="has more than 4 bytes"):
             store.read("file", 4)
         with pytest.raises(FileNotFoundError):
             store.read("absent", 5)
+        # Of this machine, so the object is not absent.
+        with pytest.raises(RepositoryError, match="FileNotFoundError: no such disk"):
+            store.download("file", _GoneDisk(), 5)
+
+
+class _GoneDisk(io.BytesIO):
+    def write(self, _: object) -> int:
+        raise FileNotFoundError("no such disk")

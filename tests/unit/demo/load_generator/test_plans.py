@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from mlrf.core.errors import ConfigError
+from mlrf.demo.load_generator import background_load
 from mlrf.demo.load_generator.background_load import BackgroundLoad
 from mlrf.demo.load_generator.drive import run_plan
 from mlrf.demo.load_generator.generator import standard_judge
@@ -100,6 +101,27 @@ def test_background_load_runs_until_it_is_ended():
             assert report.ok == report.due == load.statuses[200]
             assert load.end() is report
         assert load.errors == {}
+
+    with_server(Server(lambda _: GOOD), client)
+
+
+def test_background_load_that_does_not_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(background_load, "_ANSWER_LIMIT_S", 0.05)
+    begun, go = threading.Event(), threading.Event()
+
+    def judge(*_: object) -> None:
+        begun.set()
+        go.wait()
+
+    def client(port: int) -> None:
+        with BackgroundLoad(LoadPlan("127.0.0.1", port, [ONE], 1), judge) as load:
+            begun.wait()
+            try:
+                with pytest.raises(TimeoutError, match=r"the load did not end 0\.1 s after"):
+                    load.end()
+            finally:
+                go.set()
+                load._thread.join()
 
     with_server(Server(lambda _: GOOD), client)
 

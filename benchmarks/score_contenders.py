@@ -1,4 +1,5 @@
-"""What `score_table.py` compares `mlrf score` with: each reads Parquet, and writes Parquet with id and prediction.
+"""What `score_table.py` compares `mlrf score` with: each reads Parquet, and writes Parquet with id and prediction,
+except LightGBM from file to file, which reads CSV.
 
 python benchmarks/score_contenders.py NAME MODEL_FOLDER ROWS_FOLDER OUT_FOLDER THREADS
 """
@@ -68,10 +69,27 @@ def pylignum(home: Path, source: Path, out: Path, threads: int) -> None:
         list(pool.map(score, sorted(source.glob("*.parquet"))))
 
 
+def lightgbm_file(home: Path, source: Path, out: Path, threads: int) -> None:
+    """Score a CSV file with LightGBM, from file to file: what its command line does (`task=predict`)."""
+    import ctypes
+
+    import lightgbm
+    from lightgbm import basic
+
+    booster = lightgbm.Booster(model_file=home / "model.txt")
+    texts = [str(source).encode(), f"num_threads={threads}".encode(), str(out / "answers.txt").encode()]
+    data, parameters, result = map(ctypes.c_char_p, texts)
+    has_header, raw, first, every = map(ctypes.c_int, (1, 0, 0, -1))
+    predict = basic._LIB.LGBM_BoosterPredictForFile  # noqa: SLF001  Booster.predict(path) reads the result back into memory
+    if predict(booster._handle, data, has_header, raw, first, every, parameters, result):  # noqa: SLF001
+        raise SystemExit(basic._LIB.LGBM_GetLastError())  # noqa: SLF001
+
+
 CONTENDERS: dict[str, Callable[[Path, Path, Path, int], None]] = {
-    "pandas": pandas_booster,
-    "onnxruntime": onnx_runtime,
+    "pandas and Booster.predict": pandas_booster,
+    "ONNX Runtime": onnx_runtime,
     "pylignum": pylignum,
+    "LightGBM from file to file, CSV": lightgbm_file,
 }
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -14,10 +15,11 @@ from arrow_streams import stream
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, one_tensor
-from inference_wires import ParsedRequest, wires
+from inference_wires import ParsedRequest, Tensor, wires
 from mlrf.cli.app import app
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
+from mlrf.serving.telemetry import parquet_parts
 from raw_http import Client
 from running import eventually, serving
 
@@ -82,7 +84,16 @@ def logged(tmp_path_factory):
         for number, wire in enumerate(wires(server, peer).values()):
             inputs = one_tensor([ROW] * 2, "FP64") if number % 2 else a_tensor_a_feature([ROW] * 2, "FP64")
             assert wire.infer(ParsedRequest(inputs, id=str(number))).status == "OK"
-        n += 5
+        by_key = [Tensor("id", "INT64", [1, 1], [2, 1])]
+        for number, wire in enumerate([*wires(server, peer).values()] * 3):
+            assert wire.infer(ParsedRequest(by_key, id=f"key {number}")).status == "OK"
+        coded = json.dumps(
+            {"inputs": [{"name": "id", "shape": [100], "datatype": "INT64", "data": [1] * 100}], "id": "key coded"}
+        ).encode()
+        headers = ["Accept-Encoding: gzip"]
+        answer = server.ask("POST", "/v2/models/sample/infer", coded, headers)
+        assert (answer.status, answer.headers["content-encoding"]) == (200, "gzip")
+        n += 5 + 13
         eventually(lambda: server.metrics()["mlrf_prediction_log_records_total"] == n, what=f"{n} records")
         # Later rows do not change what was answered.
         with Client(folder / "admin.sock") as admin:
@@ -125,7 +136,11 @@ def test_records_by_key_keep_their_features(logged):
         if each["route"] == "/predict/batch":
             assert [row is None for row in each["features"]] == [True, False, True]
     assert {each["answer"]["cached"] for each in by_key} == {True, False}
-    assert not any("features" in each for each in lines if each not in by_key)
+    by_tensors = [each for each in lines if str(each["request"].get("id", "")).startswith("key")]
+    assert len(by_tensors) == 13
+    for each in by_tensors:
+        assert each["features"] == [STORED] * each["answer"]["outputs"][0]["shape"][0]
+    assert not any("features" in each for each in lines if each not in by_key + by_tensors)
 
 
 def test_another_model_differs_with_what_moved(logged):
@@ -183,3 +198,11 @@ def test_a_log_may_omit_the_features(logged, tmp_path):
     status, found = run(tmp_path, logged.folder / "old")
     assert status == 1
     assert "whose stored features the log does not have" in found["failed"][0]["refused"]
+
+
+def test_a_log_of_parquet_files_is_replayed_alike(logged, tmp_path):
+    shutil.copytree(logged.log, tmp_path / "log")
+    assert parquet_parts.main(tmp_path / "log") == 0
+    assert [each.suffix for each in (tmp_path / "log").iterdir()] == [".parquet"]
+    status, found = run(tmp_path / "log", logged.folder / "old")
+    assert (status, found["versions"]) == (0, logged.counts("equal"))

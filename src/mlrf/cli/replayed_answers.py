@@ -6,6 +6,7 @@ A prediction by key is answered from the features that the log kept.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import msgspec
 
 import mlrf
+from mlrf.core import json_infinities
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import InvalidRequestError
-from mlrf.core.leniency import UnknownCategories
+from mlrf.core.json_infinities import encoded_infinities
+from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.model.logged_predictions import LoggedPrediction
+from mlrf.model.table_input import read_rows
 from mlrf.serving import route_paths as paths
 from mlrf.serving.cache.settings import CacheSettings
 from mlrf.serving.config.settings import ServeSettings
@@ -43,6 +47,7 @@ class ReplayedModel:
         # Rows by key come from the log: a store is neither opened nor made.
         bundle = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, rows=None))
         self.bundle = bundle
+        self._unknown_categories = unknown_categories
         settings = ServeSettings(
             (Path(bundle.path),),
             max_batch=_MANY,
@@ -58,6 +63,8 @@ class ReplayedModel:
 
     def answer(self, record: LoggedPrediction) -> bytes:
         """Return the answer to a logged request; MlrfError if it is refused now."""
+        if record.has_features and _is_of_tensors(record.route):
+            return self.ask(record.route, _in_json(self._tensors(record)))
         body = by_features(record)
         if record.route not in (*_NATIVE, paths.CURVE) and not _is_of_tensors(record.route):
             return self._in_form_of(bytes(record.answer), self.ask(paths.PREDICT_BATCH, body))
@@ -73,6 +80,16 @@ class ReplayedModel:
         if handler is None:
             raise InvalidRequestError(f"no route {label} can be answered without a server")
         return _settled(handler(body))
+
+    def _tensors(self, record: LoggedPrediction) -> bytes:
+        """Return a request of the inference protocol with the features that the log kept in place of keys."""
+        schema = self.bundle.schema
+        instances = json_infinities.decode(record.features)
+        values = read_rows(schema, instances, Leniency("ignore", self._unknown_categories))
+        data = {str(at): None if math.isnan(each) else each for at, each in enumerate(values.ravel().tolist())}
+        flat = list(encoded_infinities(data).values())
+        tensor = {"name": "features", "datatype": "FP64", "shape": list(values.shape), "data": flat}
+        return msgspec.json.encode(_members_of(bytes(record.request)) | {"inputs": [tensor]})
 
     def _in_form_of(self, logged: bytes, native: bytes) -> bytes:
         """Return an answer of another server's route, of which the log has the native request.

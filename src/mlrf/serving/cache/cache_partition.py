@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
-from mlrf.serving.cache.keyed_answer import KeyedAnswer
+from mlrf.serving.cache.keyed_answer import features_of, with_features
 from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
@@ -62,9 +62,9 @@ class CachePartitions:
         """Return a handler that caches the responses of `make` in a separate partition, identified by `route`."""
         return partial(self.partition(route, as_cached).find, make)
 
-    def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
-        """Return a partition; `mark` turns a response into the one returned for cache hits."""
-        partition = CachePartition(self._cache, self._counts, self._transaction, self._of, route, mark)
+    def partition(self, route: str, mark: Callable[[bytes], bytes] | None = None) -> CachePartition:
+        """Return a partition; `mark` turns a response into the one returned for cache hits (default: it is the same)."""
+        partition = CachePartition(self._cache, self._counts, self._transaction, self._of, route, mark or _as_stored)
         self._partitions.append(partition)
         return partition
 
@@ -227,12 +227,12 @@ class CachePartition:
             self._cache.store(self._entries, body, answer, self._transaction, self._mark)
 
 
+def _as_stored(answer: bytes) -> bytes:
+    """Return a response without its conditions, with the rows for the prediction log."""
+    return with_features(bytes(answer), features_of(answer))
+
+
 def as_cached(answer: bytes) -> bytes:
     """Return a response marked as `"cached": true`."""
     # Quotes in JSON strings are escaped, and members named by features come later, so the first match is the member.
-    marked = bytes(answer).replace(_FRESH, _CACHED, 1)
-    if not isinstance(answer, KeyedAnswer) or answer.features is None:
-        return marked
-    kept = KeyedAnswer(marked, answer.transaction, answer.fresh_until_s)
-    kept.features = answer.features
-    return kept
+    return with_features(bytes(answer).replace(_FRESH, _CACHED, 1), features_of(answer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 
 class KeyedAnswer(bytes):
@@ -25,3 +25,23 @@ class KeyedAnswer(bytes):
         answer.transaction = transaction
         answer.fresh_until_s = fresh_until_s
         return answer
+
+
+class LoggedAnswer(bytes):
+    """An answer that carries the rows that it was made from, as `KeyedAnswer.features`, to the prediction log."""
+
+    features: Callable[[], bytes] | None = None
+
+
+def features_of(answer: bytes) -> Callable[[], bytes] | None:
+    """Return what returns the rows of an answer as JSON, for the prediction log; None if it carries none."""
+    return getattr(answer, "features", None)
+
+
+def with_features(answer: bytes, features: Callable[[], bytes] | None) -> bytes:
+    """Return an answer that carries rows to the prediction log; unchanged for None."""
+    if features is None:
+        return answer
+    carrier: Any = LoggedAnswer(answer) if type(answer) is bytes else answer
+    carrier.features = features
+    return carrier  # type: ignore[no-any-return]

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from mlrf.core.json_infinities import encoded_infinities
 from mlrf.engines.interface import Row
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
+from mlrf.serving.lookup.row_json import instance_json, instances_json
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source
@@ -130,7 +130,7 @@ class ResponseBuilder:
         keyed = KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
         if self._logs_rows:
             kept = [[*found[index].row] if index in found else None for index in range(len(parsed))]
-            keyed.features = partial(self._instances, kept)
+            keyed.features = partial(instances_json, self.model, kept)
         return keyed
 
     def _margins(
@@ -225,8 +225,5 @@ class ResponseBuilder:
         leaves = b',"leaves":%b' % _encode(leaves_of(self.model, [row], [details])[0]) if details.leaves else b""
         return features + defaults + leaves
 
-    def _instances(self, rows: Sequence[Row | None]) -> bytes:
-        return b"[%b]" % b",".join(b"null" if row is None else self._instance(row) for row in rows)
-
     def _instance(self, row: Row) -> bytes:
-        return _encode(encoded_infinities(self.model.schema.instance(self.model.table([row]))))
+        return instance_json(self.model, row)

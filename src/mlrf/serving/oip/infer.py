@@ -14,7 +14,9 @@ from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
+from mlrf.serving.cache.keyed_answer import features_of, with_features
 from mlrf.serving.lookup.by_key import ByKey
+from mlrf.serving.lookup.row_json import instances_json
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
@@ -238,7 +240,10 @@ class ModelInference:
             recorder.enter(REST)
         packed = self.outputs.pack(requested, margins, values)
         if run.by_key:
-            packed = keyed_answer(run.found, packed, is_local=self._rows is not None and self._rows.local is not None)
+            keyed = keyed_answer(run.found, packed, is_local=self._rows is not None and self._rows.local is not None)
+            if self._rows is not None and self._rows.are_logged:
+                keyed.features = partial(instances_json, self._model, [[*each.row] for each in run.found])
+            packed = keyed
         run.made_s = perf_counter()
         return packed
 
@@ -250,12 +255,15 @@ class ModelInference:
 
     def _encode(self, run: InferenceRun, packed: bytes) -> bytes:
         parameters = self._origin if run.requested.kind != "background" else {**self._origin, **GAME}
+        features = None
         if run.by_key:
+            features = features_of(packed)
             of_rows, packed = unpack_parameters(packed)
             parameters = {**parameters, **of_rows}
         request = run.request
         tensors = self.outputs.unpack(run.requested, packed, run.count)
-        return run.encode(request, InferResponse(self.name, self.version, request.id, parameters, tensors))
+        answer = run.encode(request, InferResponse(self.name, self.version, request.id, parameters, tensors))
+        return answer if features is None else with_features(answer, features)
 
     def _finish(self, run: InferenceRun, packed: bytes) -> bytes | Deferred:
         """Encode a cached answer, or one that was computed for this request or for an equal one."""

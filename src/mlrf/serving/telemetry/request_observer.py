@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrf.serving.cache.keyed_answer import KeyedAnswer
+from mlrf.serving.cache.keyed_answer import features_of
 from mlrf.serving.http.router import OTHER
 from mlrf.serving.runtime.observer import ObservableCall
 from mlrf.serving.runtime.stages import STAGES, Stage, durations
@@ -120,7 +120,7 @@ class TelemetryObserver:
         if sampled.for_prediction and self._prediction_log is not None and status == _OK:
             transcriber = call.handler if isinstance(call.handler, JsonTranscriber) else None
             both = sampled.body, content
-            features = content.features if isinstance(content, KeyedAnswer) else None
+            features = features_of(content)
             self._prediction_log.put(
                 PredictionRecord(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber, features)
             )

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 
 from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.cache.keyed_answer import features_of, with_features
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed
 from mlrf.serving.oip.data_plane import DataPlane
@@ -107,9 +108,11 @@ def _compressed(coding: bytes, answer: bytes) -> Result:
         return answer
     kind, lines = (answer.content_type, answer.lines) if isinstance(answer, Framed) else (JSON, b"")
     lines += b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n" % coding
-    if len(answer) <= COMPRESSED_BYTES:
-        return Framed(encoded(answer, coding), kind, lines)
-    return Deferred(lambda: Framed(encoded(answer, coding), kind, lines))
+
+    def compressed() -> bytes:
+        return with_features(Framed(encoded(answer, coding), kind, lines), features_of(answer))
+
+    return compressed() if len(answer) <= COMPRESSED_BYTES else Deferred(compressed)
 
 
 def _header_bytes(value: bytes | None) -> int | None:

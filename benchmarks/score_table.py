@@ -202,14 +202,14 @@ def commands(
     contender = [sys.executable, HERE / "score_contenders.py"]
     coded = coded_csv(folder, home / "bundle", source, min(given.csv_rows, given.rows))
 
-    def asked(name: str, rows: Path) -> Callable[[Path], list[Any]]:
+    def command_for(name: str, rows: Path) -> Callable[[Path], list[Any]]:
         return lambda out: [*contender, name, home, rows, out, given.workers]
 
     found: dict[str, Callable[[Path], list[Any]]] = {
         "mlrf score": lambda out: [*score, source, "-o", out, *keep],
-        **{name: asked(name, rival_source) for name in CONTENDERS if not name.endswith("CSV")},
+        **{name: command_for(name, rival_source) for name in CONTENDERS if not name.endswith("CSV")},
         "mlrf score, CSV": lambda out: [*score, csv, "-o", out, *keep],
-        **{name: asked(name, coded) for name in CONTENDERS if name.endswith("CSV")},
+        **{name: command_for(name, coded) for name in CONTENDERS if name.endswith("CSV")},
     }
     if given.lightgbm is not None:
         settings = [f"data={coded}", f"input_model={home / 'model.txt'}", "header=true", f"num_threads={given.workers}"]

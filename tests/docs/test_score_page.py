@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -21,6 +22,10 @@ def test_the_commands_and_the_code_of_the_page_run(tmp_path):
     write_tree_bundle(tmp_path / "sales", schema=NUMBERS)
     columns = {name: np.linspace(0, 1, 20) for name in NUMBERS.names}
     pq.write_table(pa.table({"id": range(20), **columns}), tmp_path / "rows.parquet")
+    record = {"time": "2026-01-01T00:00:00.000Z", "request_id": "1", "route": "/predict", "answer": {"prediction": 1.0}}
+    record["request"] = {"features": NUMBERS.example()}
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/predictions-1.jsonl").write_text(json.dumps(record) + "\n")
     commands = re.findall(r"^mlrf score .*$", PAGE, re.MULTILINE)
     assert len(commands) > 1
     named = [["-m", *shlex.split(command)] for command in commands]

@@ -7,6 +7,7 @@ import shutil
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -18,7 +19,10 @@ from inference_rows import ROW, a_tensor_a_feature, one_tensor
 from inference_wires import ParsedRequest, Tensor, wires
 from mlrf.cli.app import app
 from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import InvalidRequestError
 from mlrf.core.publishing import publish
+from mlrf.model.logged_predictions import read_log
+from mlrf.scoring import score
 from mlrf.serving.telemetry import parquet_parts
 from raw_http import Client
 from running import eventually, serving
@@ -206,3 +210,47 @@ def test_a_log_of_parquet_files_is_replayed_alike(logged, tmp_path):
     assert [each.suffix for each in (tmp_path / "log").iterdir()] == [".parquet"]
     status, found = run(tmp_path / "log", logged.folder / "old")
     assert (status, found["versions"]) == (0, logged.counts("equal"))
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_the_rows_of_a_log_are_scored_with_the_bits_of_the_server(logged, tmp_path, form):
+    shutil.copytree(logged.log, tmp_path / "log")
+    if form == "parquet":
+        parquet_parts.main(tmp_path / "log")
+    answered = {}
+    for record in read_log(tmp_path / "log"):
+        answer = json.loads(bytes(record.answer))
+        if "outputs" in answer:
+            predictions = answer["outputs"][0]["data"]
+        else:
+            predictions = answer.get("predictions", [answer.get("prediction")])
+        for instance, each in enumerate(predictions):
+            answered[record.request_id, instance] = each
+    keep = ["time", "request_id", "route", "version", "instance", "key", "price"]
+    score(logged.folder / "old", tmp_path / "log", tmp_path / "out", keep=keep)
+    found = pq.read_table(tmp_path / "out").to_pylist()
+    assert {(each["request_id"], int(each["instance"])): each["prediction"] for each in found} == answered
+    by_key = [each for each in found if each["key"] is not None]
+    assert {each["key"] for each in by_key} == {'{"id":1}'}
+    assert {each["price"] for each in by_key} == {"7.25"}
+    assert {each["version"] for each in found} == {logged.version, None}
+    done = CliRunner().invoke(app, ["predict", str(logged.folder / "old"), str(next((tmp_path / "log").iterdir()))])
+    assert len(done.stdout.splitlines()) == len(answered)
+    done = CliRunner().invoke(
+        app, ["diff", str(logged.folder / "old"), str(logged.folder / "new"), "--rows", str(tmp_path / "log"), "--json"]
+    )
+    assert json.loads(done.stdout)["predictions"]["rows"] == len(answered)
+
+
+def test_rows_that_a_log_does_not_have_are_named(logged, tmp_path):
+    line = json.loads(next(logged.log.iterdir()).read_text().splitlines()[0])
+    line |= {"request": {"key": {"id": 1}}, "request_id": "mine"}
+    (tmp_path / "predictions-x.jsonl").write_text(json.dumps(line) + "\n" + '{"time": "20')
+    with pytest.raises(InvalidRequestError, match=r"x\.jsonl: row 0: .* whose stored features the log does not have"):
+        score(logged.folder / "old", tmp_path / "predictions-x.jsonl", tmp_path / "out")
+    summary = score(logged.folder / "old", tmp_path / "predictions-x.jsonl", tmp_path / "nulls", on_bad_row="null")
+    assert (summary.rows, summary.bad_rows) == (1, 1)
+    done = CliRunner().invoke(
+        app, ["diff", str(logged.folder / "old"), str(logged.folder / "new"), "--rows", str(tmp_path)]
+    )
+    assert "the record mine: a prediction by key whose stored features" in str(done.exception)

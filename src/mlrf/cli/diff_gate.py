@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from mlrf.cli.prediction_differences import LIMITS, QUANTILES, ContributionShift, Differences
+from mlrf.core import json_infinities
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model import Model
+from mlrf.model.json_instances import spelled_as_features
+from mlrf.model.logged_predictions import is_log, read_log
+from mlrf.model.logged_rows import rows_of_request
 from mlrf.model.row_predictor import RowPredictor
 
 _BATCH_ROWS = 1 << 16
-_LENIENT = Leniency("ignore", "missing")
+_LENIENT = Leniency("ignore", "missing", natural=True)
 _BY_NUMBER = ("p99", "labels")
 """What a limit without a name is for."""
 
@@ -90,9 +94,12 @@ def compare_rows(models: Sequence[Model], rows: Path, *, explains: bool) -> dict
 
 
 def batches(rows: Path, schema: Schema) -> Iterator[Any]:
-    """Yield the rows of Parquet files as tables of bounded size, of other files as one; errors name the file."""
+    """Yield rows of Parquet files and prediction logs in parts of bounded size, of others as one; errors name the file."""
     from mlrf.model.row_files import read_file  # noqa: PLC0415
 
+    if is_log(rows):
+        yield from _logged(rows, schema)
+        return
     if not rows.is_dir() and rows.suffix.lower() != ".parquet":
         yield read_file(rows, schema)
         return
@@ -113,3 +120,17 @@ def batches(rows: Path, schema: Schema) -> Iterator[Any]:
                     yield pa.Table.from_batches([batch])
         except (pa.ArrowException, OSError) as error:
             raise InvalidRequestError(f"{file} is not a Parquet file that can be read: {error}") from error
+
+
+def _logged(log: Path, schema: Schema) -> Iterator[list[Any]]:
+    waiting: list[Any] = []
+    for record in read_log(log):
+        features = json_infinities.decode(record.features) if record.has_features else None
+        waiting += rows_of_request(json_infinities.decode(record.request), features)
+        if wrong := next((each for each in waiting if isinstance(each, InvalidRequestError)), None):
+            raise InvalidRequestError(f"{log}: the record {record.request_id}: {wrong}")
+        if len(waiting) >= _BATCH_ROWS:
+            yield spelled_as_features(waiting, schema)
+            waiting = []
+    if waiting:
+        yield spelled_as_features(waiting, schema)

@@ -21,7 +21,7 @@ def score(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Parquet, Arrow, CSV(.gz) and JSON lines files, directories, quoted globs; also at s3://.",
+            help="Parquet, Arrow, CSV(.gz), JSON lines, prediction logs; directories, quoted globs; also at s3://.",
             parser=path_or_table_address,
             metavar="inputs",
         ),

@@ -81,6 +81,13 @@ def log_files(path: Path) -> list[Path]:
     return [path]
 
 
+def is_log(path: Path) -> bool:
+    """Whether a path has the name of a file of a log, or is a directory of such files."""
+    if path.is_dir():
+        return any(each.suffix in _ENDINGS for each in path.glob(_PATTERN))
+    return path.match(_PATTERN) and path.suffix in _ENDINGS
+
+
 def read_log(path: Path) -> Iterator[LoggedPrediction]:
     """Yield the records of a log; InvalidRequestError names the file and line of what is no record."""
     for file in log_files(path):
@@ -115,14 +122,20 @@ def _of_parquet(file: Path) -> Iterator[LoggedPrediction]:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
+def timestamp_text(time: Any) -> Any:
+    """Return the time of a record as it is in JSON lines; anything but a datetime unchanged."""
+    if not isinstance(time, datetime):
+        return time
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _of_row(row: dict[str, Any], where: str) -> LoggedPrediction:
     bodies = {
         name: msgspec.Raw(row[name].encode())
         for name in ("request", "answer", "features")
         if isinstance(row.get(name), str)
     }
-    if isinstance(time := row.get("time"), datetime):
-        row["time"] = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    row["time"] = timestamp_text(row.get("time"))
     try:
         return msgspec.convert({**row, "features": msgspec.Raw(b"null"), **bodies}, LoggedPrediction)
     except msgspec.ValidationError as error:

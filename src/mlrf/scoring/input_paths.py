@@ -123,7 +123,17 @@ def _local_files(argument: str) -> list[InputPath]:
     else:
         names = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
         names = [each for each in names if each.is_file() and not each.name.startswith(("_", "."))]
-    return [InputPath(str(name.resolve())) for name in names]
+    return [InputPath(str(name.resolve())) for name in _without_converted(names)]
+
+
+def _without_converted(names: Sequence[Path]) -> list[Path]:
+    """Return paths without the JSON lines of a prediction log that also exist as a Parquet file: a server converts them."""
+    parts = {each.with_suffix("") for each in names if each.suffix == ".parquet"}
+    return [
+        each
+        for each in names
+        if not (each.name.startswith("predictions-") and each.suffix == ".jsonl" and each.with_suffix("") in parts)
+    ]
 
 
 def _remote_files(argument: str) -> list[InputPath]:

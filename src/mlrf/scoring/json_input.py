@@ -13,6 +13,7 @@ from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
 from mlrf.model.json_instances import features_of
 from mlrf.scoring.input_files import InputFile
+from mlrf.scoring.log_input import LogInput, is_record
 from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
 from mlrf.scoring.row_batches import BatchReader
 from mlrf.scoring.text_streams import TextStream
@@ -33,7 +34,9 @@ class JsonInput:
         with _json_errors(file):
             first = _read(TextStream(file), _FIRST_BYTES)
         self._row_bytes = max(1, first.find(b"\n") + 1 or len(first))
-        self.names = _names_of(first)
+        document = _first_document(first)
+        self.is_log = is_record(document)
+        self.names = list(document) if isinstance(document := features_of(document), dict) else []
 
     @property
     def n_rows(self) -> int:
@@ -46,6 +49,16 @@ class JsonInput:
     def open_bytes(self) -> int:
         """A block of text, and the documents that it is decoded to."""
         return 10 * BLOCK_BYTES
+
+    def as_log(self) -> LogInput:
+        """Return the file as a prediction log."""
+        return LogInput(self.file, self._records(), self.n_rows, self.open_bytes)
+
+    def _records(self) -> Iterator[list[Any]]:
+        with _json_errors(self.file):
+            for block in _blocks(TextStream(self.file)):
+                whole = block[: block.rfind(b"\n") + 1]  # a server may be writing the last line
+                yield json_infinities.decode_documents(whole)
 
     def parts(self, columns: list[str], reader: BatchReader, batch_rows: int) -> Iterator[Part]:
         """Yield a part for each block."""
@@ -85,14 +98,13 @@ def _read(stream: TextStream, count: int) -> bytes:
     return bytes(found)
 
 
-def _names_of(first: bytes) -> list[str]:
-    """Return the members of the first document; none if there is no such object."""
-    text = first.decode(errors="ignore").lstrip().removeprefix("[").lstrip()
+def _first_document(first: bytes) -> Any:
+    """Return the first document; None if it is not whole."""
+    text = first.decode("utf-8-sig", errors="ignore").lstrip().removeprefix("[").lstrip()
     try:
-        document = features_of(json.JSONDecoder().raw_decode(text)[0])
+        return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
-        return []
-    return list(document) if isinstance(document, dict) else []
+        return None
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidFeatureError, InvalidRequestError, MissingFeatureError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
+from mlrf.model.logged_rows import LOG_MEMBERS
 from mlrf.scoring.arrow_input import ArrowInput
 from mlrf.scoring.csv_input import CsvInput
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.input_paths import KINDS
 from mlrf.scoring.json_input import JsonInput
+from mlrf.scoring.log_input import LogInput, parquet_records
 from mlrf.scoring.parquet_input import ParquetInput
 from mlrf.scoring.parts import Input
 
@@ -28,8 +30,14 @@ def open_input(file: InputFile, schema: Schema) -> Input:
     if kind == "csv":
         return CsvInput(file, schema)
     if kind == "json":
-        return JsonInput(file)
-    return ParquetInput(file) if kind == "parquet" else ArrowInput(file)
+        lines = JsonInput(file)
+        return lines.as_log() if lines.is_log else lines
+    if kind == "arrow":
+        return ArrowInput(file)
+    table = ParquetInput(file)
+    if {*table.names} >= LOG_MEMBERS:
+        return LogInput(file, parquet_records(file, table.metadata), table.n_rows, table.open_bytes)
+    return table
 
 
 def _kind_of_content(file: InputFile) -> str:
@@ -52,7 +60,7 @@ def unknown_extension(text: str, extension: str) -> ConfigError:
 def columns_to_read(opened: Input, schema: Schema, keep: Sequence[str]) -> list[str]:
     """Return the columns of features and those to keep, after checking names and types; the error names file and column."""
     file, names, partition = opened.file, opened.names, opened.file.path.partition
-    if isinstance(opened, JsonInput):
+    if isinstance(opened, JsonInput | LogInput):
         return []  # each document has its own members
     try:
         found = find_columns(schema.names, names)

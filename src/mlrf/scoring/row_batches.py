@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlrf.core.column_matching import find_columns
-from mlrf.core.errors import MissingFeatureError
+from mlrf.core.errors import InvalidRequestError, MissingFeatureError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -97,14 +97,25 @@ class BatchReader:
             given = pa.table({name: given[name].cast(pa.string()) for name in given.column_names})
         return Batch(first_row, rows, faults, self._kept(given), given)
 
-    def of_documents(self, documents: Sequence[Any], first_row: int) -> Batch:
-        """Return the rows of JSON documents: objects of names and values, or arrays in schema order."""
+    def of_documents(
+        self, documents: Sequence[Any], first_row: int, records: Sequence[dict[str, Any]] | None = None
+    ) -> Batch:
+        """Return the rows of JSON documents: objects of names and values, or arrays in schema order.
+
+        `records` are what else can be kept of each; an error in the place of a document is what is wrong with the row.
+        """
+        errors = {at: each for at, each in enumerate(documents) if isinstance(each, InvalidRequestError)}
+        if errors:
+            documents = [None if at in errors else each for at, each in enumerate(documents)]
         faults: Faults = {}
         instances = spelled_as_features((features_of(each) for each in documents), self._schema)
         if added := self._partition_values():
             instances = [{**added, **each} if isinstance(each, dict) else each for each in instances]
         rows = read_rows(self._schema, instances, self._leniency, faults).reshape(-1, len(self._schema.features))
-        kept = {name: pa.array([self._text_of(each, name) for each in documents], pa.string()) for name in self._keep}
+        faults |= errors
+        sources = zip(records or documents, documents, strict=True)
+        texts_of = [[self._text_of(name, *both) for name in self._keep] for both in sources]
+        kept = {name: pa.array([each[at] for each in texts_of], pa.string()) for at, name in enumerate(self._keep)}
         texts = [msgspec.json.encode(each).decode() for each in documents] if faults else [None] * len(documents)
         return Batch(first_row, rows, faults, pa.table(kept), pa.table({DOCUMENT: pa.array(texts, pa.string())}))
 
@@ -126,10 +137,9 @@ class BatchReader:
             raise MissingFeatureError(f"the table has no column {feature.name!r}", feature=feature.name)
         return self._schema.number(index, feature.default)
 
-    def _text_of(self, document: Any, name: str) -> str | None:
-        """Return a member of a JSON document as text: strings as they are, other values as JSON."""
-        inside = features_of(document)
-        for each in (document, inside):
+    def _text_of(self, name: str, record: Any, document: Any) -> str | None:
+        """Return a member of a record or JSON document as text: strings as they are, other values as JSON."""
+        for each in (record, document, features_of(document)):
             if isinstance(each, dict) and name in each:
                 value = each[name]
                 return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -9,7 +9,7 @@ import msgspec
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.model.row_predictor import RowPredictor
 
-Row = Sequence[float]
+Row = Sequence[float | None]
 
 
 def instance_json(model: RowPredictor, row: Row) -> bytes:

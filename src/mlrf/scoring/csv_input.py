@@ -55,6 +55,7 @@ class CsvInput:
             self.names: list[str] = next(lines, [])
             n_bytes = sum(len(line) for line in text.split("\n", 100)[:100])
             self._row_bytes = max(1, n_bytes // 100)
+            self._is_header_only = len(raw) < _HEADER_BYTES and next(filter(None, lines), None) is None
         if twice := [name for index, name in enumerate(self.names) if name and name in self.names[:index]]:
             raise InvalidRequestError(f"{file} has two columns {twice[0]!r} in its header")
 
@@ -140,7 +141,8 @@ class CsvInput:
                 raise self._wrong_count(bad[0].number - 2, bad[0].actual_columns) from error
             if numbers:
                 raise _NotConvertedError from error
-            if "Empty CSV" not in str(error):
+            # A header without a line end is called a straddling object.
+            if "Empty CSV" not in str(error) and not self._is_header_only:
                 raise
         if waiting or not n_rows:
             yield pa.Table.from_batches(waiting).rename_columns(self.names) if waiting else self._table([])

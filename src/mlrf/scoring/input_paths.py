@@ -73,12 +73,17 @@ class InputPath:
         return {name: "" if value == _NULL_PARTITION else value for name, value in values.items()}
 
 
-def find_inputs(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[InputPath]:
-    """Return the files of paths, directories, globs and addresses; ConfigError if one of them has none."""
+def find_inputs(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], output: Path | None = None
+) -> list[InputPath]:
+    """Return the files of paths, directories, globs and addresses; ConfigError if one of them has none.
+
+    Files in `output` that a directory or glob above it finds are left out: a job that continues would read its own parts.
+    """
     found: list[InputPath] = []
     for argument in _arguments(inputs):
         try:
-            files = _remote_files(argument) if scheme_of(argument) is not None else _local_files(argument)
+            files = _remote_files(argument) if scheme_of(argument) is not None else _local_files(argument, output)
         except (OSError, ValueError) as error:  # a name that no file can have
             reason = (isinstance(error, OSError) and error.strerror) or error
             raise ConfigError(f"{clip(argument)!r} cannot be read: {reason}") from error
@@ -112,7 +117,7 @@ def _no_path(given: Any) -> ConfigError:
     )
 
 
-def _local_files(argument: str) -> list[InputPath]:
+def _local_files(argument: str, output: Path | None) -> list[InputPath]:
     path = Path(argument)
     path.resolve()
     if path.is_dir():
@@ -123,7 +128,10 @@ def _local_files(argument: str) -> list[InputPath]:
     else:
         names = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
         names = [each for each in names if each.is_file() and not each.name.startswith(("_", "."))]
-    return [InputPath(str(name.resolve())) for name in _without_converted(names)]
+    found = [name.resolve() for name in _without_converted(names)]
+    if output is not None and not path.is_file() and path.resolve() != output:
+        found = [name for name in found if not name.is_relative_to(output)]
+    return [InputPath(str(name)) for name in found]
 
 
 def _without_converted(names: Sequence[Path]) -> list[Path]:

@@ -88,6 +88,7 @@ def score(
         raise ConfigError(
             f"{os.fspath(out)}: the output is a directory of this machine; copy the parts when it is complete"
         )
+    target = Path(out).resolve()
     plan = make_plan(
         bundle,
         inputs,
@@ -98,13 +99,13 @@ def score(
         explain_form=explain_form,
         caller=caller,
         is_partitioned=True,
+        output=target,
     )
     workers = fitting_workers(
         workers or len(os.sched_getaffinity(0)),
         plan.estimated_bytes,
         None if memory_limit_mb is None else memory_limit_mb << 20,
     )
-    target = Path(out).resolve()
     if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
         raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
     job = plan.identity() | {"format": format, "pyarrow": pa.__version__}

@@ -11,6 +11,7 @@ import msgspec
 
 from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
+from mlrf.core.value_text import clip
 from mlrf.model.json_instances import features_of
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.log_input import LogInput, is_record
@@ -18,6 +19,7 @@ from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
 from mlrf.scoring.row_batches import BatchReader
 from mlrf.scoring.text_streams import TextStream
 
+_BOM = b"\xef\xbb\xbf"
 _CHUNK_BYTES = 1 << 20
 _FIRST_BYTES = 1 << 16
 
@@ -67,7 +69,7 @@ class JsonInput:
         first = count = 0
         with _json_errors(self.file):
             for block in _blocks(stream):
-                documents = json_infinities.decode_documents(block)
+                documents = _documents(block, self.file, first)
                 yield block_part(self.file, count, first, documents, reader.of_documents, batch_rows)
                 first, count = first + len(documents), count + 1
                 self._read_rows, self._read_bytes = first, stream.read_bytes
@@ -76,7 +78,7 @@ class JsonInput:
 
 def _blocks(stream: TextStream) -> Iterator[bytes]:
     """Yield whole lines of about 16 MB; everything if it is an array, or has a document on several lines."""
-    waiting = _read(stream, BLOCK_BYTES)
+    waiting = _read(stream, BLOCK_BYTES).removeprefix(_BOM)
     is_array = waiting.lstrip()[:1] == b"["
     while True:
         chunk = _read(stream, BLOCK_BYTES)
@@ -89,6 +91,24 @@ def _blocks(stream: TextStream) -> Iterator[bytes]:
                 yield waiting[:end]
                 waiting = waiting[end:]
         waiting += chunk
+
+
+def _documents(block: bytes, file: InputFile, first_row: int) -> list[Any]:
+    """Return the documents of a block; an error names the row and the text that is wrong."""
+    try:
+        return json_infinities.decode_documents(block)
+    except msgspec.MsgspecError as error:
+        if block.lstrip()[:1] == b"[":
+            raise
+        for row, line in enumerate((line for line in block.split(b"\n") if line.strip()), first_row):
+            try:
+                json_infinities.decode(line)
+            except msgspec.MsgspecError as wrong:
+                text = clip(line.decode(errors="replace"))
+                raise InvalidRequestError(
+                    f"{file} is neither a JSON array nor JSON lines: row {row}: {wrong}: {text}", row=row
+                ) from error
+        raise
 
 
 def _read(stream: TextStream, count: int) -> bytes:

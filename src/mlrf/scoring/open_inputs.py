@@ -72,10 +72,35 @@ def columns_to_read(opened: Input, schema: Schema, keep: Sequence[str]) -> list[
         raise MissingFeatureError(f"{file}: the file has no column {absent[0]!r}", feature=absent[0])
     if absent := [name for name in keep if name not in names and name not in partition]:
         raise ConfigError(f"{file}: the file has no column {absent[0]!r} to keep")
+    if twice := [name for name in keep if names.count(name) > 1]:
+        raise ConfigError(f"{file}: there are two columns {twice[0]!r} to keep; rename one of them, or keep others")
     for feature in schema.features:
         if opened.types and feature.name in found:
             _check_type(file, feature, names[found[feature.name]], opened.types[found[feature.name]])
     return [*dict.fromkeys([*(names[index] for index in found.values()), *(each for each in keep if each in names)])]
+
+
+def check_kept_types(inputs: Sequence[Input], keep: Sequence[str]) -> None:
+    """Raise ConfigError for a column to keep that has two types: the parts of the output would not be one table."""
+    for name in keep:
+        known: dict[str, InputFile] = {}
+        for each in inputs:
+            partition = each.file.path.partition
+            if name in partition:
+                continue
+            kind = _plain(each.types[each.names.index(name)]) if each.types else pa.string()
+            known.setdefault(str(kind), each.file)
+        if len(known) > 1:
+            (one, first), (other, second) = list(known.items())[:2]
+            raise ConfigError(
+                f"the column {name!r} to keep is of type {one} in {first}, but {other} in {second}; convert one"
+            )
+
+
+def _plain(kind: Any) -> Any:
+    """Return a type without what does not change its values."""
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.string() if pa.types.is_large_string(value) or str(value) == "string_view" else value
 
 
 def _check_type(file: InputFile, feature: Feature, name: str, kind: Any) -> None:

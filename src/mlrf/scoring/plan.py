@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from mlrf.core.errors import ConfigError
@@ -13,7 +14,7 @@ from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.input_files import InputFile, find_file
 from mlrf.scoring.input_paths import KINDS, find_inputs
 from mlrf.scoring.memory_estimate import estimated_bytes
-from mlrf.scoring.open_inputs import columns_to_read, open_input, unknown_extension
+from mlrf.scoring.open_inputs import check_kept_types, columns_to_read, open_input, unknown_extension
 from mlrf.scoring.parts import Input, Part, rows_per_batch
 from mlrf.scoring.row_batches import BatchReader
 from mlrf.scoring.scorer import Scorer
@@ -82,8 +83,12 @@ def make_plan(
     explain_form: ExplanationForm,
     caller: Literal["python", "command line"],
     is_partitioned: bool,
+    output: Path | None = None,
 ) -> Plan:
     """Open a bundle and the inputs, and check all columns; errors as of `score`."""
+    for option, names in (("keep", keep), ("columns", columns)):
+        if isinstance(names, str) and names != "all":
+            raise ConfigError(f"{option}: pass a list of names, as {option}=[{names!r}], not {names!r}")
     scorer = Scorer(
         bundle,
         unknown_categories=unknown_categories,
@@ -96,7 +101,7 @@ def make_plan(
         files = [inputs]
     else:
         files = []
-        for path in find_inputs(inputs):
+        for path in find_inputs(inputs, output):
             if path.extension not in KINDS and not path.is_remote and not os.path.exists(path.text):  # noqa: PTH110
                 raise unknown_extension(path.text, path.extension)
             files.append(find_file(path))
@@ -123,6 +128,7 @@ def make_plan(
         is_partitioned,
     )
     plan.columns = [columns_to_read(each, schema, kept) for each in opened]
+    check_kept_types(opened, kept)
     return plan
 
 

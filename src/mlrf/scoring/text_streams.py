@@ -61,6 +61,9 @@ class TextStream(io.RawIOBase):
                 found += self._gzip.decompress(chunk)
                 # A gzip file may have several members, one after the other.
                 chunk = self._gzip.unused_data
+                # As gzip does: a file from a tape or an archive is padded with zeros.
+                if self._gzip.eof:
+                    chunk = chunk.lstrip(b"\0")
         except zlib.error as error:
             raise OSError(None, f"the compressed data is damaged ({error})") from error
         return found

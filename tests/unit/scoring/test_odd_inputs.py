@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+import json
+import shutil
 from decimal import Decimal
 
 import numpy as np
@@ -97,3 +100,77 @@ def test_a_path_is_scored_and_a_table_is_refused(bundle, tmp_path):
     for given in (table(), [table()], pd.DataFrame([EXAMPLE])):
         with pytest.raises(ConfigError, match=r"not (Table|DataFrame); .* mlrf\.scoring\.Scorer"):
             mlrf.score(bundle, given, tmp_path / "other")
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+LINE = json.dumps({"id": "a", **EXAMPLE}) + "\n"
+CELLS = ",".join("" if value is None else str(value).lower() for value in EXAMPLE.values())
+HEADER = ",".join(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("bom.jsonl", "\ufeff" + LINE * 2, 2),
+        ("bom.json", "\ufeff[" + LINE + "]", 1),
+        ("blank.jsonl", "\n \n" + LINE + "\n\n" + LINE, 2),
+        ("header.csv", HEADER, 0),
+        ("padded.csv.gz", gzip.compress(f"{HEADER}\n{CELLS}\n".encode()) + bytes(512), 1),
+    ],
+)
+def test_files_that_other_programs_write_are_read(bundle, tmp_path, name, content, rows):
+    assert mlrf.score(bundle, write(tmp_path / name, content), tmp_path / "out").rows == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("nan.jsonl", LINE + '{"price": NaN}\n', r"nan\.jsonl is neither .*: row 1: .*: \{\"price\": NaN\}"),
+        ("cut.csv.gz", gzip.compress(f"{HEADER}\n{CELLS}\n".encode())[:-3], "the compressed data ends too early"),
+        ("tail.csv.gz", gzip.compress(f"{HEADER}\n{CELLS}\n".encode()) + b"tail", "the compressed data is damaged"),
+        ("utf16.csv", f"{HEADER}\n{CELLS}\n".encode("utf-16"), "is not CSV in UTF-8"),
+    ],
+)
+def test_damaged_text_is_refused_where_it_is_wrong(bundle, tmp_path, name, content, said):
+    with pytest.raises(MlrfError, match=said):
+        mlrf.score(bundle, write(tmp_path / name, content), tmp_path / "out")
+
+
+def test_a_column_to_keep_is_one_column_of_one_type(bundle, tmp_path):
+    ids = table().append_column("id", pa.array([1]))
+    pq.write_table(ids.append_column("id", pa.array([2])), tmp_path / "twice.parquet")
+    for keep in (["id"], "all"):
+        with pytest.raises(ConfigError, match=r"twice\.parquet: there are two columns 'id' to keep"):
+            mlrf.score(bundle, tmp_path / "twice.parquet", tmp_path / "out", keep=keep)
+    assert mlrf.score(bundle, tmp_path / "twice.parquet", tmp_path / "out").rows == 1
+    (tmp_path / "in").mkdir()
+    pq.write_table(ids, tmp_path / "in/a.parquet")
+    pq.write_table(table().append_column("id", pa.array(["1"])), tmp_path / "in/b.parquet")
+    with pytest.raises(ConfigError, match=r"'id' to keep is of type int64 in .*a\.parquet, but string in .*b\.parquet"):
+        mlrf.score(bundle, tmp_path / "in", tmp_path / "out2", keep=["id"])
+    pq.write_table(table().append_column("id", pa.array([1]).dictionary_encode()), tmp_path / "in/b.parquet")
+    assert mlrf.score(bundle, tmp_path / "in", tmp_path / "out3", keep=["id"]).rows == 2
+
+
+def test_names_are_a_list(bundle, tmp_path):
+    pq.write_table(table(), tmp_path / "a.parquet")
+    for option in ("keep", "columns"):
+        with pytest.raises(ConfigError, match=rf"{option}: pass a list of names, as {option}=\['price'\]"):
+            mlrf.score(bundle, tmp_path / "a.parquet", tmp_path / "out", **{option: "price"})
+
+
+def test_the_output_inside_an_input_directory_is_no_input(bundle, tmp_path):
+    (tmp_path / "in").mkdir()
+    pq.write_table(table(), tmp_path / "in/a.parquet")
+    for inputs in (tmp_path / "in", f"{tmp_path}/in/**/*.parquet"):
+        out = tmp_path / "in" / f"scored-{isinstance(inputs, str)}"
+        first = mlrf.score(bundle, inputs, out) if not isinstance(inputs, str) else None
+        if first is None:
+            shutil.rmtree(tmp_path / "in/scored-False")
+            first = mlrf.score(bundle, inputs, out)
+        again = mlrf.score(bundle, inputs, out)
+        assert (first.rows, again.rows, again.parts_scored, again.run) == (1, 1, 0, first.run)

@@ -231,13 +231,13 @@ CLUSTER: dict[str, Callable[[Path, Rows], Answers]] = {
 
 @contextmanager
 def ray_started() -> Iterator[None]:
-    """Ray on two processors of this machine; ends it only if it was not running."""
+    """Ray with four logical processors, of which checkpoints take two; ends it only if it was not running."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray  # noqa: PLC0415
 
     runs = ray.is_initialized()
     if not runs:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=128 << 20)
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=128 << 20)
         ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield

@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import mlrf
@@ -126,3 +127,66 @@ def test_workers_refuse_another_version_of_the_bundle(golden, started, engine, t
     train(tmp_path / "moved", trees=3)
     with pytest.raises(Exception, match=r"contains version .* with which the job began"):
         collect(engine, answers)
+
+
+@pytest.mark.parametrize("engine", MODULES)
+def test_the_bundle_is_sent_to_workers_that_lack_its_path(golden, started, engine, tmp_path):
+    running = started(engine)
+    bundle, rows, _ = golden
+    shutil.copytree(bundle, tmp_path / "moved")
+    table = rows.table.slice(0, 10)
+    answers = score(engine)(
+        opened(engine, running, table, rows.folder), tmp_path / "moved", keep=["id"], send_bundle=True, explain="all"
+    )
+    shutil.rmtree(tmp_path / "moved")
+    found = collect(engine, answers)
+    expected = mlrf.scoring.Scorer(bundle, keep=["id"], explain="all")(table).to_pandas()
+    if engine == "Dask":
+        assert found.reset_index(drop=True).equals(expected)
+    else:
+        by_id = {each["id"]: each for each in found}
+        assert [[by_id[each["id"]][name] for name in expected] for each in expected.to_dict("records")] == [
+            [*each.values()] for each in expected.to_dict("records")
+        ]
+
+
+def test_dask_scatters_the_bundle_to_the_workers_of_a_client(golden, started, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    started("Dask")
+    bundle, rows, expected = golden
+    shutil.copytree(bundle, tmp_path / "moved")
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        ddf = opened("Dask", None, rows.table, rows.folder)
+        answers = mlrf.dask.score(ddf, tmp_path / "moved", keep=["id"], send_bundle=True)
+        shutil.rmtree(tmp_path / "moved")
+        assert answers.compute()["prediction"].to_numpy().tobytes() == expected.tobytes()
+
+
+def test_rays_checkpoints_continue_a_job(golden, started):
+    """The first job has one of two files; the second reads both, and scores only what is new."""
+    started("Ray")
+    import ray.data  # noqa: PLC0415
+    from ray.data.checkpoint import CheckpointConfig  # noqa: PLC0415
+
+    bundle, rows, expected = golden
+    context = ray.data.DataContext.get_current()
+    folder = rows.folder / "checkpoints"
+    context.checkpoint_config = CheckpointConfig("id", str(folder), delete_checkpoint_on_success=False)
+    try:
+        out = rows.folder / "continued"
+        first = ray.data.read_parquet(str(rows.path / "0.parquet"))
+        mlrf.ray.score(first, bundle, out, keep=["id"])
+        before = {each.name: each.read_bytes() for each in out.iterdir()}
+        both = ray.data.read_parquet(str(rows.path))
+        with pytest.raises(ConfigError, match=r"with 3 workers it would wait forever; .* ray.init\(num_cpus=5\)"):
+            mlrf.ray.score(both, bundle, out, keep=["id"], workers=3)
+        mlrf.ray.score(both, bundle, out, keep=["id"])
+    finally:
+        context.checkpoint_config = None
+    assert {name: (out / name).read_bytes() for name in before} == before
+    found = pq.read_table(out).sort_by("id")
+    assert found["id"].to_pylist() == list(range(ROWS))
+    assert found["prediction"].to_numpy().tobytes() == expected.tobytes()

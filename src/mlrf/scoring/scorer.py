@@ -58,7 +58,7 @@ class Scorer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the reduced form of a pickle."""
-        return _restored, (self.path, self.keep, self.unknown_categories, self.version, self._options)
+        return restored, (self.path, self.keep, self.unknown_categories, self.version, self._options)
 
     def __call__(self, table: Any) -> Any:
         """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names an invalid row."""
@@ -125,7 +125,8 @@ def _arrow_table(rows: Any) -> Any:
         ) from error
 
 
-def _restored(
+def restored(
     path: str, keep: tuple[str, ...], unknown_categories: UnknownCategories, version: str, options: dict[str, Any]
 ) -> Scorer:
+    """Return the scorer of a pickle; BundleError if the path contains another version."""
     return Scorer(path, keep=keep, unknown_categories=unknown_categories, version=version, **options)

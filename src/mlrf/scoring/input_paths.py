@@ -154,7 +154,10 @@ def _remote_files(argument: str) -> list[InputPath]:
         return [InputPath(each) for each in below if _is_visible(each.removeprefix(address))]
     folder = re.split(r"[*?\[]", address, maxsplit=1)[0].rpartition("/")[0]
     pattern = re.compile(_pattern(address))
-    found = [each for each in s3_files.list_files(folder) or [] if pattern.fullmatch(each)]
+    listed = s3_files.list_files(folder) or []
+    if address in listed:  # a key that contains brackets
+        return [InputPath(address)]
+    found = [each for each in listed if pattern.fullmatch(each)]
     return [InputPath(each) for each in found if not each.rpartition("/")[2].startswith(("_", "."))]
 
 

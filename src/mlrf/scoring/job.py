@@ -106,6 +106,11 @@ def score(
         plan.estimated_bytes,
         None if memory_limit_mb is None else memory_limit_mb << 20,
     )
+    bundle_path = Path(plan.scorer.model.bundle.path).resolve()
+    if target.is_relative_to(bundle_path):
+        raise ConfigError(
+            f"{target} is inside the bundle {bundle_path}, which nothing may be added to; choose another --out"
+        )
     if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
         raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
     job = plan.identity() | {"format": format, "pyarrow": pa.__version__}

@@ -41,6 +41,14 @@ def test_an_input_inside_the_output_is_refused(bundle, rows, tmp_path):
     assert rows.exists()
 
 
+@pytest.mark.parametrize("below", ["", "scored"])
+def test_an_output_inside_the_bundle_is_refused(bundle, rows, tmp_path, below):
+    before = sorted(bundle.iterdir())
+    with pytest.raises(ConfigError, match=r"is inside the bundle .*; choose another --out"):
+        score(bundle, rows, bundle / below)
+    assert sorted(bundle.iterdir()) == before
+
+
 def test_an_output_that_is_a_file_is_refused(bundle, rows, tmp_path):
     (tmp_path / "out").write_text("kept")
     with pytest.raises(OutputExistsError, match="already exists and is not a file of this job"):

@@ -89,3 +89,14 @@ def test_an_unreachable_store_is_one_sentence(folder, monkeypatch):
     with pytest.raises(ConfigError, match=r"s3://.* cannot be read: ") as refused:
         score(folder / "b", f"s3://{BUCKET}/{folder.name}/all.csv", folder / "out")
     assert "\n" not in str(refused.value)
+
+
+def test_keys_may_have_blanks_and_special_characters(folder, url):
+    content = (folder / "in/year=0/rows.parquet").read_bytes()
+    keys = [f"odd {folder.name}/a b/region=x%2Fy/rows {each}.parquet" for each in ("1%20", "2+ü", "3#?", "4[1]")]
+    for key in keys:
+        s3_client(url).put_object(Bucket=BUCKET, Key=key, Body=content)
+    assert score(folder / "b", f"s3://{BUCKET}/odd {folder.name}", folder / "out", keep=["id"]).rows == 120
+    assert {path.parent.name for path in (folder / "out").rglob("part-*")} == {"region=x%2Fy"}
+    for index, key in enumerate(keys):
+        assert score(folder / "b", f"s3://{BUCKET}/{key}", folder / f"out{index}").rows == 30

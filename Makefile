@@ -152,8 +152,8 @@ image: wheel  ## a container image of the server, with buildah, podman or docker
 	  --build-arg BASE=$(or $(BASE),python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm) \
 	  --build-arg REVISION=$(shell git rev-parse HEAD) $(BUILD_FLAGS) build/image
 
-image-test: wheel  ## build the image on a Debian made here, and run it in namespaces (minutes; root, buildah, mmdebstrap, curl)
-	PYTHONPATH=tests $(BIN)/python tests/ops/built_image.py dist/*.whl
+image-test: wheel  ## build the image on a Debian made here, and run it in namespaces (minutes; root, buildah, mmdebstrap, curl); SMOKE=1 for the first part
+	SMOKE=$(SMOKE) PYTHONPATH=tests $(BIN)/python tests/ops/built_image.py dist/*.whl
 
 LOCK := src/mlrf/deploy/container/requirements.txt
 # With the files that REQUIREMENTS adds to it; requirements-onnx.txt has all of the first.

@@ -36,6 +36,9 @@ def server(tmp_path_factory):
         (INVOCATIONS, f"{CSV}; header=maybe", b"1,2,10", 422, "header"),
         (INVOCATIONS, f"{CSV}; charset=latin-1", b"a,b,c\n1,2,10", 415, "UTF-8"),
         (INVOCATIONS, f"{CSV}; header=absent", b"1,2,10", 422, "10"),
+        (INVOCATIONS, CSV, b",a,b,c\n0,1,2,10\n", 422, "to_csv(index=False)"),
+        (INVOCATIONS, CSV, b"Unnamed: 0,a,b,c\n0,1,2,10\n", 422, "to_csv(index=False)"),
+        (INVOCATIONS, CSV, b"a,b,c,d\n1,2,10,0\n", 422, "send every name once"),
     ],
 )
 def test_what_is_no_row_is_refused(server, path, kind, body, status, message):

@@ -158,6 +158,10 @@ def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str
     return None
 
 
+_NAMES_OF_INDEX = ("", "Unnamed: 0")
+"""What pandas calls the column of a table's index when it writes it, and when it has read it again."""
+
+
 def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
     remedy = "send every name once, or say in the content type that there is no header: text/csv; header=absent"
     if (twice := first_repeated(names)) is not None:
@@ -170,6 +174,8 @@ def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
             missing=absent[:20],
         )
     extra = [name for name in names if name not in features]
+    if names[0] in _NAMES_OF_INDEX:
+        remedy = "drop the index that pandas wrote: to_csv(index=False)"
     raise UnknownFeatureError(
         f"the header of the CSV body has {shown_name(extra[0])}, which is not a feature; {remedy}",
         feature=clip(extra[0]),

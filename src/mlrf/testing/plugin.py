@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -20,8 +20,8 @@ def mlrf_server() -> Iterator[Callable[..., RunningServer]]:
     with contextlib.ExitStack() as stack:
         running: dict[tuple[tuple[str, ...], tuple[str, ...]], RunningServer] = {}
 
-        def serve(*bundles: str | os.PathLike[str], options: tuple[str, ...] = ()) -> RunningServer:
-            which = tuple(os.fspath(each) for each in bundles), options
+        def serve(*bundles: str | os.PathLike[str], options: Sequence[str] = ()) -> RunningServer:
+            which = tuple(os.fspath(each) for each in bundles), tuple(options)
             if which not in running:
                 running[which] = stack.enter_context(serving(*bundles, options=options))
             return running[which]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mlrf.client import Client
@@ -33,7 +33,7 @@ class RunningServer(NamedTuple):
 
 @contextlib.contextmanager
 def serving(
-    *bundles: str | os.PathLike[str], options: tuple[str, ...] = (), ca_file: str | None = None, limit_s: float = 120.0
+    *bundles: str | os.PathLike[str], options: Sequence[str] = (), ca_file: str | None = None, limit_s: float = 120.0
 ) -> Iterator[RunningServer]:
     """Serve bundles or model repositories with one worker while the block runs.
 

@@ -20,6 +20,7 @@ def test_the_same_arguments_give_the_same_server(mlrf_server):
     assert mlrf_server({bundle!r}) is first
     other = mlrf_server({bundle!r}, options=("--cache", "0"))
     assert other.pid != first.pid
+    assert mlrf_server({bundle!r}, options=["--cache", "0"]) is other
 """
 
 

@@ -91,6 +91,7 @@ ROWS = {
     "a series": lambda: pd.Series(CODES),
     "Polars, lazy": POLARS.lazy,
     "Polars, objects": lambda: POLARS.with_columns(pl.Series("price", [object()], dtype=pl.Object)),
+    "Polars, structures": lambda: pl.concat([POLARS, POLARS]).with_columns(pl.struct("price").alias("price")),
     "Polars, duration": lambda: POLARS.with_columns(pl.lit(dt.timedelta(1)).alias("price")),
     "Polars, decimal": lambda: POLARS.with_columns(pl.lit(decimal.Decimal("1.5")).alias("price")),
     "Arrow, reader": lambda: arrow().to_reader(),

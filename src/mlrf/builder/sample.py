@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -134,9 +135,14 @@ def sampled_categories(sample: Any) -> Callable[[str], list[Category] | None]:
             return None
         return _parquet(Path(sample)) if isinstance(sample, str | os.PathLike) else _table(sample)
 
+    @cache
+    def counts() -> Counter[str]:
+        found = table()
+        return Counter() if found is None else Counter(found.column_names)
+
     def categories(name: str) -> list[Category] | None:
         found = table()
-        if found is None or found.column_names.count(name) != 1:
+        if found is None or counts()[name] != 1:
             return None
         column = found.column(name).slice(0, MAX_SAMPLE_ROWS)
         if pa.types.is_dictionary(column.type):

@@ -13,6 +13,7 @@ import msgspec
 from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.schema import Schema
 from mlrf.model.csv_dialect import find_dialect
 from mlrf.model.json_instances import features_of, spelled_as_features
@@ -82,8 +83,10 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
             strict=True,
         )
         header = next(lines, [])
-        if twice := [name for index, name in enumerate(header) if name and name in header[:index]]:
-            raise InvalidRequestError(f"{path} has two columns {twice[0]!r} in its header")
+        if not header:
+            raise InvalidRequestError(f"{path} is empty; its first line must name the columns")
+        if (twice := first_repeated([name for name in header if name])) is not None:
+            raise InvalidRequestError(f"{path} has two columns {twice!r} in its header")
         rows: list[list[str]] = []
         for cells in filter(None, lines):
             if len(cells) != len(header):

@@ -114,7 +114,7 @@ def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
         values = np.asarray(column.to_numpy())
     except Exception:  # noqa: BLE001  a type that NumPy does not have is converted value by value
         return None
-    return values if values.dtype.kind in "fiub" else None
+    return values if values.dtype.kind in "fiub" and values.ndim == 1 else None
 
 
 def whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mlrf.core.errors import InvalidRequestError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.schema import Schema
 from mlrf.model.csv_dialect import find_dialect
 from mlrf.model.text_cells import EMPTY
@@ -50,14 +51,18 @@ class CsvInput:
             raw = io.BufferedReader(TextStream(file), _HEADER_BYTES).read(_HEADER_BYTES)
             # The end may be in the middle of a character.
             text = raw.decode("utf-8-sig", errors="strict" if len(raw) < _HEADER_BYTES else "ignore")
+            if len(raw) == _HEADER_BYTES and "\n" not in text and "\r" not in text:
+                raise InvalidRequestError(
+                    f"{file}: its first line, which names the columns, is longer than 1 MB; keep those that the model needs"
+                )
             self._dialect = find_dialect(text, schema.names)
             lines = self._lines(io.StringIO(text, newline=""))
             self.names: list[str] = next(lines, [])
             n_bytes = sum(len(line) for line in text.split("\n", 100)[:100])
             self._row_bytes = max(1, n_bytes // 100)
             self._is_header_only = len(raw) < _HEADER_BYTES and next(filter(None, lines), None) is None
-        if twice := [name for index, name in enumerate(self.names) if name and name in self.names[:index]]:
-            raise InvalidRequestError(f"{file} has two columns {twice[0]!r} in its header")
+        if (twice := first_repeated([name for name in self.names if name])) is not None:
+            raise InvalidRequestError(f"{file} has two columns {twice!r} in its header")
 
     @property
     def n_rows(self) -> int:
@@ -144,8 +149,21 @@ class CsvInput:
             # A header without a line end is called a straddling object.
             if "Empty CSV" not in str(error) and not self._is_header_only:
                 raise
+        self._check_end(stream.n_quotes)
         if waiting or not n_rows:
             yield pa.Table.from_batches(waiting).rename_columns(self.names) if waiting else self._table([])
+
+    def _check_end(self, n_quotes: int) -> None:
+        """Refuse a file that ends within a quoted cell, which pyarrow reads as if the quote were closed: it was cut there."""
+        if not n_quotes & 1:
+            return
+        text = io.TextIOWrapper(io.BufferedReader(TextStream(self.file)), "utf-8-sig", newline="")
+        try:
+            for _ in self._lines(text):
+                pass
+        except csv.Error as error:
+            if "end of data" in str(error):
+                raise
 
     def _plain_tables(self) -> Iterator[Any]:
         """Yield tables of strings, parsed by Python: pyarrow does not know blanks after delimiters, before quotes."""

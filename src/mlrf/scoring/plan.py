@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
+from mlrf.core.repeated_names import first_repeated
 from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.input_files import InputFile, find_file
 from mlrf.scoring.input_paths import KINDS, find_inputs
@@ -109,8 +110,8 @@ def make_plan(
         raise ConfigError("there are no inputs; give at least one file, directory or address")
     opened = [open_input(file, schema) for file in files]
     kept = _names_of(opened[0]) if keep == "all" else list(keep)
-    if twice := [name for index, name in enumerate(kept) if name in kept[:index]]:
-        raise ConfigError(f"the column {twice[0]!r} would be kept twice; name it once")
+    if (twice := first_repeated(kept)) is not None:
+        raise ConfigError(f"the column {twice!r} would be kept twice; name it once")
     scorer.check_kept(kept)
     answers = scorer.answers
     plan = Plan(

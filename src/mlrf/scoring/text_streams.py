@@ -13,7 +13,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class TextStream(io.RawIOBase):
-    """The decompressed bytes of a file; `read_bytes` counts those that were read of the file itself."""
+    """The decompressed bytes of a file; `read_bytes` counts those that were read of the file itself, `n_quotes` the quotes."""
 
     def __init__(self, file: InputFile) -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class TextStream(io.RawIOBase):
         self._gzip = zlib.decompressobj(_GZIP) if file.path.extension.endswith(".gz") else None
         self._ready = b""
         self.read_bytes = 0
+        self.n_quotes = 0
 
     def readable(self) -> bool:
         """Return true."""
@@ -38,6 +39,7 @@ class TextStream(io.RawIOBase):
                 self._ready = self._decompressed(chunk)
             if not chunk and not self._ready:
                 return 0
+            self.n_quotes += self._ready.count(b'"')
         count = min(len(buffer), len(self._ready))
         buffer[:count] = self._ready[:count]
         self._ready = self._ready[count:]

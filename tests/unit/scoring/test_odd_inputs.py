@@ -16,7 +16,7 @@ import pytest
 
 import mlrf
 from bundles import write_tree_bundle
-from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.core.errors import ConfigError, InvalidRequestError, MlrfError
 from odd_rows import EXAMPLE
 
 
@@ -174,3 +174,26 @@ def test_the_output_inside_an_input_directory_is_no_input(bundle, tmp_path):
             first = mlrf.score(bundle, inputs, out)
         again = mlrf.score(bundle, inputs, out)
         assert (first.rows, again.rows, again.parts_scored, again.run) == (1, 1, 0, first.run)
+
+
+def test_a_file_that_ends_within_a_quoted_cell_is_refused(bundle, tmp_path):
+    """pyarrow takes the cell as if its quote were closed, whatever was cut off."""
+    row = ",".join(f'"{value}"' for value in EXAMPLE.values())
+    for name, content in (
+        ("cut", f"{HEADER}\n{row}\n{row[:-1]}"),
+        ("cut with a line", f"{HEADER}\n{row}\n{row[:-1]}\n"),
+    ):
+        (tmp_path / f"{name}.csv").write_text(content)
+        with pytest.raises(InvalidRequestError, match=r"is not CSV in UTF-8: unexpected end of data"):
+            mlrf.score(bundle, [tmp_path / f"{name}.csv"], tmp_path / name)
+
+
+def test_a_quote_within_a_cell_does_not_cut_a_file(bundle, tmp_path):
+    (tmp_path / "inches.csv").write_text(f'{HEADER},pipe\n{",".join(map(str, EXAMPLE.values()))},5" pipe\n')
+    assert mlrf.score(bundle, [tmp_path / "inches.csv"], tmp_path / "out").rows == 1
+
+
+def test_a_header_longer_than_what_is_read_of_it_is_refused(bundle, tmp_path):
+    (tmp_path / "wide.csv").write_text(",".join((HEADER, *(f"c{index}" for index in range(200_000)))) + "\n1\n")
+    with pytest.raises(InvalidRequestError, match="its first line, which names the columns, is longer than 1 MB"):
+        mlrf.score(bundle, [tmp_path / "wide.csv"], tmp_path / "out")

@@ -111,6 +111,16 @@ public:
     const char* level() const { return engine_.level().name; }
     bool is_packed() const { return engine_.is_packed(); }
     bool has_linear_leaves() const { return engine_.forest().linear_leaves.count > 0; }
+    nb::object combinations() const {
+        const Forest& f = engine_.forest();
+        nb::list found;
+        for (std::size_t g = 0; g < f.feature_groups.count; ++g) {
+            nb::list members;
+            for (std::uint32_t m = 0; m < f.feature_groups[g].count; ++m) members.append(f.group_features[f.feature_groups[g].first + m]);
+            found.append(members);
+        }
+        return found;
+    }
     const char* layout() const {
         const Forest& f = engine_.forest();
         return f.is_wide                 ? "wide"
@@ -253,12 +263,19 @@ NB_MODULE(_kernel, m) {
         .def_prop_ro("n_trees", &PythonForest::n_trees)
         .def_prop_ro("level", &PythonForest::level)
         .def_prop_ro("layout", &PythonForest::layout)
+        .def_prop_ro("combinations", &PythonForest::combinations)
         .def_prop_ro("has_linear_leaves", &PythonForest::has_linear_leaves)
         .def_prop_ro("is_packed", &PythonForest::is_packed);
+    using PythonGroups = mlrf::PythonGroups<PythonForest>;
+    nb::class_<PythonGroups>(m, "Groups")
+        .def(nb::init<const PythonForest&, nb::handle, std::size_t>(), nb::arg("forest"), nb::arg("group_of"), nb::arg("n_groups"),
+             nb::keep_alive<1, 2>())
+        .def("contributions_many", &PythonGroups::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def_prop_ro("base", &PythonGroups::base);
     using PythonBackground = mlrf::PythonBackground<PythonForest>;
     nb::class_<PythonBackground>(m, "Background")
-        .def(nb::init<const PythonForest&, nb::handle, std::size_t>(), nb::arg("forest"), nb::arg("rows"), nb::arg("most_bytes"),
-             nb::keep_alive<1, 2>())
+        .def(nb::init<const PythonForest&, nb::handle, std::size_t, const PythonGroups*>(), nb::arg("forest"), nb::arg("rows"),
+             nb::arg("most_bytes"), nb::arg("groups").none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
         .def("contributions_many", &PythonBackground::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
         .def_prop_ro("base", &PythonBackground::base)
         .def_prop_ro("size_bytes", &PythonBackground::size_bytes);

@@ -9,6 +9,7 @@
 #include "background.hpp"
 #include "buffers.hpp"
 #include "engine.hpp"
+#include "python_groups.hpp"
 
 namespace mlrf {
 
@@ -16,12 +17,18 @@ namespace mlrf {
 template <typename Forest>
 class PythonBackground {
 public:
-    PythonBackground(const Forest& forest, nb::handle rows, std::size_t most_bytes) : forest_(forest) {
+    // `groups` are the players, if given; nanobind keeps them alive.
+    PythonBackground(const Forest& forest, nb::handle rows, std::size_t most_bytes, const PythonGroups<Forest>* groups)
+        : forest_(forest) {
         const Engine& engine = forest.engine();
         if (engine.forest().linear_leaves.count > 0) throw std::invalid_argument("a forest with linear leaves has no contributions");
         forest.with_numbers(rows, [&](const Rows& r) {
             const nb::gil_scoped_release released;
-            background_ = std::make_unique<const Background>(engine, engine.forest(), file_shares(engine.forest()), r, most_bytes);
+            if (groups == nullptr)
+                background_ = std::make_unique<const Background>(engine, engine.forest(), file_shares(engine.forest()), r, most_bytes);
+            else
+                background_ =
+                    std::make_unique<const Background>(engine, groups->game().game(), groups->game().shares(), r, most_bytes);
         });
     }
 

@@ -72,6 +72,14 @@ def explain(
     stored_background: Annotated[
         bool, typer.Option("--stored-background", help="Explain against the rows that the bundle was built with.")
     ] = False,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            parser=non_empty_path,
+            metavar="<path>",
+            help='JSON {"group": ["feature", "feature"]}: features that contribute as one.',
+        ),
+    ] = None,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
     ] = None,
@@ -118,13 +126,15 @@ def explain(
     leniency = leniency_of(unknown_categories)
     as_json = as_json or out is not None
     _check_options(out, html, class_label, interactions, as_json=as_json)
-    if interactions is not None and (stored_background or background is not None):
-        raise ConfigError("--interactions: they are path-dependent; leave out the background, or --interactions")
+    if interactions is not None and (stored_background or background is not None or groups is not None):
+        raise ConfigError(
+            "--interactions: they are path-dependent, of features; leave out the background and the groups, or --interactions"
+        )
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
-    game = explanation_game(model, background, leniency, stored=stored_background)
+    game = explanation_game(model, background, groups, leniency, stored=stored_background)
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if html is not None:
@@ -166,12 +176,11 @@ def _output(model: Model, label: str) -> int:
 def _lines(
     model: Model, game: ExplanationGame, table: Table, top: int | None, interactions: int | None
 ) -> Iterator[bytes]:
-    explainer = game.background or RowPredictor(model.bundle, model.engine).explainer()
-    writer = ExplanationWriter(model.schema.names, explainer.base, model.classes, game.members)
+    writer = ExplanationWriter(game.players(model), game.base(model), model.classes, game.members)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
         margins = model.margin(part).reshape(len(part), -1)
-        values = model.explain(part, background=game.background).values.reshape(len(part), -1)
+        values = model.explain(part, **game.options).values.reshape(len(part), -1)
         written = [writer.write(m, v, top or True) for m, v in zip(margins.tolist(), values.tolist(), strict=True)]
         if interactions is not None:
             for index, each in enumerate(written):
@@ -210,7 +219,7 @@ def _explained(
 ) -> tuple[RowContributions, str]:
     """Return the contributions to one output of a row (by default the largest), and a text that names class or output."""
     one = table[row : row + 1]
-    found = model.explain(one, background=game.background)
+    found = model.explain(one, **game.options)
     margins = np.atleast_1d(model.margin(one)[0]).tolist()
     prediction = RowPredictor(model.bundle, model.engine).prediction(margins)
     if output is None:
@@ -222,7 +231,7 @@ def _explained(
         margin=margins[output],
         prediction=prediction[output] if isinstance(prediction, list) else prediction,
         link=model.bundle.link.kind,
-        values=model.schema.instance(one[0].tolist()),
+        values=found.row_contributions(0).values,
     )
     return contributions, _class_text(model, prediction, output if several else None)
 

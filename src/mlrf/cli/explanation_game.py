@@ -1,17 +1,21 @@
-"""What contributions are explained against in `mlrf explain`: the training rows in the trees, or the rows of a background."""
+"""The game whose Shapley values `mlrf explain` shows: path-dependent or against a background, of features or of groups."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mlrf.core.errors import ConfigError, InvalidRequestError, NotExplainableError
 from mlrf.core.leniency import Leniency
-from mlrf.engines.interface import BackgroundExplainer
 from mlrf.model import Model
+from mlrf.model.array_rows import Table
 from mlrf.model.background import background_explainer
-from mlrf.model.row_files import read_file
+from mlrf.model.chosen_explainer import Background, explainer_of
+from mlrf.model.feature_groups import FeatureGroups, feature_groups
+from mlrf.model.row_files import read_bytes, read_file
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
 
@@ -19,30 +23,67 @@ from mlrf.model.table_input import read_rows
 class ExplanationGame(NamedTuple):
     """The game whose Shapley values a command shows."""
 
-    background: BackgroundExplainer | None = None
-    """What explains against a background; None for path-dependent values."""
+    background: Background = None
+    """As of `Model.explain`."""
+    groups: FeatureGroups | None = None
+    """The players, if they are not the features."""
     title: str = ""
     """What a title says of it."""
     members: Mapping[str, Any] = {}
     """What an explanation in JSON says of it, as a server's does."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments of `Model.explain`."""
+        return {"background": self.background, "groups": None if self.groups is None else self.groups.named}
 
-def explanation_game(model: Model, background: Path | None, leniency: Leniency, *, stored: bool) -> ExplanationGame:
-    """Return the game that `--background` and `--stored-background` choose; their errors name the option."""
+    def players(self, model: Model) -> Sequence[str]:
+        """Return the names of what contributes."""
+        return model.schema.names if self.groups is None else list(self.groups.members)
+
+    def base(self, model: Model) -> list[float]:
+        """Return the base [K] of the contributions."""
+        return explainer_of(RowPredictor(model.bundle, model.engine), self.background, self.groups).base
+
+
+def explanation_game(
+    model: Model, background: Path | None, groups: Path | None, leniency: Leniency, *, stored: bool
+) -> ExplanationGame:
+    """Return the game that `--background`, `--stored-background` and `--groups` choose; their errors name the option."""
     if background is not None and stored:
         raise ConfigError("--stored-background: --background gives other rows; leave one of the two out")
-    if not stored and background is None:
-        return ExplanationGame()
     rows = RowPredictor(model.bundle, model.engine)
-    if background is None:
-        return _against(rows.background(), "the bundle's background")
-    table = read_rows(model.schema, read_file(background, model.schema), leniency)
+    players = None if groups is None else _read_groups(rows, groups)
+    game = ExplanationGame(groups=players)
+    if players is not None:
+        game = game._replace(title=f", groups of {groups}", members={"groups": players.named})
+    if stored:
+        rows.background()
+        game = _against(game, True, "the bundle's background")
+    elif background is not None:
+        table = read_rows(model.schema, read_file(background, model.schema), leniency)
+        explainer = _checked(rows, table, background)
+        # The table of the features does for every row; that of groups is made for each call.
+        game = _against(game, explainer if players is None else table.data, f"a background of {len(table)} rows")
+    return game
+
+
+def _checked(rows: RowPredictor, table: Table, path: Path) -> Background:
     try:
-        explainer = background_explainer(rows, table.data)
+        return background_explainer(rows, table.data)
     except (InvalidRequestError, NotExplainableError) as error:
-        raise type(error)(f"--background: {background}: {error}", **error.details) from error
-    return _against(explainer, f"a background of {len(table)} rows")
+        raise type(error)(f"--background: {path}: {error}", **error.details) from error
 
 
-def _against(explainer: BackgroundExplainer, rows: str) -> ExplanationGame:
-    return ExplanationGame(explainer, f", against {rows}", {"game": "interventional"})
+def _read_groups(rows: RowPredictor, path: Path) -> FeatureGroups:
+    try:
+        return feature_groups(rows, msgspec.json.decode(read_bytes(path)))
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"--groups: {path} is not JSON: {error}") from error
+    except InvalidRequestError as error:
+        raise type(error)(f"--groups: {path}: {error}", **error.details) from error
+
+
+def _against(game: ExplanationGame, background: Background, rows: str) -> ExplanationGame:
+    members = {**game.members, "game": "interventional"}
+    return game._replace(background=background, title=f"{game.title}, against {rows}", members=members)

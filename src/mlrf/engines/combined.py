@@ -6,7 +6,7 @@ from array import array
 from typing import ClassVar
 
 from mlrf.core.combination import Combination, LinearMap
-from mlrf.engines.interface import BackgroundExplainer, Row, Rows
+from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, Row, Rows
 from mlrf.engines.tree_kernel import TreeEngine
 
 
@@ -57,11 +57,20 @@ class LinearCombinedEngine(CombinedEngine):
 
     def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
         """Return the explainer against n x F rows; errors as of `TreeEngine.background`."""
-        return _LinearBackground(self._trees.background(rows, most_bytes), self._combination, self._linear)
+        return _LinearExplainer(self._trees.background(rows, most_bytes), self._combination, self._linear)
+
+    @property
+    def combinations(self) -> list[list[int]]:
+        """The combinations of categories of all members."""
+        return self._trees.combinations
+
+    def grouped(self, group_of: Rows, n_groups: int) -> GroupExplainer:
+        """Return the explainer whose players are groups of features, as `TreeEngine.grouped`."""
+        return _LinearGroups(self._trees.grouped(group_of, n_groups), self._combination, self._linear)
 
 
-class _LinearBackground:
-    """Shapley values of a weighted sum against a background."""
+class _LinearExplainer:
+    """Shapley values of a weighted sum of what another explainer explains."""
 
     def __init__(self, trees: BackgroundExplainer, combination: Combination, linear: LinearMap) -> None:
         self._trees = trees
@@ -71,6 +80,19 @@ class _LinearBackground:
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the contributions of n rows, n x F x K row-major."""
         return self._linear.of_rows(self._trees.contributions_many(rows, threads))
+
+
+class _LinearGroups(_LinearExplainer):
+    """Shapley values of groups of features of a weighted sum."""
+
+    def __init__(self, trees: GroupExplainer, combination: Combination, linear: LinearMap) -> None:
+        super().__init__(trees, combination, linear)
+        self._groups = trees
+        self._combination = combination
+
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer of the same groups against n x F rows; errors as of `TreeEngine.background`."""
+        return _LinearExplainer(self._groups.background(rows, most_bytes), self._combination, self._linear)
 
 
 def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:

@@ -54,6 +54,14 @@ class BackgroundExplainer(Protocol):
         ...
 
 
+class GroupExplainer(BackgroundExplainer, Protocol):
+    """Path-dependent Shapley values of the game whose G players are groups of features: n x G x K where rows have F."""
+
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer of the same players against n x F rows; errors as of `Explainer.background`."""
+        ...
+
+
 @runtime_checkable
 class Explainer(Protocol):
     """Exact path-dependent Shapley values of the raw margins: per output, `base` plus a row's contributions is its margin."""
@@ -80,6 +88,15 @@ class Explainer(Protocol):
 
     def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
         """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
+        ...
+
+    @property
+    def combinations(self) -> list[list[int]]:
+        """The features of each combination of categories that is one player, and so must be in one group."""
+        ...
+
+    def grouped(self, group_of: Rows, n_groups: int) -> GroupExplainer:
+        """Return the explainer whose players are groups; `group_of` [F] of u32 has the group of each feature."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mlrf import _kernel
 from mlrf.core.errors import BundleError, NotExplainableError
-from mlrf.engines.interface import BackgroundExplainer, Rows
+from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, Rows
 
 
 class TreeEngine(_kernel.Forest):
@@ -42,9 +42,34 @@ class TreeEngine(_kernel.Forest):
 
     def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
         """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
+        return _background(self, rows, most_bytes)
+
+    def grouped(self, group_of: Rows, n_groups: int) -> GroupExplainer:
+        """Return the explainer whose players are groups of features; ValueError for groups that split a combination."""
+        return _TreeGroups(self, group_of, n_groups)
+
+
+class _TreeGroups(_kernel.Groups):
+    """Shapley values of groups of features of one forest."""
+
+    def __init__(self, trees: TreeEngine, group_of: Rows, n_groups: int) -> None:
         try:
-            return _kernel.Background(self, rows, most_bytes)
-        except _kernel.TooLargeError as error:
-            raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
+            super().__init__(trees, group_of, n_groups)
         except _kernel.ForestFileError as error:
             raise BundleError(str(error)) from error
+        self._trees = trees
+
+    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
+        """Return the explainer of the same groups against n x F rows; errors as of `TreeEngine.background`."""
+        return _background(self._trees, rows, most_bytes, self)
+
+
+def _background(
+    trees: TreeEngine, rows: Rows, most_bytes: int, groups: _kernel.Groups | None = None
+) -> BackgroundExplainer:
+    try:
+        return _kernel.Background(trees, rows, most_bytes, groups)
+    except _kernel.TooLargeError as error:
+        raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
+    except _kernel.ForestFileError as error:
+        raise BundleError(str(error)) from error

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+from mlrf.core.background_rows import read_background
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import BundleError, InvalidRequestError, NotExplainableError
 from mlrf.core.manifest import BACKGROUND
-from mlrf.engines.interface import BackgroundExplainer, Rows
-from mlrf.model.row_predictor import RowPredictor
-from mlrf.model.stored_background import explainer_against
+from mlrf.engines.interface import BackgroundExplainer, Explainer, GroupExplainer, Rows
+
+MOST_BACKGROUND_BYTES = 256 << 20
+"""Memory that the table of a background may take; a larger one is refused, never sampled."""
 
 
-def background_explainer(model: RowPredictor, rows: Rows, most_bytes: int | None = None) -> BackgroundExplainer:
-    """Return the explainer of a model against the rows [n, F] of a background, all of which it uses.
+def explainer_against(
+    engine: Explainer | GroupExplainer, rows: Rows, most_bytes: int | None = None
+) -> BackgroundExplainer:
+    """Return the explainer of an engine against the rows [n, F] of a background, all of which it uses.
 
-    InvalidRequestError for a background without rows; NotExplainableError when the model cannot be explained, or the table
-    would take more than `most_bytes` (default: `MOST_BACKGROUND_BYTES`).
+    InvalidRequestError for a background without rows; NotExplainableError when the table would take more than `most_bytes`
+    (default: `MOST_BACKGROUND_BYTES`).
     """
-    return explainer_against(model.explainer(), rows, most_bytes)
+    if not memoryview(rows).nbytes:
+        raise InvalidRequestError("the background has no rows; give one row or more, or leave background out")
+    return engine.background(rows, MOST_BACKGROUND_BYTES if most_bytes is None else most_bytes)
 
 
-def has_background(model: RowPredictor) -> bool:
-    """Return whether the model's bundle has a background, and the engine explains."""
-    return BACKGROUND in model.bundle.manifest.files and model.is_explainable
+def stored_background(bundle: Bundle, engine: Explainer) -> BackgroundExplainer:
+    """Return the explainer of an engine against the rows that its bundle stores.
+
+    NotExplainableError for a bundle without them, BundleError when they are damaged or their table takes too much memory.
+    """
+    rows = stored_rows(bundle)
+    try:
+        return explainer_against(engine, rows)
+    except NotExplainableError as error:
+        raise BundleError(f"{bundle.path}: {BACKGROUND}: {error}", file=BACKGROUND) from error
+
+
+def stored_rows(bundle: Bundle) -> bytes:
+    """Return the rows [n, F] that a bundle stores; NotExplainableError for a bundle without them, BundleError if damaged."""
+    if BACKGROUND not in bundle.manifest.files:
+        raise NotExplainableError(
+            f"the bundle of {bundle.name} has no background; build it again with --background, or send the request without "
+            "background"
+        )
+    return read_background(bundle.file(BACKGROUND), bundle.manifest.n_features).rows

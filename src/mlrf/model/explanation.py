@@ -14,6 +14,7 @@ from mlrf.core.feature import Category, Value
 from mlrf.core.schema import Schema
 from mlrf.model.drawing import RowContributions, waterfall_svg
 from mlrf.model.drawing.markup import Markup, element, table
+from mlrf.model.feature_groups import FeatureGroups
 
 if TYPE_CHECKING:
     import shap
@@ -61,6 +62,8 @@ class Explanation:
     """[n, F, F], or [n, F, F, K], the interaction values, if they were requested: symmetric, with the main effects of
     features on the diagonal, and the sum over the second axis of features is `values`."""
     game: Game = "path-dependent"
+    groups: FeatureGroups | None = None
+    """The players, if groups of features were explained: `feature_names` are then theirs, and `values` [n, G]."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -72,8 +75,11 @@ class Explanation:
         return replace(self, values=self.values[kept], base=base, data=self.data[kept], interactions=pairs)
 
     def display_data(self) -> npt.NDArray[Any]:
-        """Return the explained rows as an array of objects [n, F]: category names, True and False, None for missing."""
-        shown = np.empty(self.data.shape, dtype=object)
+        """Return the explained rows as an array of objects [n, F]: category names, True and False, None for missing.
+
+        Of groups [n, G]: the values of a group's features are one text.
+        """
+        shown = np.empty((len(self.data), len(self.feature_names)), dtype=object)
         for index, row in enumerate(self.data.tolist()):
             shown[index] = list(self._instance(row).values())
         return shown
@@ -95,7 +101,7 @@ class Explanation:
         return shap.Explanation(
             self.values,
             base_values=base,
-            data=self.data,
+            data=self.data if self.groups is None else None,
             display_data=self.display_data(),
             feature_names=self.feature_names,
             output_names=None if self.classes is None else [str(label) for label in self.classes],
@@ -156,7 +162,10 @@ class Explanation:
         return f"row {row} of {len(self)}: contributions to the margin of {name}"
 
     def _instance(self, row: list[float]) -> dict[str, Value]:
-        return dict(zip(self.feature_names, row, strict=True)) if self.schema is None else self.schema.instance(row)
+        if self.schema is None:
+            return dict(zip(self.feature_names, row, strict=True))
+        instance = self.schema.instance(row)
+        return instance if self.groups is None else self.groups.values(instance)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.values.shape))

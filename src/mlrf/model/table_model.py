@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +12,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer
+from mlrf.engines.interface import BackgroundExplainer, Engine
 from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ class TableModel:
         threads: int = 1,
         interactions: bool = False,
         background: Any = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
@@ -164,31 +165,31 @@ class TableModel:
 
         Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features. With a
         `background`, rows of any form or True for those in the bundle, exact interventional ones against all of its rows;
-        `base` is then their mean margin.
+        `base` is then their mean margin. `groups`, {name: [feature, …]}, are players as a whole: their values are the Shapley
+        values of the game of groups, and of the features that are in none; they are not the sums of their features' values.
         NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
         import numpy as np  # noqa: PLC0415
 
+        from mlrf.model.chosen_explainer import explainer_of  # noqa: PLC0415
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
+        from mlrf.model.feature_groups import feature_groups  # noqa: PLC0415
 
         threads = _checked(threads)
-        explainer: Explainer | BackgroundExplainer = self._rows.explainer()
-        table = self._read(rows, leniency, unknown_features, unknown_categories)
         is_interventional = background is not None and background is not False
-        if is_interventional:
-            from mlrf.model.background import background_explainer  # noqa: PLC0415  few callers ask
-
-            if interactions:
-                raise ConfigError("interactions are path-dependent: leave out interactions, or background")
-            if background is True:
-                explainer = self._rows.background()
-            elif isinstance(background, BackgroundExplainer):
-                explainer = background
-            else:
-                others = self._read(background, leniency, unknown_features, unknown_categories)
-                explainer = background_explainer(self._rows, others.data)
+        if interactions and (is_interventional or groups is not None):
+            raise ConfigError(
+                "interactions are path-dependent, of features: leave out interactions, or background and groups"
+            )
+        self._rows.explainer()
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
+        players = None if groups is None else feature_groups(self._rows, groups)
+        if is_interventional and not isinstance(background, bool | BackgroundExplainer):
+            background = self._read(background, leniency, unknown_features, unknown_categories).data
+        explainer = explainer_of(self._rows, background, players)
+        names = list(self.schema.names if players is None else players.members)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
-        shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
+        shape = (len(table), len(names), *([self._n_outputs] if self._n_outputs > 1 else []))
         base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
         if base_margin is not None:
             # The base of each row moves by as much as its margin.
@@ -198,10 +199,11 @@ class TableModel:
             values.reshape(shape),
             base,
             table,
-            list(self.schema.names),
+            names,
             self.schema,
             classes,
             game="interventional" if is_interventional else "path-dependent",
+            groups=players,
         )
         if not interactions:
             return found

@@ -63,3 +63,34 @@ def test_what_does_not_go_together_is_refused(options, status, message, bundle, 
     names = {"others": others, "empty": str(tmp_path / "empty.json")}
     assert main(["explain", str(bundle), rows, *(each.format(**names) for each in options)]) == status
     assert message.format(**names) in capsys.readouterr().err
+
+
+def test_groups_of_features_contribute_as_one(bundle, files, tmp_path, capsys):
+    rows, others = files
+    groups = {"money": ["price", "count"], "place": ["store", "depth"]}
+    (tmp_path / "groups.json").write_text(json.dumps(groups))
+    option = ["--groups", str(tmp_path / "groups.json")]
+    for more, background in (([], None), (["--background", others], OTHERS), (["--stored-background"], True)):
+        expected = mlrf.load(bundle).explain(ROWS, groups=groups, background=background)
+        assert main(["explain", str(bundle), rows, "--json", *option, *more]) == 0
+        for index, line in enumerate(capsys.readouterr().out.splitlines()):
+            found = json.loads(line)
+            assert found["groups"] == groups
+            assert list(found["contributions"]) == ["money", "place", "promo", "size", "code"]
+            np.testing.assert_array_equal(list(found["contributions"].values()), expected.values[index])
+            total = found["base"] + sum(found["contributions"].values())
+            assert total == pytest.approx(found["margin"], abs=1e-9)
+    assert main(["explain", str(bundle), rows, *option]) == 0
+    shown = capsys.readouterr().out
+    assert "money" in shown
+    assert "row 0 of 2, groups of" in shown
+
+
+def test_a_file_that_holds_no_groups_is_refused(bundle, files, tmp_path, capsys):
+    path = tmp_path / "groups.json"
+    for text, message in (("[", "is not JSON"), ('{"money": ["prize"]}', "'prize' in the group")):
+        path.write_text(text)
+        assert main(["explain", str(bundle), files[0], "--groups", str(path)]) in (1, 2)
+        error = capsys.readouterr().err
+        assert f"--groups: {path}" in error
+        assert message in error.replace('"', "'")

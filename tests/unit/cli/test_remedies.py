@@ -212,7 +212,7 @@ QUICK: dict[str, Case] = {
         ["explain", w.bundle, w.json, "--html", w.path / "page.html", "--interactions", "2"],
         ["explain", w.bundle, w.json, "--html", w.path / "page.html"],
     ),
-    "--interactions: they are path-dependent": lambda w: (
+    "--interactions: they are path-dependent, of features": lambda w: (
         ["explain", w.bundle, w.json, "--interactions", "2", "--background", w.json],
         ["explain", w.bundle, w.json, "--interactions", "2"],
     ),

@@ -41,7 +41,7 @@ def test_a_background_without_rows_is_refused(model, table):
 
 
 def test_a_background_and_interactions_are_refused_together(model, table):
-    with pytest.raises(ConfigError, match="leave out interactions, or background"):
+    with pytest.raises(ConfigError, match="leave out interactions, or background and groups"):
         model.explain(table, background=table, interactions=True)
 
 

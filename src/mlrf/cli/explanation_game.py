@@ -12,7 +12,7 @@ from mlrf.core.errors import ConfigError, InvalidRequestError, NotExplainableErr
 from mlrf.core.leniency import Leniency
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
-from mlrf.model.background import background_explainer
+from mlrf.model.background import explainer_against
 from mlrf.model.chosen_explainer import Background, explainer_of
 from mlrf.model.feature_groups import FeatureGroups, feature_groups
 from mlrf.model.row_files import read_bytes, read_file
@@ -70,7 +70,7 @@ def explanation_game(
 
 def _checked(rows: RowPredictor, table: Table, path: Path) -> Background:
     try:
-        return background_explainer(rows, table.data)
+        return explainer_against(rows.explainer(), table.data)
     except (InvalidRequestError, NotExplainableError) as error:
         raise type(error)(f"--background: {path}: {error}", **error.details) from error
 

@@ -12,7 +12,7 @@ Background = Rows | BackgroundExplainer | bool | None
 
 
 def explainer_of(model: RowPredictor, background: Background, groups: FeatureGroups | None) -> BackgroundExplainer:
-    """Return the explainer of a game; errors as of `background_explainer` and `stored_background`."""
+    """Return the explainer of a game; errors as of `explainer_against` and `stored_background`."""
     if isinstance(background, BackgroundExplainer):
         return background
     if groups is None and background is True:
@@ -20,4 +20,4 @@ def explainer_of(model: RowPredictor, background: Background, groups: FeatureGro
     players = model.explainer() if groups is None else group_explainer(model, groups)
     if background is None or background is False:
         return players
-    return explainer_against(players, stored_rows(model) if background is True else background)
+    return explainer_against(players, stored_rows(model.bundle) if background is True else background)

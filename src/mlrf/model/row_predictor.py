@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
+from mlrf.core.manifest import BACKGROUND
 from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer, Row, Rows
 
 if TYPE_CHECKING:
@@ -116,9 +117,9 @@ class RowPredictor:
         return self._background
 
     @property
-    def is_explainable(self) -> bool:
-        """Whether `explainer` returns."""
-        return self._explainer is not None
+    def has_background(self) -> bool:
+        """Whether `background` returns: the bundle has one, and the engine explains."""
+        return self._explainer is not None and BACKGROUND in self.bundle.manifest.files
 
     def explainer(self) -> Explainer:
         """Return the engine as an Explainer; NotExplainableError if it cannot explain, or if covers are missing."""

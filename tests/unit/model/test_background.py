@@ -11,7 +11,7 @@ from mlrf.core.combination import Combination
 from mlrf.core.errors import BundleError, ConfigError, InvalidRequestError, NotExplainableError
 from mlrf.core.manifest import CombinationEntry, LinkEntry, MemberEntry
 from mlrf.engines.combined import combined_engine
-from mlrf.model.background import background_explainer
+from mlrf.model.background import explainer_against
 
 
 @pytest.mark.parametrize("kind", ["model", "class_model"])
@@ -47,7 +47,7 @@ def test_a_background_and_interactions_are_refused_together(model, table):
 
 def test_a_table_above_its_limit_is_refused(model, table):
     with pytest.raises(NotExplainableError, match=r"takes more than .* MB.*give fewer rows, or leave background out"):
-        background_explainer(model._rows, table.data, 100)
+        explainer_against(model._rows.explainer(), table.data, 100)
 
 
 def test_the_background_of_the_bundle_is_used_on_request(tmp_path, table):
@@ -71,7 +71,7 @@ def test_a_damaged_background_is_refused(tmp_path, table):
 
 
 def test_an_explainer_may_be_made_once(model, table):
-    explainer = background_explainer(model._rows, table[10:].data)
+    explainer = explainer_against(model._rows.explainer(), table[10:].data)
     found = model.explain(table[:3], background=explainer)
     np.testing.assert_array_equal(found.values, model.explain(table[:3], background=table[10:]).values)
 

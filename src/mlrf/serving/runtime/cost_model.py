@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import Literal, TypeVar
 
 from mlrf.engines.interface import Explainer
-from mlrf.model.background import has_background
 from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
@@ -50,7 +49,7 @@ class CostModel:
             explained = model.table([row] * _EXPLAINED)
             self._explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
         self._kind_row_s = {"interactions": self._explained_row_s * _INTERACTIONS_SHARE, "background": 0.0}
-        if has_background(model):
+        if model.has_background:
             against, one = model.background(), model.table([row])
             self._kind_row_s["background"] = shortest(lambda: against.contributions_many(one))
 

@@ -1,4 +1,4 @@
-"""Pipelines with encoders of the package category_encoders (installed by hand), compared with the pipelines themselves."""
+"""Pipelines with encoders of the package category_encoders, compared with the pipelines themselves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlrf.model.table_input import read_rows
 from naive_forest import brute_force
 from pipelines import frame, target
 
-encoders = pytest.importorskip("category_encoders", reason="pip install category_encoders")
+encoders = pytest.importorskip("category_encoders", reason="in requirements/dev.txt, not in lowest.txt")
 
 # pandas says so of what category_encoders calls.
 pytestmark = pytest.mark.filterwarnings("ignore")

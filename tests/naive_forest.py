@@ -102,9 +102,9 @@ def share_groups(forest: Forest, by_owner: np.ndarray) -> np.ndarray:
 def margins(forest: Forest, row: np.ndarray) -> list[float]:
     """Return the raw margins of one row, each sum in the order of the trees."""
     row = np.array(inputs(forest, row))
-    number = np.float32 if forest.rounding == "float32" else np.float64
+    numbers = [np.float32 if single else np.float64 for single in forest.sums_in_float32]
     first = forest.base_order == "first"
-    sums = [number(b if first else 0.0) for b in forest.base]
+    sums = [number(b if first else 0.0) for b, number in zip(forest.base, numbers, strict=True)]
     for tree in range(forest.n_trees):
         node = int(forest.tree_offsets[tree])
         while forest.feature[node] != LEAF:
@@ -112,9 +112,11 @@ def margins(forest: Forest, row: np.ndarray) -> list[float]:
             node = int(side[node])
         output = int(forest.tree_output[tree])
         with np.errstate(invalid="ignore", over="ignore"):  # linear functions of infinities
+            number = numbers[output]
             sums[output] = number(sums[output] + number(leaf_value(forest, node, row)))
-    margins = [total / number(forest.divisor) * number(forest.scale) for total in sums]
-    return [float(m if first else number(float(m) + b)) for m, b in zip(margins, forest.base, strict=True)]
+    margins = [t / number(forest.divisor) * number(forest.scale) for t, number in zip(sums, numbers, strict=True)]
+    ends = zip(margins, forest.base, numbers, strict=True)
+    return [float(m if first else number(float(m) + b)) for m, b, number in ends]
 
 
 def leaf_value(forest: Forest, node: int, row: np.ndarray) -> float:
@@ -296,13 +298,14 @@ def make_forest(
         missing=column("missing", 0, "u1"),
         default_left=column("default_left", False, "?"),
         category_set=column("category_set", NUMERIC, "i4"),
-        value=value.astype(np.float32).astype(np.float64) if rounding == "float32" else value,
+        value=value if rounding == "float64" else value.astype(np.float32).astype(np.float64),
         cover=column("cover", 0.0, "f8"),
         set_offsets=np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64),
         set_codes=np.array([code for s in sets for code in s], dtype=np.int32),
         base=rng.normal(size=n_outputs),
         divisor=divisor,
         rounding="float32" if rounding == "float32" else "float64",
+        float32_outputs=np.arange(n_outputs) % 2 == 1 if rounding == "by output" else None,
         inputs="float32" if inputs == "float32" else "float64",
         base_order="last" if base_order == "last" else "first",
         scale=scale,

@@ -192,9 +192,10 @@ void Background::contributions_many(const Rows& rows, unsigned threads, double* 
             const void* values = static_cast<const unsigned char*>(inputs.values) + row * value_bytes;
             double* of_inputs = scratch->contributions.data();
             engine_.level().explain_background(f, table, values, inputs.is_float32, static_cast<unsigned>(n), scratch->view, of_inputs);
-            if (f.sums_in_float32) engine_.margins_of_inputs(Rows{values, inputs.is_float32, n}, 1, margins.data());
+            const bool is_settled = f.sums_in_float32 || f.sum_roundings != nullptr;
+            if (is_settled) engine_.margins_of_inputs(Rows{values, inputs.is_float32, n}, 1, margins.data());
             for (std::size_t i = 0; i < n; ++i) {
-                if (f.sums_in_float32)
+                if (is_settled)
                     settle_rounding(f, base_.data(), margins.data() + i * f.n_outputs, of_inputs + i * input_size);
                 share(f, shares_, of_inputs + i * input_size, contributions + (row + i) * row_size);
             }

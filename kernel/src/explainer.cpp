@@ -155,7 +155,7 @@ void Explainer::of_inputs(const Rows& rows, unsigned threads, double* contributi
 
 void Explainer::settle(const Rows& rows, double* contributions) const {
     const Forest& f = game_;
-    if (!f.sums_in_float32) return;
+    if (!f.sums_in_float32 && f.sum_roundings == nullptr) return;
     std::vector<double> margins(rows.n_rows * f.n_outputs);
     engine_.margins_of_inputs(rows, 1, margins.data());
     for (std::size_t row = 0; row < rows.n_rows; ++row)

@@ -30,7 +30,7 @@ Header check_header(const unsigned char* bytes, std::size_t size_bytes) {
     require(header.section_count == kSectionCount, "it has another number of sections");
     require(header.file_bytes == size_bytes, "its length is not the one its header names");
     require(header.layout <= kWide, "its layout is unknown");
-    require(header.sum_rounding <= kFloat32, "its rounding of sums is unknown");
+    require(header.sum_rounding <= kByOutput, "its rounding of sums is unknown");
     require(header.input_rounding <= kFloat32, "its rounding of inputs is unknown");
     require(header.sum_order == kTreeOrder, "its order of sums is unknown");
     require(header.n_features >= 1 && header.n_features <= kMaxFeatures, "its number of features is out of range");
@@ -100,7 +100,10 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     f.linear_coefficients = section<double>(bytes, header, kLinearCoefficients);
     f.is_plain = f.tables.count == 0 && f.linear_leaves.count == 0;
 
-    require(f.base.count == f.n_outputs && f.expected.count == f.n_outputs, "base and outputs do not match");
+    const bool is_mixed = header.sum_rounding == kByOutput;
+    require(f.base.count == (is_mixed ? 2 : 1) * std::size_t{f.n_outputs} && f.expected.count == f.n_outputs,
+            "base and outputs do not match");
+    f.sum_roundings = is_mixed ? f.base.data + f.n_outputs : nullptr;
     require_finite(f.base, "the base is not finite");
     require_finite(f.expected, "the expected margin is not finite");
     require(f.trees.count == f.n_trees && f.walk_trees.count == f.n_trees, "trees and their records do not match");

@@ -33,7 +33,8 @@ struct Forest {
     std::uint32_t n_columns;
     std::uint32_t first_category_column;
     bool is_wide;
-    bool sums_in_float32;
+    bool sums_in_float32;  // all of them
+    const double* sum_roundings;  // [K] 1 for sums in float32, else 0; nullptr where all are alike
     bool inputs_in_float32;
     bool adds_base_last;
     bool is_plain;  // no tables before the trees, and constants in all leaves
@@ -83,6 +84,11 @@ struct Forest {
     std::uint32_t max_shap_slots;  // of one chunk
     std::uint32_t max_shap_nodes;  // of one chunk
 };
+
+// Whether an output is summed in float32. Always inlined, as above.
+__attribute__((always_inline)) inline bool is_float32_sum(const Forest& f, std::size_t output) {
+    return f.sum_roundings != nullptr ? f.sum_roundings[output] != 0.0 : f.sums_in_float32;
+}
 
 // Check every index, order and number in `size_bytes` bytes at `bytes` (64-byte aligned) and return the forest, in place.
 // Throws ForestFileError. After it returns, no row can make the kernel read outside the file or loop for ever.

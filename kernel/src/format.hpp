@@ -17,6 +17,8 @@ constexpr std::size_t kSectionAlignment = 64;
 // Narrow: columns and ranks fit 16 bits, walk nodes take 8 bytes. Wide: 32 bits, 16 bytes.
 enum Layout : std::uint32_t { kNarrow = 0, kWide = 1 };
 enum Rounding : std::uint32_t { kFloat64 = 0, kFloat32 = 1 };
+// Of sums alone: some outputs are summed in float32 and others in float64, as kBase says.
+constexpr std::uint32_t kByOutput = 2;
 // The order in which leaves are added: tree 0 first.
 enum SumOrder : std::uint32_t { kTreeOrder = 0 };
 // The base starts each sum, or is added after division and scaling.
@@ -25,7 +27,7 @@ enum BaseOrder : std::uint32_t { kBaseFirst = 0, kBaseLast = 1 };
 enum CodeRule : std::uint32_t { kTruncated = 0, kNotNegative = 1 };
 
 enum Section : std::uint32_t {
-    kBase,              // f64 [K] where each sum starts, or what is added in the end
+    kBase,              // f64 [K] where each sum starts, or what is added in the end; of kByOutput then [K] a Rounding each
     kExpected,          // f64 [K] expected raw margin
     kNumericFeatures,   // NumericFeature [] ascending by feature
     kThresholds,        // f64 [] ascending within a feature, distinct

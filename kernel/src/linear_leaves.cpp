@@ -37,7 +37,7 @@ void linear_values(const Forest& f, const void* values, bool is_float32, const u
 void check_linear_leaves(const Forest& f) {
     const std::size_t n = f.linear_leaves.count;
     require(n == 0 || n == f.leaf_values.count, "linear leaves and leaf values do not match");
-    require(n == 0 || (f.tables.count == 0 && !f.sums_in_float32 && !f.inputs_in_float32),
+    require(n == 0 || (f.tables.count == 0 && !f.sums_in_float32 && f.sum_roundings == nullptr && !f.inputs_in_float32),
             "linear leaves stand in a forest of float32 or of tables");
     require(f.linear_features.count == f.linear_coefficients.count, "features and coefficients of leaves do not match");
     std::uint64_t next = 0;

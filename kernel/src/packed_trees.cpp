@@ -53,6 +53,7 @@ std::vector<Number> number_nodes(const Node* nodes, const TreeRecord& tree) {
 }  // namespace
 
 std::unique_ptr<const PackedForest> PackedForest::pack(const Forest& f) {
+    if (f.sum_roundings != nullptr) return nullptr;
     std::unique_ptr<PackedForest> packed(new PackedForest());
     if (!packed->pack_features(f) || !packed->pack_blocks(f)) return nullptr;
     packed->pack_categories(f);

@@ -1,6 +1,7 @@
 // What few callers need of a row besides its margin: the leaves that it reaches, and its margin from a start of its own.
 //
 // Both score the row first and read the scratch memory of that: twice the work, and no further kernel for each instruction set.
+#include <type_traits>
 #include <vector>
 
 #include "engine.hpp"
@@ -30,7 +31,8 @@ void sum_leaves(const Forest& f, const double* leaf_of_tree, const double* start
     std::vector<Number> sums(f.n_outputs);
     for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<Number>(starts[k]);
     for (std::size_t t = 0; t < f.n_trees; ++t) sums[f.trees[t].output] += static_cast<Number>(leaf_of_tree[t]);
-    for (std::size_t k = 0; k < f.n_outputs; ++k) margins[k] = finished<Number>(f, k, sums[k]);
+    for (std::size_t k = 0; k < f.n_outputs; ++k)
+        if (is_float32_sum(f, k) == std::is_same_v<Number, float>) margins[k] = finished<Number>(f, k, sums[k]);
 }
 
 }  // namespace
@@ -59,10 +61,9 @@ void Engine::margins_from(const Rows& rows, const double* starts, double* margin
     const Forest& f = forest_;
     each_row(rows, [&](std::size_t row, const RowScratch& scratch) {
         const std::size_t first = row * f.n_outputs;
-        if (f.sums_in_float32)
+        if (!f.sums_in_float32) sum_leaves<double>(f, scratch.leaf_of_tree.data(), starts + first, margins + first);
+        if (f.sums_in_float32 || f.sum_roundings != nullptr)
             sum_leaves<float>(f, scratch.leaf_of_tree.data(), starts + first, margins + first);
-        else
-            sum_leaves<double>(f, scratch.leaf_of_tree.data(), starts + first, margins + first);
     });
 }
 

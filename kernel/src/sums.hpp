@@ -9,11 +9,11 @@ namespace mlrf::MLRF_LEVEL {
 
 inline double start_sum(const Forest& f, std::size_t k) {
     if (f.adds_base_last) return 0.0;
-    return f.sums_in_float32 ? static_cast<float>(f.base[k]) : f.base[k];
+    return is_float32_sum(f, k) ? static_cast<float>(f.base[k]) : f.base[k];
 }
 
 inline double finish_sum(const Forest& f, std::size_t k, double sum) {
-    if (f.sums_in_float32) {
+    if (is_float32_sum(f, k)) {
         const float margin = static_cast<float>(sum) / static_cast<float>(f.divisor) * static_cast<float>(f.scale);
         if (!f.adds_base_last) return margin;
         // Volatile prevents a fused multiply-add, which would round once where the libraries round twice.

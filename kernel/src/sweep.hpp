@@ -216,9 +216,9 @@ const typename Lanes<Lane>::Unsigned* number_leaves(const SymmetricLevel* first,
 constexpr std::size_t kSummedTrees = 4;
 
 template <typename Lane, std::size_t kTrees>
-void add_trees(const Forest& f, const typename Lanes<Lane>::Unsigned (*leaves)[kSweepRows<Lane>], const double* const* values,
+void add_trees(bool in_float32, const typename Lanes<Lane>::Unsigned (*leaves)[kSweepRows<Lane>], const double* const* values,
                double* sums) {
-    if (f.sums_in_float32) {
+    if (in_float32) {
         for (std::size_t row = 0; row < kSweepRows<Lane>; ++row) {
             float sum = static_cast<float>(sums[row]);
             for (std::size_t i = 0; i < kTrees; ++i) sum += static_cast<float>(values[i][leaves[i][row]]);
@@ -262,10 +262,11 @@ void sweep_block(const Forest& f, const RankedTables* tables, const Value* value
         values_of_leaves[n_summed++] = f.leaf_values.data + tree.first_value;
         if (n_summed < kSummedTrees && t + 1 < f.n_trees && f.trees[t + 1].output == tree.output) continue;
         double* sums = scratch.sums + tree.output * kRows;
+        const bool in_float32 = is_float32_sum(f, tree.output);
         if (n_summed == kSummedTrees)
-            add_trees<Lane, kSummedTrees>(f, leaves, values_of_leaves, sums);
+            add_trees<Lane, kSummedTrees>(in_float32, leaves, values_of_leaves, sums);
         else
-            for (std::size_t i = 0; i < n_summed; ++i) add_trees<Lane, 1>(f, leaves + i, values_of_leaves + i, sums);
+            for (std::size_t i = 0; i < n_summed; ++i) add_trees<Lane, 1>(in_float32, leaves + i, values_of_leaves + i, sums);
         n_summed = 0;
     }
     for (std::size_t row = 0; row < n_rows; ++row)

@@ -67,7 +67,7 @@ void walk_block(const Forest& f, const Column* columns, const std::uint32_t* dep
                 }
             const std::size_t lanes = n_rows - first < kRowLanes ? n_rows - first : kRowLanes;
             double* sums = margins + first * n_outputs + tree.output;
-            if (f.sums_in_float32)
+            if (is_float32_sum(f, tree.output))
                 for (std::size_t lane = 0; lane < lanes; ++lane)
                     sums[lane * n_outputs] =
                         static_cast<float>(sums[lane * n_outputs]) + static_cast<float>(values[nodes[at[lane]].rank]);
@@ -93,6 +93,14 @@ inline void add_leaves(const Forest& f, const double* leaf_of_tree, double* sums
                 double& sum = sums[f.trees[t].output];
                 sum = static_cast<float>(sum) + static_cast<float>(leaf_of_tree[t]);
             }
+        }
+    } else if (f.sum_roundings != nullptr) {
+        for (std::size_t t = 0; t < f.n_trees; ++t) {
+            double& sum = sums[f.trees[t].output];
+            if (is_float32_sum(f, f.trees[t].output))
+                sum = static_cast<float>(sum) + static_cast<float>(leaf_of_tree[t]);
+            else
+                sum += leaf_of_tree[t];
         }
     } else if (f.n_outputs == 1) {
         double sum = sums[0];

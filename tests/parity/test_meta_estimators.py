@@ -58,6 +58,10 @@ def some(kinds, *names):
     return [(name, kinds[name]()) for name in names]
 
 
+def small_xgboost():
+    return "xgboost", xgboost.XGBRegressor(n_estimators=30, max_depth=3, n_jobs=1)
+
+
 def calibrated(member, method, *, folds=True):
     return CalibratedClassifierCV(CLASSIFIERS[member](), method=method, cv=2, ensemble=folds)
 
@@ -76,6 +80,11 @@ CASES = {
         False,
     ),
     "one against the rest": (lambda: OneVsRestClassifier(CLASSIFIERS["boosting"]()), THREE, True),
+    "XGBoost among regressors": (
+        lambda: ensemble.VotingRegressor([small_xgboost(), *some(REGRESSORS, *REGRESSORS)]),
+        NUMBER,
+        True,
+    ),
 }
 MORE = {
     **{
@@ -96,6 +105,45 @@ MORE = {
     ),
     "voting of regressors of XGBoost": (
         lambda: ensemble.VotingRegressor([(str(d), xgboost.XGBRegressor(n_estimators=3, max_depth=d)) for d in (2, 3)]),
+        NUMBER,
+        True,
+    ),
+    "XGBoost among regressors of other libraries, weighted": (
+        lambda: ensemble.VotingRegressor([*some(REGRESSORS, "forest"), small_xgboost()], weights=[0.3, 2]),
+        NUMBER,
+        True,
+    ),
+    "XGBoost among classifiers of other libraries": (
+        lambda: ensemble.VotingClassifier(some(CLASSIFIERS, "lightgbm", "xgboost", "forest", "catboost"), voting="soft"),
+        "two",
+        False,
+    ),
+    "XGBoost among classifiers, three classes": (
+        lambda: ensemble.VotingClassifier(some(CLASSIFIERS, "xgboost", "lightgbm", "histogram"), voting="soft", weights=[2, 1, 1]),
+        THREE,
+        False,
+    ),
+    "stack of XGBoost and others": (
+        lambda: ensemble.StackingRegressor([small_xgboost(), *some(REGRESSORS, "lightgbm", "forest")], LinearRegression(), cv=2),
+        NUMBER,
+        True,
+    ),
+    "stack of classifiers of XGBoost and others": (
+        lambda: ensemble.StackingClassifier(some(CLASSIFIERS, "xgboost", "lightgbm", "forest"), cv=2),
+        THREE,
+        False,
+    ),
+    "calibrated vote of XGBoost and others": (
+        lambda: CalibratedClassifierCV(
+            ensemble.VotingClassifier(some(CLASSIFIERS, "xgboost", "forest"), voting="soft"), method="sigmoid", cv=2
+        ),
+        "two",
+        False,
+    ),
+    "bagged vote of XGBoost and others": (
+        lambda: ensemble.BaggingRegressor(
+            ensemble.VotingRegressor([small_xgboost(), *some(REGRESSORS, "lightgbm")]), 2, random_state=0
+        ),
         NUMBER,
         True,
     ),
@@ -284,11 +332,6 @@ REFUSED = {
         "numpy's exp, expm1 and square",
     ),
     "temperature": (lambda: calibrated("boosting", "temperature"), TWO, "'sigmoid' or 'isotonic'"),
-    "two libraries, two precisions": (
-        lambda: ensemble.VotingRegressor([("x", xgboost.XGBRegressor(n_estimators=2)), *some(REGRESSORS, "forest")]),
-        NUMBER,
-        "models of one library",
-    ),
 }  # fmt: skip
 
 

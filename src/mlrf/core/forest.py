@@ -19,6 +19,7 @@ features after its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -100,7 +101,9 @@ class Forest:
     """[K] first or last term of each sum."""
     divisor: float = 1.0
     rounding: Precision = "float64"
-    """Precision of each step of the sum, of the division, and of the scaling."""
+    """Precision of each step of the sum, of the division, and of the scaling; of mixed precisions the higher."""
+    float32_outputs: Bool | None = None
+    """[K] which outputs are summed in float32 although `rounding` is float64; None where all are alike."""
     inputs: Precision = "float64"
     """Precision that each value of a row is rounded to before it is compared."""
     scale: float = 1.0
@@ -163,17 +166,24 @@ class Forest:
         roots = mean[self.tree_offsets[:-1]]
         if np.all(self.feature == LEAF):
             # A single leaf has no contributions that could absorb float32 rounding, so the base is the margin itself.
-            return self._sums(roots, np.float32 if self.rounding == "float32" else np.float64)
-        return self._sums(roots, np.float64)
+            return self._sums(roots, [np.float32 if single else np.float64 for single in self.sums_in_float32])
+        return self._sums(roots, [np.float64] * self.n_outputs)
 
-    def _sums(self, roots: F64, number: type[np.float64 | np.float32]) -> list[float]:
-        """Return the margins [K] of trees whose values are `roots` [T], each step rounded to `number`."""
+    @property
+    def sums_in_float32(self) -> list[bool]:
+        """For each output, whether it is summed in float32."""
+        if self.float32_outputs is not None:
+            return [bool(single) for single in self.float32_outputs]
+        return [self.rounding == "float32"] * self.n_outputs
+
+    def _sums(self, roots: F64, numbers: Sequence[type[np.float64 | np.float32]]) -> list[float]:
+        """Return the margins [K] of trees whose values are `roots` [T], each step rounded to its output's type of numbers."""
         starts_at_base = self.base_order == "first"
-        totals = [number(b if starts_at_base else 0.0) for b in self.base]
+        totals = [number(b if starts_at_base else 0.0) for b, number in zip(self.base, numbers, strict=True)]
         for output, value in zip(self.tree_output.tolist(), roots.tolist(), strict=True):
-            totals[output] = totals[output] + number(value)
+            totals[output] = totals[output] + numbers[output](value)
         margins = []
-        for total, base in zip(totals, self.base.tolist(), strict=True):
+        for total, base, number in zip(totals, self.base.tolist(), numbers, strict=True):
             margin = total / number(self.divisor) * number(self.scale)
             margins.append(float(margin if starts_at_base else number(float(margin) + base)))
         return margins
@@ -236,11 +246,16 @@ class Forest:
                     bool(np.all(self.threshold.astype(np.float32) == self.threshold)),
                     "a threshold is not a float32 number",
                 )
-        if self.rounding == "float32":
-            with np.errstate(over="ignore"):
-                _require(
-                    bool(np.all(self.value.astype(np.float32) == self.value)), "a leaf value is not a float32 number"
-                )
+        self._check_precisions()
+
+    def _check_precisions(self) -> None:
+        if self.float32_outputs is not None:
+            _require(self.float32_outputs.shape == (self.n_outputs,), "precisions and outputs do not match")
+            _require(self.rounding == "float64" and self.linear is None, "precisions by output stand in another forest")
+        in_float32 = np.repeat(np.array(self.sums_in_float32)[self.tree_output], np.diff(self.tree_offsets))
+        with np.errstate(over="ignore"):
+            singles = self.value[in_float32]
+            _require(bool(np.all(singles.astype(np.float32) == singles)), "a leaf value is not a float32 number")
 
     def _check_linear_leaves(self, is_leaf: Bool) -> None:
         if self.linear is not None:

@@ -8,6 +8,7 @@ import re
 import tempfile
 from array import array
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def check(forest: Forest, rows: np.ndarray, tmp_path: Path, explained: int = 3) 
     phi = np.array([naive.contributions(forest, row) for row in rows[:explained]])
     scale = max(1.0, float(np.abs(forest.base).max()), float(np.abs(phi).sum(axis=1).max(initial=0.0)))
     # What a float32 sum rounds away is spread over the contributions, which then add up to the margin all the same.
-    slack = 1e-9 * scale if forest.rounding == "float64" else 1e-5 * scale
+    slack = 1e-5 * scale if any(forest.sums_in_float32) else 1e-9 * scale
     for level in LEVELS:
         kernel = _kernel.Forest(str(path), level)
         one = np.array([kernel.margin(row.tolist()) for row in rows])
@@ -79,7 +80,9 @@ def check(forest: Forest, rows: np.ndarray, tmp_path: Path, explained: int = 3) 
     max_leaves=st.integers(1, 30),
     category_share=st.sampled_from([0.0, 0.3, 1.0]),
     divisor=st.sampled_from([1.0, 7.0]),
-    precision=st.sampled_from([("float64", "float64"), ("float64", "float32"), ("float32", "float32")]),
+    precision=st.sampled_from(
+        [("float64", "float64"), ("float64", "float32"), ("float32", "float32"), ("by output", "float64")]
+    ),
     base_order=st.sampled_from(["first", "last"]),
     scale=st.sampled_from([1.0, -0.3]),
     no_code_up_to=st.sampled_from([TRUNCATED, NOT_NEGATIVE]),
@@ -91,6 +94,18 @@ def test_any_forest(
     rng = np.random.default_rng(seed)
     forest = naive.make_forest(rng, rounding=precision[0], inputs=precision[1], **shape)  # type: ignore[arg-type]
     check(forest, naive.make_rows(rng, forest, n_rows), tmp_path_factory.mktemp("any"))
+
+
+@pytest.mark.parametrize("shape", [{"max_leaves": 64}, {"max_leaves": 600, "n_codes": 127}, {"max_leaves": 1500}])
+def test_outputs_of_both_precisions(tmp_path: Path, shape: dict[str, int]) -> None:
+    rng = np.random.default_rng(5)
+    forest = naive.make_forest(rng, n_outputs=3, n_trees=24, rounding="by output", divisor=3.0, **shape)  # type: ignore[arg-type]
+    rows = naive.make_rows(rng, forest, 40)
+    check(forest, rows, tmp_path)
+    want = np.array([naive.margins(forest, row) for row in rows])
+    in_float64 = replace(forest, float32_outputs=None)
+    differing = want != np.array([naive.margins(in_float64, row) for row in rows])
+    assert differing.any(axis=0).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(

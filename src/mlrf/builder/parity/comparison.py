@@ -38,13 +38,25 @@ class Verdict:
     """[n] the largest over the outputs; 0 if both are the same infinity."""
 
 
+def lowest_precision(forest: Forest) -> Precision:
+    """Return the lowest precision in which a forest's outputs are summed."""
+    return "float32" if any(forest.sums_in_float32) else "float64"
+
+
 def rounding_limit(forest: Forest) -> float:
     """Return the greatest difference between two orders of adding up a forest's leaves."""
     leaf = forest.feature == LEAF
     largest = np.maximum.reduceat(np.where(leaf, np.abs(forest.value), 0.0), forest.tree_offsets[:-1])
     total = float(np.sum(largest)) + float(np.sum(np.abs(forest.base)))
     # Two more roundings: base and divisor.
-    return 2.0 * (forest.n_trees + 1) * _UNIT_ROUNDOFF[forest.rounding] * total * abs(forest.scale) / forest.divisor
+    return (
+        2.0
+        * (forest.n_trees + 1)
+        * _UNIT_ROUNDOFF[lowest_precision(forest)]
+        * total
+        * abs(forest.scale)
+        / forest.divisor
+    )
 
 
 def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.inf) -> Verdict:

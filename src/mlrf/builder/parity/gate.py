@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
-from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
+from mlrf.builder.parity.comparison import (
+    MARGIN_LIMIT,
+    PREDICTION_LIMITS,
+    compare,
+    lowest_precision,
+    refuse,
+    report,
+    rounding_limit,
+)
 from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
 from mlrf.builder.parity.infinity_probe import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
@@ -150,7 +158,7 @@ def _check_predictions(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, exported: F64
 ) -> None:
     """Raise ParityError if predictions of the kept rows differ from the library's."""
-    verdict = compare(answers.predictions, exported, relative=PREDICTION_LIMITS[model.forest.rounding])
+    verdict = compare(answers.predictions, exported, relative=PREDICTION_LIMITS[lowest_precision(model.forest)])
     if np.any(verdict.off):
         part = golden.take(kept)
         raise refuse("prediction", model.library, part, verdict, answers.predictions, exported, schema)

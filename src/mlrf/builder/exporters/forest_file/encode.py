@@ -70,7 +70,7 @@ def encode_forest(forest: Forest) -> bytes:
     walk = _lay_out_walk(forest, shape, columns, layout)
     shap = lay_out_shap(forest, shape, columns)
     sections: list[Section] = [
-        forest.base.astype("<f8"),
+        np.concatenate([forest.base, [] if forest.float32_outputs is None else forest.float32_outputs]).astype("<f8"),
         np.asarray(forest.expected_margin(), dtype="<f8"),
         columns.numeric_features,
         columns.thresholds.astype("<f8"),
@@ -113,7 +113,7 @@ def encode_forest(forest: Forest) -> bytes:
         MAGIC,
         VERSION,
         0 if layout.is_narrow else 1,
-        0 if forest.rounding == "float64" else 1,
+        2 if forest.float32_outputs is not None else 0 if forest.rounding == "float64" else 1,
         0 if forest.inputs == "float64" else 1,
         0,
         len(sections),

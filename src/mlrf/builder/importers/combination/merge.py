@@ -47,6 +47,8 @@ def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | N
             [np.where(value == none, none, value + start) for value, start in zip(values, starts, strict=False)]
         ).astype(np.int32)
 
+    singles = np.array([single for part in parts for single in part.sums_in_float32])
+    is_mixed = bool(singles.any() and not singles.all())
     set_lengths = np.concatenate([np.diff(part.set_offsets) for part in parts])
     merged = Forest(
         n_features=n_features,
@@ -70,7 +72,8 @@ def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | N
         set_offsets=np.concatenate([[0], np.cumsum(set_lengths)]).astype(np.int64),
         set_codes=joined("set_codes").astype(np.int32),
         base=np.concatenate([part.base if part.base_order == "first" else np.zeros(part.n_outputs) for part in parts]),
-        rounding=parts[0].rounding,
+        rounding="float64" if is_mixed else parts[0].rounding,
+        float32_outputs=singles if is_mixed else None,
         inputs=inputs,
         no_code_up_to=_code_rule(parts),
         tables=next((part.tables for part in parts if part.tables is not None), None),
@@ -88,12 +91,7 @@ def _check(forests: Sequence[Forest], columns: Sequence[Sequence[int] | None], n
         )
     if with_tables and any(forest.n_features != n_features for forest in forests):
         raise UnsupportedModelError("the members have different numbers of columns; build from each member alone")
-    if len({forest.rounding for forest in forests}) > 1:
-        raise UnsupportedModelError(
-            "some members add their trees in float32 (XGBoost) and others in float64, and mlrf adds all in one precision; "
-            "combine models of one library, or build a bundle of each and combine their answers"
-        )
-    if forests[0].rounding == "float32" and any(forest.divisor != 1.0 or forest.scale != 1.0 for forest in forests):
+    if any(forest.rounding == "float32" and (forest.divisor != 1.0 or forest.scale != 1.0) for forest in forests):
         raise UnsupportedModelError(
             "a member divides a sum of float32 numbers, which mlrf does not combine; build from the member alone"
         )

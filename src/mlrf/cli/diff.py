@@ -46,7 +46,7 @@ def diff(
         list[str] | None,
         typer.Option(
             metavar="<limit>",
-            help="End with status 1 if a figure is above its limit, or if no rows can be compared (default: never). "
+            help="Exit with status 1 if a figure is above its limit, or if no rows can be compared (default: never). "
             "NAME=LIMIT for median, p90, p99, p999, max (of the differences), labels (share that changes, with --rows), "
             "contributions (shift of the features' shares, 0 to 1, with --rows); a number alone is for p99 and labels. "
             "May be repeated.",

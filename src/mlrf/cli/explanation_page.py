@@ -45,8 +45,8 @@ def explanation_page(title: str, rows: Sequence[ExplainedRow], top: int) -> str:
     )
     intro = element(
         "p",
-        "Each drawing leads from the model's average over its training rows (the base) to the sum for the row (the margin); "
-        "the prediction is made from that sum. The contributions are exact Shapley values.",
+        "Each drawing leads from the model's average over its training rows (the base) to the margin of the row, from "
+        "which the prediction is computed. The contributions are exact Shapley values.",
     )
     body = element("body", element("h1", title), intro, *(_section(row, top) for row in rows))
     return f"<!doctype html>{element('html', head, body, lang='en')}\n"

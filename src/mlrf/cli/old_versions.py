@@ -19,7 +19,7 @@ def gc(
         Path, typer.Argument(help="A repository, one model of it, or a server's --state-dir.", parser=non_empty_path)
     ],
     keep: Annotated[int, typer.Option(min=0, help="Versions to keep besides the current one.")] = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
 ) -> None:
     """Remove old versions: all but each model's current one, --keep earlier ones, and newer ones.
 

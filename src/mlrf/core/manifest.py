@@ -22,7 +22,7 @@ SIGNATURE = "model.sig"
 """The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have another meaning."""
-NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
+NAME_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ - (not only dots)"
 _MARGIN_LIMIT = 1e-6
 _GRAPH_LIMIT = 1e-4
 

@@ -73,7 +73,7 @@ def run(
             status = demo.run_steps(rate=rate, seconds=seconds, once=once)
     except KeyboardInterrupt:
         console.print(
-            "\nEnded; the server is down." if demo.is_complete else "\nStopped midway; nothing is left running."
+            "\nStopped; the server has exited." if demo.is_complete else "\nInterrupted; nothing is left running."
         )
         return 0 if demo.is_complete else 1
     return status

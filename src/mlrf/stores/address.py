@@ -98,14 +98,14 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         raise ConfigError(f"{given}: is not an address of the form {scheme}://…/PATH, without a query")
     if "@" in address.host:
         raise ConfigError(
-            f"{scheme}://…{address.host.rpartition('@')[2]}: credentials do not belong into an address, where logs show "
-            "them; give them as the store's own settings"
+            f"{scheme}://…{address.host.rpartition('@')[2]}: credentials do not belong in an address, because logs show "
+            "it; give them as the store's own settings"
         )
     if any(part in ("", ".", "..") for part in address.path.split("/")) and address.path:
         raise ConfigError(f"{given}: has an empty part, `.` or `..` in its path")
     if scheme == "http" and not is_loopback(address.host):
         raise ConfigError(
-            f"{given}: http:// is for this machine only, anyone on the way could replace the model; use https://"
+            f"{given}: http:// is accepted for this machine only, because others on the network could replace the model; use https://"
         )
     _check_extra(address)
     return address

@@ -112,7 +112,7 @@ def test_it_stays_up_until_a_signal_which_is_a_good_end(parts, port, console, tm
     waiting.start()
     assert run(once=False, port=port, out=tmp_path / "out", parts=parts, console=console, **OPTIONS) == 0
     waiting.join()
-    assert "Ended; the server is down." in console.file.getvalue()
+    assert "Stopped; the server has exited." in console.file.getvalue()
     require_free_port(port)
 
 

@@ -38,7 +38,7 @@ def test_addresses_differ_from_paths():
         ("ftp://host/models", "ftp addresses are not supported"),
         ("https://", "is not an address"),
         ("https://host/models?X-Amz-Signature=abc", "without a query"),
-        ("https://user:password@host/models", "credentials do not belong into an address"),
+        ("https://user:password@host/models", "credentials do not belong in an address"),
         ("s3://bucket/../other", "`..`"),
         ("http://models.example/models", "use https"),
         ("http://10.0.0.1/models", "use https"),

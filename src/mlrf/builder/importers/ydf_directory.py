@@ -62,7 +62,7 @@ def split_files(content: bytes) -> dict[str, bytes]:
             names = [member.filename for member in members]
             sound = all(_PARTS.fullmatch(name) for name in names) and len(set(names)) == len(names)
             if not sound or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise ModelUnreadableError("the YDF model is damaged: it has a file that is none of a model's")
+                raise ModelUnreadableError("the YDF model is damaged: it has a file that does not belong to a model")
             return {name: archive.read(name) for name in names}
     except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
         raise ModelUnreadableError(f"the YDF model is damaged: {error}") from error

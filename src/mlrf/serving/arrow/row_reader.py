@@ -125,7 +125,7 @@ class RowReader:
             else:
                 raise malformed(f"a message is of the kind {message.kind}")
         if not table:
-            raise EmptyBatchError("the stream holds no row; send at least one", instances=0)
+            raise EmptyBatchError("the stream contains no rows; send at least one", instances=0)
         return StreamRows(table, base_margins or None)
 
     def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:

@@ -33,7 +33,7 @@ _TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0"
 _COMMAND_LINE, _DEFAULT = "command line", "default"
 _EPILOG = """\
 Each option can also be set in the environment (--max-batch as MLRF_MAX_BATCH) or in a TOML file (max_batch = 100); the command
-line counts before the environment, the environment before the file.
+line takes precedence over the environment, the environment over the file.
 
 examples:
   mlrf serve sales-bundle                          one model on http://127.0.0.1:8080, one worker per processor

@@ -49,7 +49,7 @@ class ServeSettings:
 
     bundles: tuple[Path, ...] = option(
         (),
-        "bundle made by `mlrf build`, model repository, or a model in one: REPOSITORY/NAME[@VERSION]; or its address, as s3://…",
+        "bundle, model repository, or a model of a repository: REPOSITORY/NAME[@VERSION]; or its address in a store, e.g. s3://…",
         group=Group.MODELS,
         kind=Path,
         metavar="BUNDLE",
@@ -57,7 +57,7 @@ class ServeSettings:
         check=_check_bundle,
     )
     find_bundle: bool = option(
-        False, "where no BUNDLE is named, serve what a platform has mounted (/opt/ml/model, /mnt/models, /models)",
+        False, "if no BUNDLE is given, serve the one that is mounted at /opt/ml/model, /mnt/models or /models",
         group=Group.MODELS,
     )  # fmt: skip
     host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
@@ -69,7 +69,7 @@ class ServeSettings:
         None, "model that answers /predict (default: the first bundle's)", group=Group.MODELS, kind=str
     )
     model_name: str | None = option(
-        None, "name of the one bundle that is served (its own)", group=Group.MODELS, kind=str,
+        None, "name under which the one bundle is served (default: its own)", group=Group.MODELS, kind=str,
         check=lambda name: None if NAME_PATTERN.fullmatch(name) else f"{name!r} is not {NAME_RULE}",
     )  # fmt: skip
     allow_links: bool = option(
@@ -77,16 +77,19 @@ class ServeSettings:
     )
     build_at_start: bool = option(
         False,
-        "build a bundle from a model file that stands in a bundle's place; needs --model-name",
+        "if BUNDLE is a model file, build a bundle from it first; needs --model-name",
         group=Group.MODELS,
     )
     engine: str | None = option(
         None, "engine that computes predictions (default: the fastest that the bundle has files for)",
         group=Group.MODELS, kind=str, choices=ENGINES,
     )  # fmt: skip
-    max_batch: int = option(100, "most instances in a batch", group=Group.REQUESTS, check=at_least(1))
+    max_batch: int = option(100, "maximum number of instances in a batch", group=Group.REQUESTS, check=at_least(1))
     max_infer_rows: int = option(
-        10_000, "most rows in a request of the Open Inference Protocol", group=Group.REQUESTS, check=at_least(1)
+        10_000,
+        "maximum number of rows in a request of the Open Inference Protocol",
+        group=Group.REQUESTS,
+        check=at_least(1),
     )
     unknown_features: Literal["refuse", "ignore"] = option(
         "refuse", "what to do with names that are not features", group=Group.REQUESTS, choices=("refuse", "ignore")
@@ -99,11 +102,14 @@ class ServeSettings:
     )
     strict: bool = option(
         False,
-        "take values and bodies in their canonical form alone: true and false for booleans, codes in arrays",
+        "accept values and bodies only in their canonical form: true and false for booleans, codes in arrays",
         group=Group.REQUESTS,
     )
     ui: Literal["on", "off"] = option(
-        "on", "serve the page to ask and explain a model, at /ui", group=Group.REQUESTS, choices=("on", "off")
+        "on",
+        "serve the workbench, a page to try and explain a model, at /ui",
+        group=Group.REQUESTS,
+        choices=("on", "off"),
     )
     platforms: PlatformSettings = field(default_factory=PlatformSettings)
     limits: HttpLimits = field(default_factory=HttpLimits)
@@ -122,7 +128,7 @@ class ServeSettings:
     )
     max_feature_age_s: float | None = option(
         None,
-        "greatest age of a stored row, in seconds since its as-of time (default: no limit)",
+        "maximum age of a stored row, in seconds since its as-of time (default: no limit)",
         group=Group.FEATURES,
         kind=float,
         check=lambda value: None if value > 0 else f"{value:g} is not above 0",
@@ -154,7 +160,7 @@ class ServeSettings:
     )
     max_requests_jitter: int = option(
         0,
-        "most random requests added to --max-requests, so that workers are not replaced all at once",
+        "maximum random number added to --max-requests, so that workers are not replaced all at once",
         group=Group.PROCESSES,
         check=at_least(0),
     )
@@ -169,7 +175,7 @@ class ServeSettings:
     )
     store_poll_s: float = option(
         10.0,
-        "seconds between looks at the stores that bundles are served from",
+        "seconds between checks for new versions in the stores that bundles are served from",
         group=Group.MODELS,
         check=between(0.1, 86400, " seconds"),
     )
@@ -197,7 +203,7 @@ class ServeSettings:
     access: AuthSettings = field(default_factory=AuthSettings)
     require_signature: tuple[Path, ...] = option(
         (),
-        "public key (PEM) of which a bundle must have a signature to be served; may be repeated, any of the keys will do",
+        "public key (PEM) that must have signed a bundle; may be repeated, then a signature by any of the keys is enough",
         group=Group.ACCESS,
         kind=Path,
         metavar="KEY",

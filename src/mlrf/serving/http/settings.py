@@ -15,34 +15,34 @@ class HttpLimits:
     """Limits of one connection and its requests."""
 
     max_body_bytes: int = option(
-        8 << 20, "Greatest size of a request body in bytes; above it 413", group=Group.LIMITS, check=at_least(1)
+        8 << 20, "maximum size of a request body in bytes; beyond it 413", group=Group.LIMITS, check=at_least(1)
     )
     max_header_bytes: int = option(
         32 << 10,
-        "Greatest size of a request head in bytes; above it 431",
+        "maximum size of a request head in bytes; beyond it 431",
         group=Group.LIMITS,
         check=at_least(_MIN_HEADER_BYTES),
     )
     max_header_fields: int = option(
-        100, "Most header fields in a request; above it 431", group=Group.LIMITS, check=at_least(1)
+        100, "maximum number of header fields in a request; beyond it 431", group=Group.LIMITS, check=at_least(1)
     )
     max_connections: int = option(
-        10_000, "Most connections open at once, per worker", group=Group.LIMITS, check=at_least(1)
+        10_000, "maximum number of open connections per worker", group=Group.LIMITS, check=at_least(1)
     )
     max_wait_s: float = option(
-        0.5, "Seconds a request may wait before its work begins, unless the request gives its own timeout; above it 503",
+        0.5, "seconds a request may wait before its work begins, unless the request has its own timeout; beyond it 503",
         group=Group.REQUESTS, check=seconds(),
     )  # fmt: skip
     header_timeout_s: float = option(
         5.0,
-        "Seconds from the first byte of a request to the end of its head; above it 408",
+        "seconds from the first byte of a request to the end of its head; beyond it 408",
         group=Group.LIMITS,
         check=seconds(),
     )
     request_timeout_s: float = option(
-        7.5, "Seconds from the first byte of a request to its last; above it 408", group=Group.LIMITS, check=seconds()
+        7.5, "seconds from the first byte of a request to its last; beyond it 408", group=Group.LIMITS, check=seconds()
     )
-    idle_timeout_s: float = option(75.0, "Seconds an idle connection is kept open", group=Group.LIMITS, check=seconds())
+    idle_timeout_s: float = option(75.0, "seconds an idle connection is kept open", group=Group.LIMITS, check=seconds())
     write_timeout_s: float = option(
-        5.0, "Seconds a client may leave a response unread", group=Group.LIMITS, check=seconds()
+        5.0, "seconds a client may leave a response unread", group=Group.LIMITS, check=seconds()
     )

@@ -46,7 +46,7 @@ class HeaderFrames(ControlFrames):
             self._trailers(stream, flags, block)
             return
         if not number & 1:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "clients open streams of odd numbers")
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "clients must use odd stream identifiers")
         if number <= self._last:
             raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS for a stream that has ended")
         self._last = number

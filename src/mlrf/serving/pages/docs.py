@@ -64,7 +64,7 @@ HEADERS = (
 """The header lines of the page. Names in a bundle are untrusted text, so no script but that of this module may run."""
 _KEY_FORM = (
     f'<form data-models="{paths.DOCS_MODELS}"><p><label>API key <input type="password" autocomplete="off" required></label> '
-    "<button>Show the models</button></p><p>The page keeps it until you leave, and sends it with each request.</p>"
+    "<button>Show the models</button></p><p>The key stays in the page until you leave, and is sent with each request.</p>"
     "<pre></pre></form>"
 )
 

@@ -59,9 +59,7 @@ def document(
         "paths": operations,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "Where the server has keys"}
-            },
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "If the server has keys"}},
         },
         "security": [{}, {"key": []}],
     }

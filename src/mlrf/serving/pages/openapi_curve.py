@@ -21,7 +21,11 @@ CURVE_SCHEMAS: dict[str, Any] = {
                 "description": "Where the answer may change: point i stands for cuts[i - 1] < x <= cuts[i]. Null where each "
                 "point is one value: categories of a list, and booleans",
             },
-            "values": {"type": "array", "items": {}, "description": "The value scored of each point; null is missing"},
+            "values": {
+                "type": "array",
+                "items": {},
+                "description": "The value that was scored at each point; null is missing",
+            },
             "at": {"type": "integer", "description": "The point of the row itself"},
         }
     ),
@@ -42,7 +46,7 @@ def curve_schema(
         "margins": {
             "type": "array",
             "items": prediction,
-            "description": "Raw margins; of two axes, the last goes fastest",
+            "description": "Raw margins; of two axes, the last varies fastest",
         },
         "predictions": {"type": "array", "items": prediction},
     }

@@ -44,15 +44,19 @@ SHARED = {
         "description": "What to do with a category that the model does not have",
     },
     "Explain": {
-        "description": "true for the contribution of every feature, the number of features to name, largest first, or the "
-        "number of pairs of features whose interactions to name, or the game that contributions are Shapley values of",
+        "description": "true for the contributions of all features; a number for that many features, the largest "
+        "contributions first; the number of largest interactions of two features; or the game whose Shapley values are given",
         "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}, INTERACTIONS_OPTION, GAME_OPTION],
     },
-    "StaleFeatures": {"type": "string", "enum": ["refuse", "flag"], "description": "What to do with an older row"},
+    "StaleFeatures": {
+        "type": "string",
+        "enum": ["refuse", "flag"],
+        "description": "What to do with a stored row that is older than max_feature_age",
+    },
     **CURVE_SCHEMAS,
 }
 """The schemas that the requests of all models share, by name."""
-_DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}
+_DEFAULTS = {"type": "object", "description": "The defaults used for features that the request leaves out"}
 _LEAVES = {
     "type": "array",
     "items": {"type": "integer"},
@@ -66,12 +70,12 @@ _OPTIONS = {
     "max_feature_age": {
         "type": "number",
         "exclusiveMinimum": 0,
-        "description": "Greatest age of a stored row in seconds, if the server does not set a lower limit",
+        "description": "Maximum age of a stored row in seconds, unless the server sets a lower limit",
     },
     "stale_features": reference("StaleFeatures"),
     "leaves": {
         "type": "boolean",
-        "description": "Whether the response holds the leaf that the row reaches in each tree",
+        "description": "Whether the response contains the leaf that the row reaches in each tree",
     },
 }
 

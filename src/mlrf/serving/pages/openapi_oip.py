@@ -14,7 +14,7 @@ from mlrf.serving.telemetry.metrics import INFERENCE_PARTS
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 _COUNT = {"type": "integer", "minimum": 0}
-_YES = _FLAG | {"description": "Always true: else the status says why not"}
+_YES = _FLAG | {"description": "Always true; otherwise the status says why not"}
 _SHAPE = {"type": "array", "items": {"type": "integer"}}
 
 

@@ -36,7 +36,7 @@ PLATFORM_SCHEMAS: dict[str, Any] = {
     "InstancesRequest": _holding(instances=reference("Rows")),
     "InputsRequest": _holding(inputs={"anyOf": [reference("Rows"), reference("Columns")]}),
     "PlatformPrediction": {
-        "description": "A number, K numbers of a multiclass model, or the class where the object that was built predicts it",
+        "description": "A number, K numbers of a multiclass model, or the class if the model that was built predicts classes",
         "anyOf": [_VALUE, {"type": "array", "items": {"type": "number"}}],
     },
     "PlatformPredictions": _holding(predictions=_PREDICTIONS),

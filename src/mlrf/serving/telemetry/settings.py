@@ -64,10 +64,10 @@ class TelemetrySettings:
         check=between(0, 1),
     )
     prediction_log_file_bytes: int = option(
-        64 << 20, "greatest size of a prediction log file in bytes", group=Group.TELEMETRY, check=at_least(1 << 16)
+        64 << 20, "maximum size of a prediction log file in bytes", group=Group.TELEMETRY, check=at_least(1 << 16)
     )
     prediction_log_files: int = option(
-        16, "most files of the prediction log", group=Group.TELEMETRY, check=between(2, 100_000)
+        16, "maximum number of prediction log files", group=Group.TELEMETRY, check=between(2, 100_000)
     )
     prediction_log_format: str = option(
         "jsonl",
@@ -83,7 +83,7 @@ class TelemetrySettings:
         choices=("keep", "omit"),
     )
     otlp_endpoint: str | None = option(
-        None, "OpenTelemetry collector of traces, as http://HOST:4318 (default: no traces)",
+        None, "OpenTelemetry collector to send traces to, e.g. http://HOST:4318 (default: no traces)",
         group=Group.TELEMETRY, kind=str, metavar="URL", check=_check_url,
     )  # fmt: skip
     trace_rate: float = option(

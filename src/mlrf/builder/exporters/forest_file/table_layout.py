@@ -85,7 +85,7 @@ def _lay_out(tables: TableColumns, features: list[int]) -> tuple[Section, Sectio
         first_part, first_slot = first_part + len(own), first_slot + len(slots[-1])
         first_value, first_column = first_value + len(values[-1]), first_column + table.n_columns
         if max(first_slot, first_value) > _MAX_COUNT:
-            raise UnsupportedModelError("the model's CTR tables hold more values than the tree engine numbers")
+            raise UnsupportedModelError("the model's CTR tables have more values than the tree engine can number")
     return np.concatenate(parts), records, np.concatenate(slots), np.concatenate(values)
 
 

@@ -157,7 +157,7 @@ class Call(Stream):
 
     def _unacceptable(self, is_compressed: int, n_bytes: int) -> MlrfError:
         if is_compressed > 1:
-            return MalformedRequestError("a message begins with neither 0 nor 1, as gRPC frames messages")
+            return MalformedRequestError("a message does not begin with the byte 0 or 1, as gRPC's framing requires")
         most = self._handler.max_message_bytes
         return BodyTooLargeError(f"a message of {n_bytes} bytes is longer than {most} bytes", max_bytes=most)
 

@@ -13,7 +13,7 @@ _SIZES = {"B": 1, "h": 2, "i": 4, "q": 8}
 
 
 class FlatBufferWriter:
-    """A buffer that grows."""
+    """Writes tables, vectors and strings to the end of a buffer."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

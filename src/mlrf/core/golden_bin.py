@@ -1,6 +1,6 @@
 """`golden.bin`: golden rows as plain numbers, which a server replays before it puts a bundle into service.
 
-They are some of the rows of `golden.parquet`, with the training library's margins, because a server cannot read Parquet.
+They are a selection of the rows of `golden.parquet`, with the training library's margins, because a server cannot read Parquet.
 Little-endian: magic, format, rows m, features F, outputs K (u32 each), then the rows, then [m, K] margins as float64. A row is
 stored as its difference from the row before it (the first as its difference from zeros):
 a count c (u32); c columns (u32 each), omitted if c is F; c values (float64).

@@ -42,7 +42,7 @@ def run(
 ) -> int:
     """Run the demo and return the exit status: 0 success, 1 when a request of the load test failed or it was stopped midway.
 
-    With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which are then a good end. The
+    With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which then count as success. The
     bundle is written to `out` (`demo-bundle` by default), stays there, and is replaced by the next run. Raises ConfigError
     before any long work if the port is in use or a package of the demo is missing, and OutputExistsError if something else
     exists at `out`. `parts` are the builder and the server

@@ -130,7 +130,7 @@ class Environment:
 
     @contextmanager
     def _sole_writer(self) -> Iterator[None]:
-        """Hold an additional lock during a write, because LMDB's lock has no time limit and a stopped process may hold it."""
+        """Acquire an additional lock for a write, because LMDB's lock has no time limit, and a stopped process may own it."""
         descriptor = os.open(self.path / "writing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + self.write_limit_s
         try:

@@ -1,4 +1,4 @@
-"""What is done with rows that a model cannot answer: the job stops, or they are written elsewhere, or have no answer."""
+"""Rows that a model cannot answer: the job stops, or they are written to another file, or they get no answer."""
 
 from __future__ import annotations
 

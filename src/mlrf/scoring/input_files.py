@@ -28,7 +28,7 @@ class InputFile:
     size_bytes: int
     modified_ns: int
     copy: Path | None = None
-    """A copy of the content, if the path is but a name: that of standard input."""
+    """A copy of the content, if the path is only a name, as for standard input."""
 
     def __str__(self) -> str:
         return self.path.text

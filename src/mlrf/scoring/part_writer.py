@@ -1,4 +1,4 @@
-"""Scores a part and writes it, with the rows that cannot be answered in a file of their own."""
+"""Scores a part and writes it; rows that cannot be answered are written to a separate file."""
 
 from __future__ import annotations
 

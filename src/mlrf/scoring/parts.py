@@ -9,7 +9,7 @@ from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.row_batches import Batch, BatchReader
 
 BLOCK_BYTES = 16 << 20
-"""Bytes of text, or of decoded values, in a part of an input that is read from its beginning to its end."""
+"""Bytes of text, or of decoded values, in a part of an input that is read sequentially."""
 MOST_BATCH_ROWS = 1 << 16
 _BATCH_BYTES = 32 << 20
 _LEAST_BATCH_ROWS = 256

@@ -112,7 +112,7 @@ def _scored_parts(plan: Plan, on_bad_row: OnBadRow, workers: int) -> Iterator[tu
 
 @contextmanager
 def _replaced(sink: Path | BinaryIO) -> Iterator[Path | BinaryIO]:
-    """Yield where to write to: beside a file, which is replaced when the block ends without an error."""
+    """Yield the path to write to: a temporary file, which replaces the output when the block ends without an error."""
     if not isinstance(sink, Path):
         yield sink
         return

@@ -1,4 +1,4 @@
-"""Standard input as a file to score: it is copied to a temporary file, because tables are not read from begin to end."""
+"""Standard input as a file to score: it is copied to a temporary file, because most table formats need random access."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _rows(table: pa.Table, n_features: int) -> F64:
         raise ValueError("its columns and values do not match")
     first = 0
     for index, size in enumerate(sizes.tolist()):
-        rows[index] = rows[index - 1]  # of the first: zeros
+        rows[index] = rows[index - 1]  # the row before the first is zeros
         rows[index, flat_columns[first : first + size]] = flat_values[first : first + size]
         first += size
     return rows

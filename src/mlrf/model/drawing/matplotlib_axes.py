@@ -1,4 +1,4 @@
-"""Axes of a new matplotlib figure, and text that matplotlib takes as it is."""
+"""Axes of a new matplotlib figure, and text that matplotlib draws literally."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def new_axes(inches_wide: float, inches_tall: float) -> Axes:
 
 
 def plain(text: str) -> str:
-    """Return a text in which dollar signs are no mathematics."""
+    """Return a text whose dollar signs do not start a formula."""
     return text.replace("$", r"\$")

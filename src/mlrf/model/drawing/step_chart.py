@@ -19,7 +19,7 @@ MOST_CELLS = 20_000
 _WIDTH, _HEIGHT = 480, 220
 _LEFT, _TOP, _BOTTOM, _RIGHT = 78, 12, 40, 12
 _NUMBERS, _MISSING = 0.86, 0.9
-"""Beside a point for missing, intervals end at the first of these shares of the width; missing begins at the second."""
+"""If there is a point for missing, intervals end at the first of these shares of the width, and it begins at the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def steps_svg(steps: Steps, answers: Sequence[float], title: str) -> Markup:
 def grid_svg(up: Steps, across: Steps, answers: Sequence[float], title: str) -> Markup:
     """Return an SVG element: a cell for each pair of points, blue for the least answer and orange for the greatest.
 
-    `answers` are in the order of `up`, those of `across` go fastest. Neighbours of one answer are one rectangle.
+    `answers` are ordered by `up`, with `across` varying fastest. Neighbours with the same answer form one rectangle.
     """
     width, low, high = len(across.values), min(answers), max(answers)
     share = _scale([low, high], 0.0, 1.0)

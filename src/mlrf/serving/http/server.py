@@ -1,4 +1,4 @@
-"""The HTTP server of one worker: what its connections share (router, limits, clock, meter, cached heads)."""
+"""The HTTP/1.1 server of one worker: what its connections share (router, limits, clock, meter, cached heads)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from mlrf.serving.http2.wire_frames import (
 )
 
 _CONNECTION_WINDOW = 8 << 20
-"""Bytes in transit of all streams; those that a worker keeps are bounded by its one budget for unfinished bodies."""
+"""Bytes of all streams in transit; the bytes that a worker keeps are bounded by its budget for unfinished bodies."""
 _STREAM_BITS = MAX_WINDOW
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
@@ -109,11 +109,11 @@ class Http2Connection(HeaderFrames):
                 self._turn = self._server.runtime.run_queue.put(self._take_turn)
 
     def eof_received(self) -> bool:
-        """Close the connection: a client that has shut down its side takes no more answers of gRPC."""
+        """Close the connection: a client that has shut down its side reads no more gRPC answers."""
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Take every complete frame, and buffer the rest."""
+        """Process every complete frame, and buffer the rest."""
         if self._closing_since_s:
             return
         self._active_s = perf_counter()
@@ -134,7 +134,7 @@ class Http2Connection(HeaderFrames):
         self._read(data, self._active_s + queue.slice_s(self._server.runtime.admission.n_connections))
 
     def _take_turn(self, slice_s: float) -> None:
-        """Take more of the received frames, for at most `slice_s` seconds."""
+        """Process more of the received frames, for at most `slice_s` seconds."""
         self._turn = None
         if self._closing_since_s or self._transport.is_closing() or self._paused_since_s:
             return

@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 _PRIORITY_BYTES = 5
 _OF_CONNECTION, _OF_STREAM = (SETTINGS, PING, GOAWAY), (PRIORITY, RST_STREAM)
 RESET_COST = 2
-"""What a request that is reset, or that the client makes the server reset, costs more than it pays (see `_begin_stream`)."""
+"""Cost of a request that is reset, or that the client makes the server reset, beyond its credit (see `_begin_stream`)."""
 _STREAMS_PER_COST = 16
 """A frame that changes the windows of many streams counts once more for each so many of them."""
 _PAYING_BYTES = 1 << 10
-"""A window update that lets so much content out costs nothing, and pays for one that lets out less."""
+"""A window update that releases this much content costs nothing, and pays for one that releases less."""
 
 
 class ControlFrames(LimitedConnection):
-    """A connection that takes control frames."""
+    """A connection that processes control frames."""
 
     __slots__ = ("_has_settings",)
 
@@ -147,7 +147,7 @@ class ControlFrames(LimitedConnection):
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
 
     def _end(self, stream: Stream) -> None:
-        """Forget a stream that is over; a client that has not sent all of its part yet is asked to stop."""
+        """Forget a stream that is over; a client that has not finished sending is asked to stop."""
         if stream.is_over:
             return
         stream.is_over = True

@@ -1,4 +1,4 @@
-"""The limits of a connection: of time, of frames that move nothing forward, and how it ends."""
+"""The limits of a connection: timeouts, frames that carry no request or content, and how a connection ends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import ACK, MAX_WINDOW, PING, ErrorCode, ProtocolError, frame, goaway_frame
 
 _MAX_CONTROL_FRAMES = 2_000
-"""Most frames between two checks, half a second, that open no stream and carry no content: pings, settings, resets and such.
+"""Most frames within half a second that open no stream and carry no content: pings, settings, resets and so on.
 A frame that takes longer counts as several."""
 _LINGER_S = 1.0
-"""Seconds for which a client may go on sending after the end, so that it reads what was sent instead of a reset."""
+"""Seconds for which a client may continue to send after the end, so that it reads the last frames instead of a reset."""
 _IDLE_S = 1.0
 _DRAIN_PING, _LIFE_PING = b"draining", b"liveness"
 
@@ -45,7 +45,7 @@ class LimitedConnection(Sending):
         """The last stream that is still answered, once the connection is ending."""
         self._opened_s = self._active_s = perf_counter()
         self._stuck_since_s = 0.0
-        """Since when bytes wait that the socket has not taken; 0 for none."""
+        """Since when the socket has not accepted bytes that wait to be sent; 0 if none wait."""
         self._block_since_s = 0.0
         """When an incomplete header block began; 0 without one."""
         self._is_settled = False
@@ -58,7 +58,7 @@ class LimitedConnection(Sending):
 
     @property
     def is_ending(self) -> bool:
-        """Whether no request is in progress, and none will be taken."""
+        """Whether no request is in progress, and none will be accepted."""
         return self._goaway_at is not None and not self._streams
 
     def is_idle(self, now_s: float) -> bool:
@@ -66,7 +66,7 @@ class LimitedConnection(Sending):
         return not (self._streams or self._block_since_s) and now_s - self._active_s > _IDLE_S
 
     def check(self, now_s: float) -> None:
-        """Enforce the limits of time."""
+        """Enforce the timeouts."""
         self._n_control = 0
         if self._closing_since_s:
             self._check_closing(now_s)
@@ -111,14 +111,14 @@ class LimitedConnection(Sending):
                 self.close_gently()
 
     def announce_end(self) -> None:
-        """Let the client know that it should send its next requests elsewhere; those that it sends meanwhile are answered."""
+        """Tell the client to send its next requests elsewhere; those that it sends meanwhile are answered."""
         if self._closing_since_s:
             return
         self.awaits_settling = True
         self._put(goaway_frame(MAX_WINDOW, ErrorCode.NO_ERROR) + frame(PING, 0, 0, _DRAIN_PING))
 
     def end_when_done(self) -> None:
-        """Answer the requests in progress, no later ones, and close."""
+        """Answer the requests in progress but no later ones, and close."""
         self.awaits_settling = False
         if self._goaway_at is None and not self._closing_since_s:
             self._goaway_at = self._last
@@ -136,14 +136,14 @@ class LimitedConnection(Sending):
         self._transport.abort()
 
     def _acknowledged(self, payload: bytes) -> None:
-        """Take the acknowledgement of a ping."""
+        """Process the acknowledgement of a ping."""
         if payload == _DRAIN_PING and self.awaits_settling:
             self.end_when_done()
         elif payload == _LIFE_PING:
             self._pinged_s = 0.0
 
     def ping(self, flags: int, _number: int, payload: bytes) -> None:
-        """Acknowledge a ping, or take an acknowledgement."""
+        """Acknowledge a ping, or process an acknowledgement."""
         if len(payload) != len(_LIFE_PING):
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PING that is not 8 bytes")
         if flags & ACK:
@@ -158,7 +158,7 @@ class LimitedConnection(Sending):
             raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that carry no request")
 
     def _reads_nothing(self, now_s: float) -> bool:
-        """Return whether the socket has taken nothing for longer than the write timeout."""
+        """Return whether the socket has accepted nothing for longer than the write timeout."""
         limit_s = self._server.limits.write_timeout_s
         if not self._transport.get_write_buffer_size():
             self._stuck_since_s = 0.0

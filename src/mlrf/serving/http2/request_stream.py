@@ -1,4 +1,4 @@
-"""One stream of a connection: its windows, what it still has to send, and what its subclass does with what is received."""
+"""One stream of a connection: its flow-control windows and unsent content; a subclass handles what is received."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Stream:
         self.send_window = connection.send_window_of_streams
         """Bytes that the client still allows to be sent."""
         self.is_half_closed = False
-        """Whether the client has sent all of its part."""
+        """Whether the client has finished sending."""
         self.is_over = False
-        """Whether it has ended, one way or another."""
+        """Whether it has ended, for whatever reason."""
         self.unsent: deque[memoryview] = deque()
         """Content that the windows do not allow yet."""
         self.unsent_bytes = 0
@@ -77,15 +77,15 @@ class Stream:
         """The trailers to send after the content, which end the stream."""
 
     def opened(self) -> None:
-        """Begin: the headers have been received."""
+        """Start the stream, whose headers have been received."""
         raise NotImplementedError
 
     def received(self, content: bytes) -> None:
-        """Take content."""
+        """Process received content."""
         raise NotImplementedError
 
     def ended(self) -> None:
-        """Note that the client sends nothing more."""
+        """Note that the client has finished sending."""
         raise NotImplementedError
 
     def sent(self) -> None:
@@ -96,9 +96,9 @@ class Stream:
         raise NotImplementedError
 
     def dropped(self) -> None:
-        """Clean up: the stream is over, because it was answered, reset, or because the connection is lost."""
+        """Clean up after the stream has ended: it was answered or reset, or the connection was lost."""
         raise NotImplementedError
 
     def check(self, now_s: float) -> None:
-        """Enforce the limits of time."""
+        """Enforce the timeouts."""
         raise NotImplementedError

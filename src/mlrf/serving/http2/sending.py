@@ -134,7 +134,7 @@ class Sending(asyncio.Protocol):
         self._put(window_update_frame(stream.number, n_bytes))
 
     def unsent_bytes(self) -> int:
-        """Return the bytes that the client has not taken yet."""
+        """Return the number of bytes that the client has not read yet."""
         return self._unsent_bytes + self._transport.get_write_buffer_size()
 
     def cut_slow_reader(self) -> None:

@@ -1,4 +1,4 @@
-"""What the HTTP/2 connections of one worker share: limits, counters, and the factory of streams."""
+"""The HTTP/2 server of one worker: what its connections share (limits, counters, the factory of streams)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Http2Limits:
     """Seconds for a connection without requests."""
     write_timeout_s: float
     max_streams: int = 256
-    """Most concurrent requests of one connection; a client keeps more of them back, or they are refused unprocessed."""
+    """Most concurrent requests of one connection; clients hold further ones back, or have them refused unprocessed."""
     max_all_streams: int = 16_384
-    """The same for all connections."""
+    """Most concurrent requests of all connections together."""
 
 
 class Meter(Protocol):
@@ -57,7 +57,7 @@ class OpenConnection(Protocol):
 
     @property
     def is_ending(self) -> bool:
-        """Whether no request is in progress, and none will be taken."""
+        """Whether no request is in progress, and none will be accepted."""
         ...
 
     def is_idle(self, now_s: float) -> bool:
@@ -65,15 +65,15 @@ class OpenConnection(Protocol):
         ...
 
     def check(self, now_s: float) -> None:
-        """Enforce the limits of time."""
+        """Enforce the timeouts."""
         ...
 
     def announce_end(self) -> None:
-        """Let the client know that it should send its next requests elsewhere."""
+        """Tell the client to send its next requests elsewhere."""
         ...
 
     def end_when_done(self) -> None:
-        """Answer the requests in progress, no later ones, and close."""
+        """Answer the requests in progress but no later ones, and close."""
         ...
 
     def close_gently(self) -> None:
@@ -97,7 +97,7 @@ class Http2Server:
         read_head: Callable[[Fields], Any],
         open_stream: Callable[[Sender, int, Any], Stream],
     ) -> None:
-        """`read_head` makes of the fields of a request what `open_stream` makes its stream of."""
+        """`read_head` parses the header fields of a request; `open_stream` gets its result and returns the stream."""
         self.runtime = runtime
         self.limits = limits
         self.meter = meter
@@ -135,7 +135,7 @@ class Http2Server:
             self.meter.count_connections(-1)
 
     def check(self) -> None:
-        """Enforce the limits of time of every connection; call it twice a second."""
+        """Enforce the timeouts of every connection; call it twice a second."""
         now_s = perf_counter()
         for connection in tuple(self._connections):
             connection.check(now_s)

@@ -1,4 +1,4 @@
-"""What a request may ask of the trees besides the prediction: margins that start at the row's own base, and leaves."""
+"""What a request may ask of the trees in addition to the prediction: margins that start at the row's own base, and leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models from stores at the start of a server: the fetcher is started, and its mirrors stand in the place of the addresses.
+"""Models from stores at the start of a server: starts the fetcher, and replaces the addresses by its local mirrors.
 
 1. The fetcher gets the environment as it is. This process then executes itself again without credentials; its id stays.
 2. The start waits until each store has a version in the cache, fetched now or earlier: a server that has one starts although
@@ -26,7 +26,7 @@ from mlrf.stores.report import FetcherTask, StoreReport
 _ADOPTED = "_MLRF_STORE_REPORTS"
 """The variable in which the descriptor of the fetcher's reports is handed to the process that executes itself again."""
 _SECRET_PREFIXES = ("AWS_", "MLFLOW_", "AZURE_", "GOOGLE_", "BOTO_", "REGISTRY_", "DOCKER_")
-"""Variables that begin so are the fetcher's alone."""
+"""Prefixes of the variables that only the fetcher gets."""
 _REPORT_BYTES = 1 << 16
 
 
@@ -37,7 +37,7 @@ class ModelStores:
         self._reports = reports
         self._unread = b""
         self.mirrors = {path: mirror_path(address, cache) for path, address in addresses.items()}
-        """By path in the settings, the repository that stands for the address."""
+        """By path in the settings, the repository that is served in place of the address."""
         self.last = StoreReport(reports is None, reports is None)
 
     def look(self) -> bool:

@@ -1,4 +1,4 @@
-"""The check of signatures (`--require-signature`) where a version is about to become one that is served.
+"""The check of signatures (`--require-signature`) when a version is about to be served.
 
 1. It is made at the start and when a reload is prepared, never while a request is answered.
 2. It binds a digest: a process that later opens the same version by its digest opens what was signed.

@@ -1,8 +1,8 @@
 """The process that fetches models from stores: the only one of a server that has the stores' credentials.
 
 The first process starts it with the whole environment, and then executes itself again without the variables that hold
-credentials: neither it nor a worker has them, in /proc too. The fetcher ends with the first process. A child of its own does
-the work: a crash of a store's library costs the child, which is started again.
+credentials: neither it nor a worker has them, not even in /proc. The fetcher ends with the first process. A child of its own
+does the work: a crash of a store's library costs the child, which is started again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Request deadlines: parses the three ways a client can set one, and the error when it has passed.
 
 HTTP has `X-Request-Timeout-Ms`, the Open Inference Protocol has the request parameter `timeout` (microseconds, as in Triton),
-and gRPC has deadlines, which its library reads. This module returns timeouts in seconds and deadlines as times of
-`perf_counter`; 0 means none.
+and gRPC has deadlines (`grpc-timeout`, read in oip/grpc/call_head.py). This module returns timeouts in seconds and deadlines
+as times of `perf_counter`; 0 means none.
 """
 
 from __future__ import annotations

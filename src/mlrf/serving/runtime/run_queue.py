@@ -4,7 +4,7 @@ A turn is what the loop does between two polls of its sockets. Without a bound, 
 waits for the requests of every connection that is ready: 64 clients with a request of 1 ms each make a turn of 64 ms, a
 thousand that pipeline requests a turn of seconds. Therefore:
 
-1. Once a turn has lasted between one and two `TURN_S`, further requests wait here.
+1. Once a turn has lasted one to two times `TURN_S`, further requests wait here.
 2. Waiting requests run for `TURN_S`, then the loop polls its sockets, and so on.
 3. While any request waits, new ones queue behind it, except those to routes that always answer.
 """

@@ -41,7 +41,7 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
         members = read_members(recipe, ImportOptions(sampled=options.sampled), read_combination)
         return _combined(estimator, recipe, members, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        # Whatever an estimator of another version, or a damaged file, lacks.
+        # An estimator of another version, or of a damaged file, may lack any attribute.
         raise ModelUnreadableError(
             f"the {name} lacks an attribute that scikit-learn's estimators have: {error}"
         ) from error

@@ -24,7 +24,7 @@ def answer(
 
 
 class _Silent:
-    """LightGBM warns of parameters that a newer version wrote; a child's log is not read."""
+    """Discards LightGBM's messages: it warns of parameters of newer versions, and nobody reads a child's log."""
 
     def info(self, message: str) -> None:
         """Drop a message."""

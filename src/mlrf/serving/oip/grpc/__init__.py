@@ -1,1 +1,1 @@
-"""gRPC: the Open Inference Protocol's calls, health and reflection. Modules that import grpcio are imported by workers only."""
+"""gRPC over `serving.http2`: the Open Inference Protocol's calls, health and reflection."""

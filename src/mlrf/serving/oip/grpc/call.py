@@ -52,7 +52,7 @@ class Handling(Protocol):
         ...
 
     def refusal(self, call: Call, fault: Exception) -> RefusedCallError:
-        """Return the status with which a call ends before a message is answered."""
+        """Return the status of a call that ends before a message is answered."""
         ...
 
     def ended(self, call: Call) -> None:
@@ -84,7 +84,7 @@ class Call(Stream):
         """Whether the header block of the answer has been sent."""
 
     def message(self, message: Message) -> None:
-        """Take a complete message."""
+        """Process a complete message."""
         raise NotImplementedError
 
     def received(self, content: bytes) -> None:
@@ -188,7 +188,7 @@ class Call(Stream):
 
 
 class RefusedCall(Call):
-    """A request that no handler takes: an unknown call, or none of gRPC."""
+    """A request without a handler: an unknown call, or a request that is not a gRPC call."""
 
     __slots__ = ("_block",)
 

@@ -1,4 +1,4 @@
-"""Handles calls: opens each as what it is, and passes its messages to message_handler.py."""
+"""Handles calls: opens the stream of each kind of call, and passes its messages to message_handler.py."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class CallHandler:
         return cast("Awaitable[bytes]", self._work.start(work, route, len(message.body), call.caller.deadline_s))
 
     def refusal(self, call: Call, fault: Exception) -> RefusedCallError:
-        """Return the status with which a call ends before a message is answered, and count it if the call is no stream."""
+        """Return the status of a call that ends before a message is answered, and count it unless the call is a stream."""
         path = call.head.path if isinstance(call, UnaryCall) else None
         return self._handler.refusal(call.caller, fault, path, call.began_s)
 

@@ -29,7 +29,7 @@ class CallHead:
     fault: MlrfError | None = None
     """Why the call is refused, whatever it is."""
     http_status: bytes = b""
-    """The status for a request that is no call of gRPC; empty for calls."""
+    """The HTTP status for a request that is not a gRPC call; empty for calls."""
 
 
 def read_call_head(fields: Fields) -> CallHead:

@@ -51,5 +51,5 @@ def status_block(code: str, details: str, metadata: Sequence[tuple[str, str]] = 
 
 
 def http_block(status: bytes) -> bytes:
-    """Return the header block that answers a request which is no call."""
+    """Return the header block that answers a request that is not a gRPC call."""
     return encode_fields(((b":status", status), (b"content-length", b"0")))

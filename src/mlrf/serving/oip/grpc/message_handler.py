@@ -99,7 +99,7 @@ class MessageHandler:
     def refusal(
         self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0
     ) -> RefusedCallError:
-        """Return the status with which a call ends before a message is answered, and count it if the call is no stream."""
+        """Return the status of a call that ends before a message is answered, and count it unless the call is a stream."""
         call = None if path is None else self._calls[path][b""][0]
         return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
 

@@ -89,7 +89,7 @@ class GrpcServer:
         return self._server.tls_options
 
     def start(self) -> None:
-        """Start to enforce the limits of time."""
+        """Start to enforce the timeouts."""
         self._check()
 
     def leave(self) -> None:
@@ -97,7 +97,7 @@ class GrpcServer:
         self._health.leave()
 
     async def drain(self, limit_s: float) -> None:
-        """End streams that wait, let calls in progress finish, for at most `limit_s`."""
+        """End the streams that wait for messages, and let calls in progress finish, for at most `limit_s`."""
         self._health.end()
         self._calls.end_idle_streams()
         await self._server.drain(limit_s)
@@ -115,7 +115,7 @@ class GrpcServer:
         self._timer = asyncio.get_running_loop().call_later(_CHECK_S, self._check)
 
     def _streaming_calls(self) -> dict[str, Run]:
-        """Return the handlers of the calls that are no unary calls."""
+        """Return the handlers of the streaming calls."""
         reflect = self._calls.answer_stream(GRPC_REFLECT, bytes)
         return {
             GRPC_STREAM: self._calls.answer_stream(GRPC_STREAM, streamed, streamed_fault),

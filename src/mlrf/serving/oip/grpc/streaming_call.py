@@ -37,7 +37,7 @@ class StreamingCall(Call):
         self._run = run
         self._messages: deque[Message] = deque()
         self._waiting: asyncio.Future[None] | None = None
-        """Resolved when a message comes, or the client's part ends; failed when neither does in time."""
+        """Resolved when a message arrives or the client has finished sending; failed if neither happens in time."""
         self._waiting_since_s = 0.0
         self._incomplete_since_s = 0.0
         """Since when the coroutine waits for the rest of a message; 0 if it does not."""
@@ -55,7 +55,7 @@ class StreamingCall(Call):
             self._wake()
 
     def ended(self) -> None:
-        """Note that the client sends no more."""
+        """Note that the client has finished sending."""
         self._wake()
 
     def sent(self) -> None:

@@ -36,20 +36,20 @@ class CutPoints {
 public:
     explicit CutPoints(bool inputs_in_float32) : inputs_in_float32_(inputs_in_float32) {}
 
-    // What the trees see goes left up to `threshold`.
+        // Inputs up to `threshold`, as the trees see them, go left.
     void add(double threshold) { cuts_.push_back(inputs_in_float32_ ? last_rounding_to(floor32(threshold)) : threshold); }
 
-    // What the trees see goes left below `threshold`.
+        // Inputs below `threshold`, as the trees see them, go left.
     void add_below(double threshold) {
         cuts_.push_back(inputs_in_float32_ ? last_rounding_to(below32(threshold)) : std::nextafter(threshold, -kInfinity));
     }
 
-    // The value is compared as a float32, whatever the trees see.
+        // The value is compared as a float32, even if the trees see it as float64.
     void add_float32(double threshold) { cuts_.push_back(last_rounding_to(floor32(threshold))); }
 
     std::vector<double> take() {
         std::vector<double> finite;
-        // No number lies beyond the greatest, nor up to minus infinity.
+                // Cuts that no number can cross are left out.
         for (const double cut : cuts_)
             if (cut > -kInfinity && cut < std::numeric_limits<double>::max()) finite.push_back(cut + 0.0);
         std::sort(finite.begin(), finite.end());

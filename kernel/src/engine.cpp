@@ -10,7 +10,7 @@
 namespace mlrf {
 namespace {
 
-// Starting a thread costs some 30 us: what a thread must have to do before another is worth it.
+// Starting a thread costs some 30 us, so another thread pays off only for at least this much work.
 constexpr std::size_t kScoredRowsPerThread = 512;
 
 // Fewer rows walk one by one: sixteen lanes for seven rows are slower than sixteen trees for one.

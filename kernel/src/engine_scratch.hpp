@@ -14,11 +14,11 @@ namespace mlrf {
 // Columns are filled 16 at a time, so up to 15 beyond the last are written.
 inline constexpr std::size_t kColumnRoom = 16;
 
-// Rows whose inputs are looked up before the trees see them, and memory that they may take.
+// Most rows whose inputs are looked up together before the trees see them, and most memory for these inputs.
 inline constexpr std::size_t kInputRows = kLookupRows;
 inline constexpr std::size_t kInputBytes = std::size_t{1} << 20;
 
-// Rows of which as many are looked up at once.
+// Number of rows that are looked up together.
 inline std::size_t input_block_rows(std::size_t values_a_row) {
     return std::max<std::size_t>(1, std::min(kInputRows, kInputBytes / (values_a_row * sizeof(double))));
 }

@@ -13,7 +13,7 @@
 namespace mlrf {
 namespace {
 
-// Starting a thread costs some 30 us: what a thread must have to do before another is worth it.
+// Starting a thread costs some 30 us, so another thread pays off only for at least this much work.
 constexpr std::size_t kExplainedRowsPerThread = 16;
 constexpr std::size_t kPairedRowsPerThread = 2;
 

@@ -14,10 +14,10 @@ constexpr unsigned char kNeverAbove = 0xFF;
 
 constexpr std::uint32_t kNone = 0xFFFFFFFF;
 
-// What a mispredicted branch costs, in strides.
+// Cost of a mispredicted branch, in strides.
 constexpr std::size_t kStridesPerMisprediction = 6;
 
-// Thresholds of whole groups, one at least.
+// Number of thresholds, rounded up to whole groups; at least one group.
 std::size_t rounded_up(std::size_t n_thresholds) {
     return std::max<std::size_t>(1, (n_thresholds + kGroupThresholds - 1) / kGroupThresholds) * kGroupThresholds;
 }

@@ -10,7 +10,7 @@
 
 namespace mlrf {
 
-// Pieces of work to a thread: a thread whose core is taken away by another process leaves its pieces to the rest.
+// Pieces of work per thread: if another process takes a thread's core away, the other threads take over its pieces.
 inline constexpr std::size_t kPiecesPerThread = 16;
 
 // Run work(first, end) over [0, n) in pieces of whole blocks, on as many threads as have `least` rows each; rethrows the first
@@ -42,7 +42,7 @@ void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned th
     try {
         for (std::size_t thread = 1; thread < n_threads; ++thread) workers.emplace_back(run, thread);
     } catch (const std::exception&) {
-        // No further thread or memory to be had: those that run share the pieces.
+            // No further thread or memory is available: the running threads share the pieces.
     }
     run(0);
     for (std::thread& worker : workers) worker.join();

@@ -1,4 +1,4 @@
-// The Python class of a background: built once from rows of a forest, then asked for contributions.
+// The Python class of a background: built once from rows of a forest, then used to explain any number of rows.
 #pragma once
 
 #include <nanobind/nanobind.h>

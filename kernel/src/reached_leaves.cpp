@@ -1,4 +1,4 @@
-// What few callers need of a row besides its margin: the leaves that it reaches, and its margin from a start of its own.
+// What few callers need in addition to a row's margin: the leaves that it reaches, and its margin from a start of its own.
 //
 // Both score the row first and read the scratch memory of that: twice the work, and no further kernel for each instruction set.
 #include <type_traits>

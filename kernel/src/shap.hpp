@@ -148,8 +148,8 @@ struct ContributionLanes {
     }
 };
 
-// Contributions of one row, [F][K], and what `lanes` sums besides: it is asked to explain a chunk, `lanes.explain<width>(chunk,
-// first)`, to begin a pass over the chunks of one width, and to end it.
+// Contributions of one row, [F][K], and whatever else `lanes` sums. `lanes.explain<width>(chunk, first)` explains a chunk;
+// `lanes.begin(width)` and `lanes.end(width)` are called around a pass over the chunks of one width.
 template <typename Column, typename Lanes>
 void explain_row(const Forest& f, const Column* columns, const ShapScratch& scratch, const Lanes& lanes_of, double* contributions) {
     constexpr int kWidest = MLRF_VECTOR_BYTES / 8;

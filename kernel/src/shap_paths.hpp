@@ -1,4 +1,4 @@
-// The splits above each node of the explained trees: what pairs of features need besides the nodes themselves.
+// The splits above each node of the explained trees, which interactions need in addition to the nodes themselves.
 #pragma once
 
 #include <cstdint>

@@ -77,7 +77,7 @@ class Differences:
 
 
 class ContributionShift:
-    """How far the shares of features in the sum of |contribution| are apart: 0 for none, 1 for wholly other features."""
+    """How far the features' shares of the sum of |contribution| are apart: 0 if equal, 1 if no feature contributes to both."""
 
     def __init__(self) -> None:
         self._sums: tuple[dict[str, float], dict[str, float]] = ({}, {})

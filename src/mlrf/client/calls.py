@@ -193,7 +193,7 @@ def _started(base_margin: Any) -> dict[str, Any]:
 
 
 def _starts(base_margin: Any, n_rows: int, n_outputs: int) -> Array:
-    """Return base margins as [n, K]: K as given, for the server alone knows the outputs of a regression."""
+    """Return base margins as [n, K]: K as given, because only the server knows the outputs of a regression."""
     shape = np.shape(base_margin)
     n_outputs = shape[1] if len(shape) == 2 else n_outputs  # noqa: PLR2004
     return np.array(starts_of(base_margin, n_rows, n_outputs)).reshape(n_rows, n_outputs)

@@ -126,7 +126,7 @@ def _public_key(file: Path) -> PublicKey:
 
 
 def _found_instead(raw: bytes) -> str:
-    """Return what a file holds in a public key's stead, and what to do, as the end of a sentence."""
+    """Return what a file contains instead of a public key, and what to do, as the end of a sentence."""
     if b"PRIVATE KEY-----" in raw:
         return " but a private one: give the file of the public key, and keep this one off servers"
     if b"BEGIN CERTIFICATE-----" in raw:

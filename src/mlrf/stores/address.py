@@ -1,4 +1,4 @@
-"""Addresses of stores, as they stand in a bundle's place: `s3://BUCKET/PATH`, `https://HOST/PATH`.
+"""Addresses of stores, which can be given in place of a bundle's path: `s3://BUCKET/PATH`, `https://HOST/PATH`.
 
 s3://bucket/models          a repository: each of its models
 s3://bucket/models/sales    one model of it; sales@3 for version 3, whatever the pointer says

@@ -37,7 +37,7 @@ class BundleCache:
         return self._bundles / digest
 
     def fetch(self, reader: StoreReader, folder: str, digest: str | None = None) -> tuple[str, Manifest]:
-        """Have the bundle in a folder of the store in the cache; return its digest and manifest.
+        """Fetch the bundle in a folder of the store, unless the cache has it; return its digest and manifest.
 
         `digest`: the one that it must have. BundleError when the store's files are not what manifest and digest say;
         FileNotFoundError and RepositoryError as the reader has them.

@@ -1,7 +1,7 @@
 """Repositories and bundles that a web server serves as files, read with the standard library.
 
 A web server lists no folders, so a repository needs `index.json` at its root, which `mlrf publish` keeps:
-`{"models": ["sales", "returns"]}`. One model, or one bundle, needs none.
+`{"models": ["sales", "returns"]}`. A single model or bundle does not need it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     CACHE/stores/ADDRESS/NAME/3                a link to CACHE/bundles/DIGEST
     CACHE/bundles/DIGEST/                      the bundle
 
-1. A pointer of the mirror names a complete version, always. Whatever is wrong in the store leaves the mirror as it is.
+1. A pointer of the mirror always names a complete version. Whatever is wrong in the store leaves the mirror as it is.
 2. A store of one bundle has no numbers: each content that it has had gets the next one.
 3. A fault of one model does not keep the others from being followed.
 """
@@ -129,7 +129,7 @@ class Mirror:
 
 
 def _published(reader: StoreReader) -> list[_Published]:
-    """Return what stands at the address: one model, one bundle, or the models of a repository; RepositoryError for none."""
+    """Return what the address holds: one model, one bundle, or the models of a repository; RepositoryError if nothing."""
     with suppress(FileNotFoundError):
         return [_Published("", *reader.read(POINTER, _POINTER_BYTES))]
     with suppress(FileNotFoundError):

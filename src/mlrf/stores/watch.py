@@ -1,8 +1,8 @@
-"""The loop that follows stores: look, fetch what is new, wait; after a failure sooner, and ever later, up to the usual pause.
+"""The loop that follows stores: look, fetch what is new, wait. After a failure it looks again soon, then at growing intervals.
 
 1. A store that does not answer, or has something damaged, changes nothing but what is reported.
-2. A failed look that took long (a time-out) is repeated at once: the time is spent. So the mirror is right within one pause,
-   and the time that fetching takes, after a store has recovered.
+2. A failed look that took long (a time-out) is repeated at once, since it has waited already. Thus the mirror is up
+   to date one pause, plus the time that fetching takes, after a store has recovered.
 3. A state is logged when it changes, not at every look.
 """
 
@@ -45,7 +45,7 @@ class StoreWatch:
     _last: StoreReport | None = None
 
     def run(self) -> None:
-        """Follow the stores for ever."""
+        """Follow the stores until the process ends."""
         failures = 0
         while True:
             began_s = time.monotonic()

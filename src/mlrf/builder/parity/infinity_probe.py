@@ -56,7 +56,7 @@ def infinity_rows(features: Sequence[Feature], backgrounds: F64, *, is_single: b
     group = max(1, math.ceil(len(values) * n_features**2 / _MAX_VALUES))
     takes = np.array([feature.kind in (Kind.NUMERIC, Kind.INTEGER) for feature in features])
     firsts = [first for first in range(0, n_features, group) if takes[first : first + group].any()]
-    # Rows of one column stand together, so that few calls part the columns that a library refuses from the others.
+    # Rows of one column are adjacent, so that few calls separate the columns that a library refuses from the others.
     probed = [(first, value) for first in firsts for value in values for _ in range(count)]
     rows = np.tile(backgrounds[:count], (len(values) * len(firsts), 1))
     for row, (first, value) in zip(rows, probed, strict=True):

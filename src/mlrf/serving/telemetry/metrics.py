@@ -17,8 +17,8 @@ NO_MODEL = "-"
 """The `model` label of requests for no served model."""
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
 CUT_CAUSES = ("idle_evicted", "over_limit", "slow_reader", "protocol_error")
-"""Why the server ends connections without a response: idle, for a new one; beyond the limit; responses not read; gRPC metadata
-that take too much memory before the client has acknowledged the limit of them."""
+"""Why the server ends connections without a response: idle ones, to make room for new ones; those beyond the limit; those that
+leave responses unread; gRPC connections that break the rules or limits of HTTP/2."""
 INFERENCE_PARTS = (
     "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
 )  # fmt: skip

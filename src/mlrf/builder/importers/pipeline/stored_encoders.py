@@ -13,7 +13,7 @@ import numpy as np
 
 PACKAGE = "category_encoders."
 _HOLDERS = ("sklearn.pipeline", "sklearn.compose", PACKAGE)
-"""Modules of the steps that are other steps' parts, or have tables."""
+"""Modules whose steps contain other steps, or have tables."""
 _KEY = "pandas"
 
 
@@ -57,7 +57,7 @@ def _plain(value: Any) -> Any:
             "values": value.to_numpy(),
             "columns": [str(column) for column in value.columns],
         }
-    # A type of a column, which only fitting asks.
+    # The type of a column, which only fitting needs.
     return np.dtype(object)
 
 

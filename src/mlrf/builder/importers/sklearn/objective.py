@@ -6,7 +6,8 @@ The margin is what the trees add up to, before any link:
   classifier of two classes has the share of the second alone, one of several targets those of all classes of all targets.
   There is no link;
 - bagging of trees: as a forest's; AdaBoost's: `decision_function`;
-- an isolation forest: the mean depth of the leaves over its expectation; predicted is `decision_function`, below 0 outliers;
+- an isolation forest: the mean depth of the leaves over its expectation; its prediction is `decision_function`,
+  which is below 0 for outliers;
 - gradient boosting: `decision_function`, or `predict` of a regressor before its inverse link.
 """
 

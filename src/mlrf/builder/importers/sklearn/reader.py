@@ -17,7 +17,7 @@ from mlrf.core.errors import ModelUnreadableError
 def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel:
     """Read a fitted estimator or a skops file.
 
-    The wished category lists name the categories of features whose categories are codes; the classes give a classifier's
+    The requested category lists name the categories of features whose categories are codes; the classes give a classifier's
     classes other names, in the order of its `classes_`. Raises a BuildError that says what is wrong.
     """
     estimator, kind, skops_file = open_estimator(source)

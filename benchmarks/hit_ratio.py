@@ -53,7 +53,7 @@ def mlrf_cache(keys: array[int]) -> float:
     from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
     from mlrf.serving.cache.cache_namespace import CacheNamespace  # noqa: PLC0415
     from mlrf.serving.cache.cache_partition import CachePartitions  # noqa: PLC0415
-    from mlrf.serving.cache.sieve import Entry  # noqa: PLC0415
+    from mlrf.serving.cache.eviction import Entry  # noqa: PLC0415
 
     n_hits = 0
 

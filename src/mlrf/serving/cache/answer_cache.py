@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from mlrf.serving.cache.eviction import Entry, Sieve
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
-from mlrf.serving.cache.sieve import Entry, Sieve
 
 if TYPE_CHECKING:
     from mlrf.serving.cache.redis_cache import RedisCache

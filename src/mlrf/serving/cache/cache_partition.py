@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
+from mlrf.serving.cache.eviction import Entry
 from mlrf.serving.cache.keyed_answer import features_of, with_features
-from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
 MAX_BODY_BYTES = 64 << 10

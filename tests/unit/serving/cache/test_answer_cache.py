@@ -14,8 +14,8 @@ from mlrf.serving.cache import answer_cache, cache_partition
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartitions
+from mlrf.serving.cache.eviction import Entry, Sieve
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
-from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.runtime.results import Awaited, Deferred
 
 HITS, MISSES, EVICTIONS, BYTES = range(4)

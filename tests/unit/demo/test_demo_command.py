@@ -127,7 +127,7 @@ def test_a_signal_in_the_middle_of_the_load_ends_everything(parts, port, console
     options = {**OPTIONS, "seconds": 600}
     assert run(once=True, port=port, out=tmp_path / "out", parts=parts, console=console, **options) == 1
     waiting.join()
-    assert "Stopped midway" in console.file.getvalue()
+    assert "Interrupted" in console.file.getvalue()
     require_free_port(port)
 
 

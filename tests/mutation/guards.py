@@ -33,7 +33,12 @@ TESTS = {
         "tests/wire/test_hostile_corpus.py",
     ],
     "serving/http2": ["tests/unit/serving/http2", "tests/unit/serving/oip/grpc", "tests/wire/test_grpc_limits.py"],
-    "serving/auth": ["tests/unit/serving/auth", "tests/wire/test_access.py"],
+    "serving/auth": [
+        "tests/unit/serving/auth",
+        "tests/wire/test_access.py",
+        "tests/wire/test_cors.py",
+        "tests/wire/test_tls_files.py",
+    ],
     "serving/config": ["tests/unit/serving/config"],
     "serving/native": ["tests/unit/serving/native", "tests/wire/test_predicting.py", "tests/wire/test_by_key.py"],
     "serving/oip": ["tests/unit/serving/oip", "tests/wire/test_inference_wires.py", "tests/wire/test_inference.py"],

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import gzip
-import io
 import json
-import signal
-import socket
-import ssl
 import threading
 import time
 
 import pytest
 
+from api_keys import bearer, mlrf_keys
 from bundles import write_tree_bundle
-from certificates import TlsClient, make_certificate, n_booted, trusting
-from mlrf.cli.app import run
-from mlrf.core.errors import ConfigError
 from raw_http import Client, request
 from running import eventually, run_to_its_end, serving
-
-
-def mlrf_keys(*arguments):
-    """Run the command in this process, which has imported its modules; return its status and output."""
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(output):
-            status = run(["keys", *map(str, arguments)])
-    except ConfigError:
-        status = 2
-    return status, output.getvalue().strip()
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +38,6 @@ def keyed(path, tmp_path_factory):
     with serving(path, options=["--keys", str(file), "--admin", "127.0.0.1:0"]) as server:
         server.file, server.keys = file, keys
         yield server
-
-
-def bearer(key):
-    return [f"Authorization: Bearer {key}"]
 
 
 def test_the_file_holds_no_key_and_only_its_owner_may_read_it(keyed):
@@ -329,191 +307,4 @@ def test_a_server_that_all_can_reach_without_a_key_says_so(path, tmp_path):
 # TLS
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    for name in ("first", "second", "ca", "stranger"):
-        make_certificate(folder, name)
-    make_certificate(folder, "client", signed_by="ca")
-    (folder / "cert.pem").write_bytes((folder / "first.pem").read_bytes())
-    (folder / "cert.key").write_bytes((folder / "first.key").read_bytes())
-    return folder
-
-
-def tls_options(folder, *more):
-    return ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "cert.key"), *more]
-
-
-@pytest.fixture
-def serving_tls(path, folder):
-    def start(*more):
-        return serving(path, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=n_booted)
-
-    return start
-
-
-def test_tls_answers_are_equal_and_complete(serving_tls, folder, example):
-    with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as client:
-        assert next(e["url"] for e in server.log if e["event"] == "listening").startswith("https://")
-        assert client.socket.version() in ("TLSv1.2", "TLSv1.3")
-        assert client.ask("POST", "/predict", example).status == 200
-        whole = len(client.ask("GET", "/openapi.json").body)
-        n = (4 << 20) // whole
-        client.send(request("GET", "/openapi.json") * n)
-        time.sleep(0.2)
-        assert all(len(client.answer().body) == whole for _ in range(n))
-        client.send(request("POST", "/predict", example) * 50)
-        assert {client.answer().status for _ in range(50)} == {200}
-        client.send(b"GARBAGE\r\n\r\n")
-        assert client.answer().status == 400
-        with Client(server.port) as plain:
-            plain.send(request("GET", "/healthz"))
-            assert b"200" not in plain.rest()
-
-
-def test_new_certificate_is_used_and_a_mismatched_one_is_not(serving_tls, folder):
-    with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as old:
-        (folder / "cert.key").write_bytes((folder / "second.key").read_bytes())
-        eventually(lambda: [e for e in server.log if e["event"] == "certificates not read"], what="the complaint")
-        with TlsClient(server.port, trusting(folder, "first")) as client:
-            assert client.ask("GET", "/healthz").status == 200
-        (folder / "cert.pem").write_bytes((folder / "second.pem").read_bytes())
-
-        def is_second():
-            try:
-                with TlsClient(server.port, trusting(folder, "second")) as client:
-                    return client.ask("GET", "/healthz").status == 200
-            except ssl.SSLError:
-                return False
-
-        try:
-            eventually(is_second, what="the second certificate")
-            assert old.ask("GET", "/healthz").status == 200
-        finally:
-            (folder / "cert.pem").write_bytes((folder / "first.pem").read_bytes())
-            (folder / "cert.key").write_bytes((folder / "first.key").read_bytes())
-
-
-def test_clients_send_a_certificate_if_required(serving_tls, folder):
-    with serving_tls("--tls-client-ca", str(folder / "ca.pem")) as server:
-        with TlsClient(server.port, trusting(folder, "first", shown="client")) as client:
-            assert client.ask("GET", "/healthz").status == 200
-        for shown in (None, "stranger"):
-            with (
-                pytest.raises((ssl.SSLError, OSError, EOFError)),
-                TlsClient(server.port, trusting(folder, "first", shown=shown)) as client,
-            ):
-                client.ask("GET", "/healthz")
-
-
-@pytest.mark.parametrize("way", ["file", "SIGHUP"])
-def test_removed_authority_ends_session_resumption(serving_tls, folder, tmp_path, way):
-    authorities = tmp_path / "authorities.pem"
-    authorities.write_bytes((folder / "ca.pem").read_bytes())
-    context = trusting(folder, "first", shown="client")
-    if way == "SIGHUP":
-        # Whose sessions the server itself keeps, for as long as its workers live.
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with serving_tls("--tls-client-ca", str(authorities)) as server:
-        with TlsClient(server.port, context) as client:
-            assert client.ask("GET", "/healthz").status == 200
-            session = client.socket.session
-        authorities.write_bytes((folder / "stranger.pem").read_bytes())
-        eventually(lambda: [e for e in server.log if e["event"] == "certificates reloaded"], what="the change")
-        if way == "SIGHUP":
-            server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], what="new workers")
-        else:
-            eventually(lambda: not _is_let_in(server, trusting(folder, "first", shown="client")), what="the refusal")
-        assert not _is_let_in(server, context, session)
-
-
-def _is_let_in(server, context, session=None):
-    try:
-        with TlsClient(server.port, context, session=session) as client:
-            return client.ask("GET", "/healthz").status == 200
-    except (OSError, EOFError):
-        return False
-
-
-def test_a_handshake_that_never_comes_ends(serving_tls):
-    with serving_tls("--header-timeout", "1") as server, socket.create_connection(("127.0.0.1", server.port)) as silent:
-        silent.settimeout(60)
-        assert silent.recv(1) == b""
-
-
-@pytest.mark.parametrize(
-    "options",
-    [["--tls-cert", "{f}/first.pem"], ["--tls-key", "{f}/first.key"], ["--tls-client-ca", "{f}/ca.pem"],
-     ["--tls-cert", "{f}/first.pem", "--tls-key", "{f}/second.key"], ["--tls-cert", "{f}/none", "--tls-key", "{f}/first.key"],
-     ["--cors-origin", "app.example"], ["--cors-origin", "https://app.example/x"], ["--cors-origin", "null"]],
-)  # fmt: skip
-def test_what_does_not_fit_ends_the_start(path, folder, options):
-    status, output, _ = run_to_its_end([path], "--port", "0", *(each.format(f=folder) for each in options))
-    assert (status, options[0][:6] in output, "Traceback" in output) == (2, True, False)
-
-
 # Pages of other origins
-
-PREFLIGHT = ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,content-type"]
-
-
-def test_no_origin_may_read_unless_it_is_named(path):
-    with serving(path) as server:
-        answer = server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *PREFLIGHT])
-        assert answer.status == 405
-        assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
-@pytest.mark.parametrize("length", ["Content-Length: 104857600", "Content-Length: 1", "Transfer-Encoding: chunked"])
-def test_a_preflight_with_a_body_is_refused_by_its_head(path, length):
-    origin = "https://a.example"
-    with serving(path, options=["--cors-origin", origin]) as server, server.client() as client:
-        lines = "\r\n".join(["OPTIONS /predict HTTP/1.1", "Host: a", f"Origin: {origin}", *PREFLIGHT, length])
-        client.send(f"{lines}\r\n\r\n".encode())
-        answer = client.answer()
-        assert (answer.status, answer.code, answer.headers["connection"]) == (413, "BODY_TOO_LARGE", "close")
-        allowed = server.ask("OPTIONS", "/predict", headers=[f"Origin: {origin}", *PREFLIGHT, "Content-Length: 0"])
-        assert allowed.status == 200
-
-
-def test_allowed_origins_can_read_refusals_too(path, tmp_path, example):
-    _, key = mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
-    options = [
-        "--cors-origin",
-        "https://a.example",
-        "--cors-origin",
-        "http://localhost:3000",
-        "--keys",
-        str(tmp_path / "k"),
-    ]
-    with serving(path, options=options) as server, server.client() as client:
-        for origin in ("https://a.example", "http://localhost:3000"):
-            leave = client.ask("OPTIONS", "/predict", headers=[f"Origin: {origin}", *PREFLIGHT])
-            assert (leave.status, leave.body, leave.headers["access-control-allow-origin"]) == (200, b"", origin)
-            assert "POST" in leave.headers["access-control-allow-methods"]
-            assert "Authorization" in leave.headers["access-control-allow-headers"]
-            answer = client.ask("POST", "/predict", example, [f"Origin: {origin}", *bearer(key)])
-            assert (answer.status, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (
-                200,
-                origin,
-                "Origin",
-            )
-            assert "access-control-allow-credentials" not in answer.headers
-            assert (
-                client.ask("POST", "/predict", {}, [f"Origin: {origin}", *bearer(key)]).headers[
-                    "access-control-allow-origin"
-                ]
-                == origin
-            )
-            refused = server.ask("POST", "/predict", example, [f"Origin: {origin}"])
-            assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, origin)
-        for origin in ("https://b.example", "https://a.example.evil", "null", "https://A.example"):
-            answer = client.ask("POST", "/predict", example, [f"Origin: {origin}", *bearer(key)])
-            assert (answer.status, answer.headers["vary"], "access-control-allow-origin" in answer.headers) == (
-                200,
-                "Origin",
-                False,
-            )
-        assert server.ask("OPTIONS", "/predict", headers=["Origin: https://b.example", *PREFLIGHT]).status == 401
-        assert server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *bearer(key)]).status == 405

@@ -35,3 +35,16 @@ def test_the_phases_of_the_start_are_logged_once(tmp_path):
 def test_nothing_is_logged_without_the_option(tmp_path):
     with serving(write_tree_bundle(tmp_path / "b")) as server:
         assert timings(server) == []
+
+
+_NO_MEASUREMENT = """
+from mlrf.serving.models import loaded_model
+def measured(model):
+    raise RuntimeError("measured by a worker")
+loaded_model.measure_costs = measured
+"""
+
+
+def test_workers_use_the_costs_that_were_measured_after_the_replay(tmp_path):
+    with serving(write_tree_bundle(tmp_path / "b"), broken_by=_NO_MEASUREMENT) as server:
+        assert server.ask("GET", "/readyz").status == 200

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import MlrfError
@@ -24,45 +25,61 @@ _GRACE_S = 2.0
 """Seconds between interrupting an engine and killing its process."""
 
 
-def failed_replays(
+Measure = Callable[[RowPredictor], Sequence[Any]]
+"""Measures a model that passed its replay, in the child process."""
+
+
+class Replayed(NamedTuple):
+    """The outcome of a replay: the reason why it failed, empty if it passed, and then what was measured."""
+
+    reason: str
+    measured: Sequence[Any] = ()
+
+
+def replay_in_child(
     bundles: Sequence[Bundle],
     engine: str | None = None,
     limit_s: float = LIMIT_S,
     meanwhile: Callable[[], None] | None = None,
-) -> dict[str, str]:
-    """Replay the golden rows of bundles and return, by model name, why it failed; `meanwhile` is called during the replay.
+    measure: Measure = lambda _model: (),
+) -> dict[str, Replayed]:
+    """Replay the golden rows of bundles in a child process; return the outcomes by model name.
 
-    It forks, so no other thread may be running.
+    `meanwhile` is called in this process during the replay. It forks, so no other thread may be running.
     """
-    failures: dict[str, str] = {}
+    outcomes: dict[str, Replayed] = {}
     waiting = list(bundles)
     while waiting:
-        results, end = _in_a_child(waiting, engine, limit_s, meanwhile)
+        results, end = _in_a_child(waiting, engine, limit_s, meanwhile, measure)
         meanwhile = None
         if len(results) < len(waiting):
-            results.append(end)
-        failures |= {bundle.name: reason for bundle, reason in zip(waiting, results, strict=False) if reason}
+            results.append(Replayed(end))
+        outcomes |= {bundle.name: each for bundle, each in zip(waiting, results, strict=False)}
         waiting = waiting[len(results) :]
-    return failures
+    return outcomes
 
 
 def _in_a_child(
-    bundles: Sequence[Bundle], engine: str | None, limit_s: float, meanwhile: Callable[[], None] | None
-) -> tuple[list[str], str]:
-    """Return the reason for each bundle that a child finished (empty: it passed), and why the child stopped early."""
+    bundles: Sequence[Bundle],
+    engine: str | None,
+    limit_s: float,
+    meanwhile: Callable[[], None] | None,
+    measure: Measure,
+) -> tuple[list[Replayed], str]:
+    """Return the outcome for each bundle that a child finished, and why the child stopped early."""
     reading, writing = os.pipe()
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         die_with_parent(parent)
         os.close(reading)
-        _replay_all(bundles, engine, limit_s, writing)
+        _replay_all(bundles, engine, limit_s, measure, writing)
     os.close(writing)
     try:
         if meanwhile is not None:
             meanwhile()
         with os.fdopen(reading, encoding="utf-8") as lines:
-            results = [json.loads(line) for line in lines if line.endswith("\n")]
+            results = [Replayed(*json.loads(line)) for line in lines if line.endswith("\n")]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -75,7 +92,7 @@ def _in_a_child(
     return results, f"the process that replayed its golden rows ended with {named}"
 
 
-def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, writing: int) -> None:
+def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, measure: Measure, writing: int) -> None:
     """Replay in this process, write a line for each bundle, and exit."""
     status = 1
     try:
@@ -85,20 +102,25 @@ def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, w
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
-            # The operating system's timer ends this process even if the parent is gone or no Python code runs.
-            signal.alarm(math.ceil(limit_s + _GRACE_S))
-            os.write(writing, json.dumps(_reason(bundle, engine, limit_s)).encode() + b"\n")
+            _set_timer(limit_s)
+            os.write(writing, json.dumps(_replayed(bundle, engine, limit_s, measure)).encode() + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
-def _reason(bundle: Bundle, engine: str | None, limit_s: float) -> str:
-    """Return why a bundle cannot be served; empty if it can."""
+def _set_timer(limit_s: float) -> None:
+    """Let the operating system end this process after the limit, even if the parent is gone or no Python code runs."""
+    signal.alarm(math.ceil(limit_s + _GRACE_S))
+
+
+def _replayed(bundle: Bundle, engine: str | None, limit_s: float, measure: Measure) -> Replayed:
     try:
-        replay(RowPredictor(bundle, open_engine(bundle, engine)), limit_s=limit_s)
+        model = RowPredictor(bundle, open_engine(bundle, engine))
+        replay(model, limit_s=limit_s)
+        _set_timer(limit_s)
+        return Replayed("", measure(model))
     except MlrfError as error:
-        return str(error)
+        return Replayed(str(error))
     except Exception as error:  # noqa: BLE001  whatever it is, the model cannot be served
-        return f"{bundle.path}: {type(error).__name__}: {error}"
-    return ""
+        return Replayed(f"{bundle.path}: {type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ import pytest
 
 from bundles import write_tree_bundle
 from mlrf.core.bundle import read_bundle
-from mlrf.model.replay_process import failed_replays
+from mlrf.model.replay_process import replay_in_child
 
 
 def children():
@@ -23,8 +23,11 @@ def bundle(tmp_path):
 
 def test_the_parent_works_while_its_child_replays(bundle):
     found = []
-    assert failed_replays([bundle], meanwhile=lambda: found.append(children())) == {}
+    outcomes = replay_in_child(
+        [bundle], meanwhile=lambda: found.append(children()), measure=lambda model: [len(model.schema.features)]
+    )
     [[_child]] = found
+    assert outcomes == {"sample": ("", [bundle.manifest.n_features])}
     assert children() == []
 
 
@@ -33,5 +36,5 @@ def test_what_fails_meanwhile_ends_the_child(bundle):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        failed_replays([bundle], meanwhile=fail)
+        replay_in_child([bundle], meanwhile=fail)
     assert children() == []

@@ -31,7 +31,7 @@ from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.platforms.handlers import PlatformHandlers
-from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
@@ -48,10 +48,12 @@ class LoadedModel:
         *,
         number: int = 1,
         prove: Callable[[RowPredictor], object] = lambda _model: None,
+        costs: CostModel | None = None,
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError if one of them cannot be used.
 
-        `prove` is called with the model before any request, and raises BundleError if it must not serve.
+        `prove` is called with the model before any request, and raises BundleError if it must not serve. `costs` are measured
+        here if they were not measured before.
         """
         engine = open_engine(bundle, settings.engine)
         # The engine has opened its file, so the pinned descriptors are no longer needed.
@@ -61,7 +63,7 @@ class LoadedModel:
         prove(self.model)
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
-        costs = CostModel(self.model)
+        costs = costs or measure_costs(self.model)
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
         counters = (
             meter.counter("mlrf_instances_total", bundle.name),

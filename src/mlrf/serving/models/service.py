@@ -30,6 +30,7 @@ from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.route_paths import ADMIN_MODEL, ADMIN_MODELS, split_path
 from mlrf.serving.route_spec import RouteSpec
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -68,14 +69,16 @@ class Service:
         unloaded: Collection[str] = (),
         loader: Loader | None = None,
         refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
+        costs: Mapping[str, CostModel] = MappingProxyType({}),
     ) -> None:
         """Open every model except those that are `unloaded`.
 
         BundleError if one cannot be opened, EngineError if one cannot answer its example. `numbers` are the versions of models
         from a repository, by name; `loader` loads and unloads them in all workers; `refused` are the versions that the server
-        refused at its start, by model.
+        refused at its start, by model; `costs` are the cost models measured there, by version.
         """
         self._settings = settings
+        self._costs = costs
         self._meter = meter
         self._exposition = exposition
         self._default = default_name([bundle.name for bundle in bundles], settings.default)
@@ -113,7 +116,15 @@ class Service:
         self, bundle: Bundle, number: int = 1, prove: Callable[[RowPredictor], object] = lambda _model: None
     ) -> LoadedModel:
         """Open another version while the current ones keep serving, from any thread; `prove` as in `LoadedModel`."""
-        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, prove=prove)
+        return LoadedModel(
+            bundle,
+            self._settings,
+            self._meter,
+            self._cache,
+            number=number,
+            prove=prove,
+            costs=self._costs.get(bundle.version),
+        )
 
     async def connect(self, limit_s: float) -> None:
         """Connect to shared stores before the first request, within the time limit."""

@@ -21,13 +21,15 @@ from mlrf.core.bundle import Bundle, describe_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory, Version, model_directories
 from mlrf.engines.selection import check_engine, check_package
-from mlrf.model.replay_process import failed_replays
+from mlrf.model.replay_process import replay_in_child
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.default_model import default_name
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
 from mlrf.serving.processes.signature_check import check_keys, check_signature
 from mlrf.serving.processes.single_bundle import read_single_bundle
+from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 
 
 class _Candidate(NamedTuple):
@@ -62,6 +64,8 @@ class ModelsAtStart:
         """For models without a version that can be served, the one that the pointer names."""
         self.refused: dict[str, RefusedVersion] = {}
         """By model, the version that its pointer names, if another one or none is served."""
+        self.costs: dict[str, CostModel] = {}
+        """By version, the cost model that was measured after its replay."""
         order: list[str] = []
         single_bundles: list[tuple[int, str, Bundle]] = []
         for given in settings.bundles:
@@ -98,18 +102,17 @@ class ModelsAtStart:
             for name in trials.keys() - tried.keys():
                 chosen[name] = self._unavailable(name)
             meanwhile, self._while_replaying = self._while_replaying, None
-            failures = failed_replays(
-                [each.bundle for each in tried.values()],
-                self._settings.engine,
-                self._settings.reload_timeout_s,
-                meanwhile,
-            )
+            bundles = [each.bundle for each in tried.values()]
+            limit_s = self._settings.reload_timeout_s
+            replayed = replay_in_child(bundles, self._settings.engine, limit_s, meanwhile, _measured)
+            failures = {name: each.reason for name, each in replayed.items() if each.reason}
             for name, (version, bundle) in tried.items():
                 if name in failures:
                     self._refuse(name, version, failures[name])
                 else:
                     chosen[name] = release_golden_rows(bundle)
                     self.versions[name] = version
+                    self.costs[version.digest] = CostModel(*replayed[name].measured)
                     if name in self.refused:
                         self.refused[name] = msgspec.structs.replace(self.refused[name], serving=version)
             trials = {name: trials[name] for name in tried.keys() & failures.keys()}
@@ -151,6 +154,10 @@ class ModelsAtStart:
         directory, refused = self.model_directories[name], self.refused[name].version
         self.unavailable[name] = refused
         return describe_bundle(directory.path / str(refused.number), name, refused.digest)
+
+
+def _measured(model: RowPredictor) -> Sequence[object]:
+    return msgspec.structs.astuple(measure_costs(model))
 
 
 def _name_versions(order: list[str], single_bundles: Sequence[tuple[int, str, Bundle]]) -> list[Bundle]:

@@ -77,6 +77,7 @@ def run_server(
         grpc,
     )
     boot.refused = at_start.refused
+    boot.costs = at_start.costs
     boot.timing = timing if settings.print_timing else None
     boot.arbiter = os.getpid()
     boot.pinned = {bundle.name: bundle.pinned for bundle in bundles if bundle.pinned}

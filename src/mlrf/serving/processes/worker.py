@@ -97,6 +97,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     self.plan.unloaded,
                     self.model_loader,
                     boot.refused,
+                    boot.costs,
                 )
             if boot.grpc is not None:
                 # Before this worker is ready, so that its first call does not wait for imports.

@@ -19,6 +19,7 @@ from mlrf.serving.processes.listeners import Listeners
 from mlrf.serving.processes.reload_messages import WAKE, ReloadPages
 from mlrf.serving.processes.start_timing import StartTiming
 from mlrf.serving.runtime.control_block import ControlBlock
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -48,6 +49,8 @@ class WorkerBoot(msgspec.Struct):
     """Where workers listen for gRPC, if they do."""
     refused: dict[str, RefusedVersion] = msgspec.field(default_factory=dict)
     """By model, versions that the start of the server refused, without those that were replaced since."""
+    costs: dict[str, CostModel] = msgspec.field(default_factory=dict)
+    """By version, the cost models that were measured when the versions were replayed."""
     timing: StartTiming | None = None
     """The phases of the start, which the first worker of slot 0 ends and logs; None if they were not requested."""
     arbiter: int = 0

@@ -1,4 +1,4 @@
-"""The cost model of an engine, measured when a model is opened: decides which work leaves the event loop."""
+"""The cost model of an engine, measured when a model is replayed or opened: decides which work leaves the event loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable
 from time import perf_counter
 from typing import Literal, TypeVar
+
+import msgspec
 
 from mlrf.engines.interface import Explainer
 from mlrf.model.row_predictor import RowPredictor
@@ -28,7 +30,7 @@ ExplanationKind = Literal["interactions", "background"]
 _T = TypeVar("_T")
 
 
-class CostModel:
+class CostModel(msgspec.Struct, frozen=True):
     """Predicts the seconds that the engine of one model takes.
 
     A row of a large batch is cheaper than a row of a small one, because the kernel passes all rows through one tree after the
@@ -36,22 +38,16 @@ class CostModel:
     send every large one to the worker's thread.
     """
 
-    def __init__(self, model: RowPredictor) -> None:
-        row = model.schema.row(model.schema.example())
-        few, many = (model.table([row] * n) for n in (_FEW, _MANY))
-        margins = model.engine.margins
-        self._one_s = shortest(lambda: model.engine.margin(row))
-        self._row_s = shortest(lambda: margins(few)) / _FEW
-        self._block_s = shortest(lambda: margins(many)) if self._row_s * _MANY < _MOST_TIMED_S else math.inf
-        self._explained_row_s = 0.0
-        if isinstance(model.engine, Explainer):
-            explainer = model.engine
-            explained = model.table([row] * _EXPLAINED)
-            self._explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
-        self._kind_row_s = {"interactions": self._explained_row_s * _INTERACTIONS_SHARE, "background": 0.0}
-        if model.has_background:
-            against, one = model.background(), model.table([row])
-            self._kind_row_s["background"] = shortest(lambda: against.contributions_many(one))
+    one_s: float
+    """Seconds of one row alone."""
+    row_s: float
+    """Seconds of a row in a small batch."""
+    block_s: float
+    """Seconds of `_MANY` rows; infinite if they take too long to be timed."""
+    explained_row_s: float
+    """Seconds of the contributions of a row; 0 for an engine that explains nothing."""
+    kind_row_s: dict[ExplanationKind, float]
+    """Seconds of a row's explanations of another kind, which runs correct."""
 
     def most_within(self, limit_s: float, *, explained: bool) -> int:
         """Return the largest number of rows predicted to take at most `limit_s`."""
@@ -60,13 +56,13 @@ class CostModel:
     def of(self, n_rows: int, n_explained: int = 0) -> float:
         """Return the predicted seconds for the margins of `n_rows` and the contributions of `n_explained`."""
         if n_rows == 1:
-            return self._one_s + n_explained * self._explained_row_s
-        margins_s = min(n_rows * self._row_s, math.ceil(n_rows / _MANY) * self._block_s)
-        return margins_s + n_explained * self._explained_row_s
+            return self.one_s + n_explained * self.explained_row_s
+        margins_s = min(n_rows * self.row_s, math.ceil(n_rows / _MANY) * self.block_s)
+        return margins_s + n_explained * self.explained_row_s
 
     def of_kind(self, kind: ExplanationKind, n_rows: int) -> float:
         """Return the predicted seconds for explanations of `n_rows` of another kind, with their margins."""
-        return n_rows * self._kind_row_s[kind]
+        return n_rows * self.kind_row_s[kind]
 
     def predicted(
         self, kind: ExplanationKind | None, n_rows: int, run: Callable[[], _T]
@@ -82,10 +78,32 @@ class CostModel:
             began_s = perf_counter()
             made = run()
             row_s = (perf_counter() - began_s) / n_rows
-            self._kind_row_s[kind] += _SMOOTHING * (row_s - self._kind_row_s[kind])
+            self.kind_row_s[kind] += _SMOOTHING * (row_s - self.kind_row_s[kind])
             return made
 
         return run_timed, self.of_kind(kind, n_rows)
+
+
+def measure_costs(model: RowPredictor) -> CostModel:
+    """Measure the cost model of a model's engine, on its example."""
+    engine, row = model.engine, model.schema.row(model.schema.example())
+    few, many = (model.table([row] * n) for n in (_FEW, _MANY))
+    row_s = shortest(lambda: engine.margins(few)) / _FEW
+    explained_row_s = 0.0
+    if isinstance(engine, Explainer):
+        explainer, explained = engine, model.table([row] * _EXPLAINED)
+        explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
+    background_row_s = 0.0
+    if model.has_background:
+        against, one = model.background(), model.table([row])
+        background_row_s = shortest(lambda: against.contributions_many(one))
+    return CostModel(
+        one_s=shortest(lambda: engine.margin(row)),
+        row_s=row_s,
+        block_s=shortest(lambda: engine.margins(many)) if row_s * _MANY < _MOST_TIMED_S else math.inf,
+        explained_row_s=explained_row_s,
+        kind_row_s={"interactions": explained_row_s * _INTERACTIONS_SHARE, "background": background_row_s},
+    )
 
 
 def shortest(work: Callable[[], object]) -> float:

@@ -9,6 +9,7 @@ import math
 import time
 from array import array
 
+import msgspec
 import pytest
 
 import mlrf
@@ -28,7 +29,7 @@ from mlrf.serving.oip.messages import InferRequest, InputTensor
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.routes import layout
-from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.cost_model import measure_costs
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
@@ -67,7 +68,7 @@ def count(counted):
 def predicting(model, store, counted, limit=AgeLimit(), explanations=None, costs=None):
     rows = StoredRows(row_format(model.bundle), store, limit, LookupMeter(count(counted)), explanations)
     decoder = RowDecoder(model.schema, Leniency(), 100, rows.format.key)
-    return PredictHandler(model, decoder, lambda _n: None, lambda _n: None, costs or CostModel(model), rows)
+    return PredictHandler(model, decoder, lambda _n: None, lambda _n: None, costs or measure_costs(model), rows)
 
 
 def put(store, sku=1, price=None, as_of_us=None):
@@ -97,8 +98,7 @@ def test_answer_by_key_carries_its_store_transaction(model, store, counted):
 
 
 def test_answers_computed_off_the_loop_say_it_too(model, store, counted):
-    costs = CostModel(model)
-    costs._explained_row_s = 1.0
+    costs = msgspec.structs.replace(measure_costs(model), explained_row_s=1.0)
     handlers = predicting(model, store, counted, costs=costs)
     transaction = put(store).transaction
     for deferred in (handlers.explained(body()), handlers.many(batch(body(), explain=True))):
@@ -230,7 +230,7 @@ def test_data_plane_serves_precomputed_explanations(model, store, counted, expla
     counts = InferenceCounts(
         WorkerMeter(metric_layout, memoryview(array("Q", bytes(8 * metric_layout.n_words)))), model.name
     )
-    inferring = ModelInference(model, "1", reader, counts, CostModel(model), rows)
+    inferring = ModelInference(model, "1", reader, counts, measure_costs(model), rows)
     made = []
 
     def explained(*ids):

@@ -12,7 +12,7 @@ from mlrf.core.errors import RequestError
 from mlrf.core.leniency import Leniency
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
-from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.cost_model import measure_costs
 from mlrf.serving.runtime.results import Deferred
 
 LONG, LONG_FOR_STRICT_PARSING = 256 << 10, 16 << 10
@@ -27,7 +27,7 @@ def counted():
 def predicting(bundle, counted):
     model = rows_of(mlrf.load(bundle))
     return PredictHandler(
-        model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append, CostModel(model)
+        model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append, measure_costs(model)
     )
 
 

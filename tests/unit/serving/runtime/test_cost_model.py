@@ -13,7 +13,7 @@ from bundles import NUMBERS, rows_of, write_tree_bundle
 from mlrf.core.errors import OverloadedError
 from mlrf.serving.runtime import cost_model
 from mlrf.serving.runtime.admission import Admission
-from mlrf.serving.runtime.cost_model import CostModel, shortest
+from mlrf.serving.runtime.cost_model import measure_costs, shortest
 from mlrf.serving.runtime.executor import Executor
 from mlrf.serving.runtime.results import Deferred
 
@@ -22,7 +22,7 @@ from mlrf.serving.runtime.results import Deferred
 def costs(tmp_path_factory):
     background = np.random.default_rng(0).normal(size=(20, 3))
     path = write_tree_bundle(tmp_path_factory.mktemp("costs") / "b", schema=NUMBERS, background=background)
-    return CostModel(rows_of(mlrf.load(path)))
+    return measure_costs(rows_of(mlrf.load(path)))
 
 
 @pytest.mark.parametrize("kind", ["interactions", "background"])

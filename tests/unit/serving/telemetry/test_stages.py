@@ -20,7 +20,7 @@ from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.routes import layout, prediction_labels
 from mlrf.serving.runtime.control_block import ControlBlock
-from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.cost_model import measure_costs
 from mlrf.serving.runtime.results import Deferred, recorded
 from mlrf.serving.runtime.stages import Recorder, durations, record_in_thread, recording
 from mlrf.serving.telemetry.logs import Log
@@ -101,7 +101,7 @@ def test_the_strict_path_tries_the_fast_decoder_once(bundle, monkeypatch):
     fast = RowDecoder.fast_row
     monkeypatch.setattr(RowDecoder, "fast_row", lambda self, body: tried.append(body) or fast(self, body))
     model = rows_of(mlrf.load(bundle.path))
-    handler = PredictHandler(model, decoder, lambda _n: None, lambda _n: None, CostModel(model))
+    handler = PredictHandler(model, decoder, lambda _n: None, lambda _n: None, measure_costs(model))
     with pytest.raises(RequestError):
         handler.one(b'{"features": {}}')
     assert len(tried) == 1

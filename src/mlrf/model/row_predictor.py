@@ -108,10 +108,10 @@ class RowPredictor:
     def background(self) -> BackgroundExplainer:
         """Return what explains against the background in the bundle, whose table is built once.
 
-        Errors as of `stored_background`.
+        Errors as of `background.stored_background`.
         """
         if self._background is None:
-            from mlrf.model.stored_background import stored_background  # noqa: PLC0415  few bundles have one
+            from mlrf.model.background import stored_background  # noqa: PLC0415  few bundles have one
 
             self._background = stored_background(self.bundle, self.explainer())
         return self._background

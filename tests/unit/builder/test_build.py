@@ -275,7 +275,7 @@ def test_a_background_that_cannot_be_used_is_refused(tmp_path, booster, frame, m
     ]:
         with pytest.raises(SampleError, match=message):
             mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame, background=given)
-    monkeypatch.setattr("mlrf.model.stored_background.MOST_BACKGROUND_BYTES", 100)
+    monkeypatch.setattr("mlrf.model.background.MOST_BACKGROUND_BYTES", 100)
     with pytest.raises(SampleError, match=r"--background: .*takes more than .* MB.*give fewer rows"):
         mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame, background=frame)
     assert not (tmp_path / "b").exists()

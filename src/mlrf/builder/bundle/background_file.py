@@ -13,8 +13,8 @@ from mlrf.core.manifest import FOREST, CombinationEntry
 from mlrf.core.schema import Schema
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import tree_engine
+from mlrf.model.background import explainer_against
 from mlrf.model.row_files import read_file
-from mlrf.model.stored_background import explainer_against
 from mlrf.model.table_input import read_rows
 
 _LENIENCY = Leniency("ignore", caller="command line", natural=True)

@@ -80,7 +80,7 @@ def main(home: Path) -> None:
         "one row: decode named": (decoder.row, bodies["named"]),
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
         "batch of 100: decode": (decoder.rows, bodies["batch"]),
-        "batch of 100: an Arrow stream to a table": (streams.table, record_batches),
+        "batch of 100: an Arrow stream to a table": (lambda body: streams.rows(body).table, record_batches),
         "batch of 100: decode, and rows to a table": (
             lambda body: model_rows.table([row for row, *_ in decoder.rows(body)]),
             bodies["batch"],

@@ -158,6 +158,7 @@ ELSEWHERE = {
     "the batch contains about {} values": "wire/test_http_refusals.py",
     'the body has both "features" and "key"': "wire/test_by_key.py",
     '"overrides" replace stored values': "wire/test_by_key.py",
+    "the stream contains no rows": "wire/test_lower_remedies.py",
     "the push contains no rows": "wire/test_by_key.py",
     "lacks {}; push a complete row": "wire/test_by_key.py",
     "has no as-of time": "wire/test_by_key.py",

@@ -20,6 +20,7 @@ from mlrf.core.category_hash import HASHED_CODE, category_hash
 from mlrf.core.errors import (
     ConfigError,
     InvalidFeatureError,
+    InvalidRequestError,
     ModelUnreadableError,
     SampleError,
     UnknownCategoryError,
@@ -172,6 +173,25 @@ def test_contributions_are_shapleys_values_by_definition(mixed, tmp_path, policy
     engine = engine_of(read, tmp_path)
     for row in coded(frame)[:3]:
         np.testing.assert_allclose(contributions(engine, row[None])[0], brute_force(read.forest, row), atol=1e-12)
+
+
+def test_groups_that_split_a_combination_are_refused_with_a_remedy(bundle, mixed):
+    model, frame = mlrf.load(bundle), mixed[1][:3]
+    names = list(frame.columns)
+    combined = sorted(
+        {
+            names[feature]
+            for group in import_model(mixed[0], ImportOptions(LISTS)).forest.tables.groups()
+            for feature in group
+        }
+    )
+    with pytest.raises(
+        InvalidRequestError, match="as one combination, which is one player; put all of them in one group"
+    ):
+        model.explain(frame, groups={"first": combined[:1]})
+    together = model.explain(frame, groups={"together": combined})
+    alone = model.explain(frame)
+    np.testing.assert_allclose(together.values.sum(axis=1), alone.values.sum(axis=1), rtol=0, atol=1e-9)
 
 
 def test_golden_rows_find_every_entry(mixed):

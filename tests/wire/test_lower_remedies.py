@@ -54,8 +54,8 @@ def csv(text: bytes) -> Request:
     return post("/models/sales/invocations", text, "Content-Type: text/csv")
 
 
-def arrow(names: list[str]) -> Request:
-    table = pa.table([[1.0]] * len(names), names=names)
+def arrow(names: list[str], n_rows: int = 1) -> Request:
+    table = pa.table([pa.array([1.0] * n_rows, pa.float64())] * len(names), names=names)
     return post("/models/sales/predict/batch", stream(table), "Content-Type: application/vnd.apache.arrow.stream")
 
 
@@ -103,6 +103,7 @@ FOLLOWED_HERE: dict[str, tuple[Request, Request]] = {
         post("/models/sales/invocations", {"instances": [ROW]}),
     ),
     "there are {} for the feature {}; keep one": (arrow(["x0", "x1", "x2", "x0"]), arrow(["x0", "x1", "x2"])),
+    "the stream contains no rows": (arrow(["x0", "x1", "x2"], 0), arrow(["x0", "x1", "x2"])),
     "the key has no field {} in this model": (predict({"key": {"id": 1, "no": 2}}), predict({"key": {"id": 1}})),
     "the key lacks the field": (predict({"key": {}}), predict({"key": {"id": 1}})),
 }
@@ -136,6 +137,9 @@ ELSEWHERE = {
     "served without rows by key; build its bundle": "wire/test_option_remedies.py",
     "this server needs a key": "wire/test_access.py",
     "the request head contains a bare": "wire/test_http_refusals.py",
+    "is a group, and a feature that is in no group": "unit/model/test_feature_groups.py",
+    "a feature has one group": "unit/model/test_feature_groups.py",
+    "as one combination, which is one player": "parity/test_catboost_ctr.py",
     "is too large to draw": "unit/model/drawing",
     'drop it, or pass unknown_features="ignore"': "unit/model/test_tables.py",
     "convert it to numbers, strings or booleans": "unit/model/test_tables.py",

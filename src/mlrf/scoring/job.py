@@ -135,7 +135,7 @@ class _Job:
 
     def run(self, workers: int) -> Summary:
         """Return what was done, once every part is finished."""
-        pending: set[Future[PartCounts]] = set()
+        pending: list[Future[PartCounts]] = []
         pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
         try:
             for name, part in self._named_parts():
@@ -145,7 +145,7 @@ class _Job:
                 # One more than there are workers, so that none waits while the next part is read.
                 while len(pending) > workers:
                     pending = self._collect(pending)
-                pending.add(pool.submit(self._writer.write, name, part))
+                pending.append(pool.submit(self._writer.write, name, part))
             while pending:
                 pending = self._collect(pending)
         finally:
@@ -158,16 +158,16 @@ class _Job:
             self._listed.append({"name": name, "rows": part.n_rows, "input": str(part.file)})
             yield name, part
 
-    def _collect(self, pending: set[Future[PartCounts]]) -> set[Future[PartCounts]]:
-        """Wait for a part, and return those that are still to be waited for."""
+    def _collect(self, pending: list[Future[PartCounts]]) -> list[Future[PartCounts]]:
+        """Wait for a part, and return those that are still to be waited for, in the order of the input."""
         self._report()
-        finished, left = wait(pending, return_when=FIRST_COMPLETED)
-        for each in finished:
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for each in filter(finished.__contains__, pending):  # of two that failed, the first is reported
             counts = each.result()
             self._done += counts.rows
             self._bad_rows += counts.bad_rows
             self._scored += 1
-        return left
+        return [each for each in pending if each not in finished]
 
     def _report(self) -> None:
         if self._on_rows is not None:

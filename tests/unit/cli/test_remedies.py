@@ -344,6 +344,7 @@ SLOW: dict[str, Case] = {
 }
 
 ELSEWHERE = {
+    "which nothing may be added to": "unit/scoring/test_refused_arguments.py::test_an_output_inside_the_bundle_is_refused",
     "no model could be fetched within": "ops/test_model_stores.py::test_a_store_that_comes_late_is_waited_for",
     "name them with --categories, or give rows": "parity/test_catboost_ctr.py::test_feature_used_only_in_combinations_needs_names",
     "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py::test_category_lists_are_held_to_the_model",

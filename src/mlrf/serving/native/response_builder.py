@@ -16,7 +16,7 @@ import msgspec
 from mlrf.engines.interface import Row
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
-from mlrf.serving.lookup.row_json import instance_json, instances_json
+from mlrf.serving.lookup.instance_json import instance_json, instances_json
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source

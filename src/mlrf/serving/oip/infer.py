@@ -16,7 +16,6 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
 from mlrf.serving.cache.keyed_answer import features_of, with_features
 from mlrf.serving.lookup.by_key import ByKey
-from mlrf.serving.lookup.row_json import instances_json
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
@@ -24,12 +23,7 @@ from mlrf.serving.oip.explained_game import GAME, in_game
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
-from mlrf.serving.oip.row_lookup import (
-    are_all_precomputed,
-    deferred_of,
-    keyed_answer,
-    unpack_parameters,
-)
+from mlrf.serving.oip.row_lookup import are_all_precomputed, deferred_of, keyed_answer, unpack_parameters
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
@@ -240,10 +234,7 @@ class ModelInference:
             recorder.enter(REST)
         packed = self.outputs.pack(requested, margins, values)
         if run.by_key:
-            keyed = keyed_answer(run.found, packed, is_local=self._rows is not None and self._rows.local is not None)
-            if self._rows is not None and self._rows.are_logged:
-                keyed.features = partial(instances_json, self._model, [[*each.row] for each in run.found])
-            packed = keyed
+            packed = keyed_answer(self._model, self._rows, run.found, packed)
         run.made_s = perf_counter()
         return packed
 

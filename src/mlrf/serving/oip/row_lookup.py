@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from mlrf.engines.interface import Rows
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
-from mlrf.serving.lookup.stored_rows import FoundRow
+from mlrf.serving.lookup.instance_json import instances_json
+from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.messages import Parameter
 from mlrf.serving.runtime.results import Deferred
 
@@ -35,13 +37,17 @@ def deferred_of(
     return Deferred(run, after, transaction=transaction, fresh_until_s=fresh_s, cost_s=cost_s)
 
 
-def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) -> KeyedAnswer:
+def keyed_answer(model: RowPredictor, rows: StoredRows | None, found: Sequence[FoundRow], packed: bytes) -> KeyedAnswer:
     """Return the cache entry of tensors: the parameters of their rows, the tensors, and how long the rows allow its reuse.
 
-    A shared store (`is_local` false) does not report changes: an answer from it must not be reused.
+    A store that machines share does not report changes: an answer from it must not be reused.
     """
     transaction, fresh_until_s = validity_of(found)
-    return KeyedAnswer(_pack_parameters(found, packed), transaction or 0, fresh_until_s if is_local else -math.inf)
+    is_local = rows is not None and rows.local is not None
+    keyed = KeyedAnswer(_pack_parameters(found, packed), transaction or 0, fresh_until_s if is_local else -math.inf)
+    if rows is not None and rows.are_logged:
+        keyed.features = partial(instances_json, model, [[*each.row] for each in found])
+    return keyed
 
 
 def _pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:

@@ -54,7 +54,14 @@ def test_merged_forest_has_the_outputs_of_all(forests):
     assert tested <= {4, 0, 2}
 
 
-def test_forests_of_two_precisions_are_refused_by_name(forests):
+def test_forests_of_two_precisions_keep_each_its_own(forests):
     single = replace(forests[1], rounding="float32", value=forests[1].value.astype(np.float32).astype(np.float64))
-    with pytest.raises(UnsupportedModelError, match=r"float32 \(XGBoost\).*models of one library"):
-        merge_forests([forests[0], single], [None, None], 3)
+    merged = merge_forests([forests[0], single], [None, None], 3)
+    assert (merged.rounding, merged.float32_outputs.tolist()) == ("float64", [False, True])
+
+
+def test_a_mean_of_float32_numbers_is_refused_by_name(forests):
+    with pytest.raises(
+        UnsupportedModelError, match=r"divides a sum of float32 numbers, .* build from the member alone"
+    ):
+        merge_forests([forests[0], replace(forests[1], rounding="float32", divisor=2.0)], [None, None], 3)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 IMAGE ?= mlrf
 ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command -v $(each)),$(each))))
 
-.PHONY: demo test test-all test-timing test-readme test-clients test-browser test-cluster screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize audit sbom licences lock lowest clean help foreign parity mutated mutated-messages long-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients test-browser test-cluster screenshots page-figures clients proto ops check lint bench wheel wheel-test image image-test sanitize audit sbom licences lock lowest clean help foreign parity mutated mutated-messages long-messages guards rivals
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -126,6 +126,9 @@ mutated-messages: $(VENV)/.ready  ## 10,000 damaged messages of the Open Inferen
 
 long-messages: $(VENV)/.ready  ## 10,000 damaged messages of up to 8 MiB over REST and gRPC: processor time of each, needs quiet
 	PYTHONPATH=tests $(BIN)/python tests/long_messages.py $(or $(COUNT),10000)
+
+rivals: $(VENV)/.ready  ## rewrite docs/explanation/rivals.md: other servers and engines, each in an environment of its own (an hour; needs wrk, g++, quiet); ONLY=engines
+	$(BIN)/python benchmarks/rivals.py --write $(addprefix --only ,$(ONLY))
 
 bench: $(VENV)/.ready  ## speed and memory compared with a FastAPI server, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py

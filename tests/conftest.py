@@ -56,3 +56,8 @@ def bundle(tmp_path):
     from bundles import write_bundle  # noqa: PLC0415  importing onnx costs a second, which most tests need not spend
 
     return write_bundle(tmp_path / "bundle")
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Name bytes that are no text by their parameter: compressed ones contain the time, and each worker must collect the same names."""
+    return argname if isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable()) else None

@@ -165,8 +165,8 @@ def lleaves_(home: Path) -> Engine:
     import lleaves
 
     model = lleaves.Model(model_file=home / "model.txt")
-    model.compile(cache=home / "lleaves.bin")
-    many = lambda table: model.predict(table, n_jobs=1, raw_score=True)  # noqa: E731
+    model.compile(cache=home / "lleaves-margins.bin", raw_score=True)
+    many = lambda table: model.predict(table, n_jobs=1)  # noqa: E731
     return Engine(many, many)
 
 

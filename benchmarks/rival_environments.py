@@ -63,8 +63,3 @@ def run(command: list[object], **environment: str) -> str:
     if result.returncode:
         raise BenchmarkError(f"{' '.join(map(str, command[:4]))} …: {result.stderr.strip()[-2_000:]}")
     return result.stdout
-
-
-def version_of(rival: str, package: str) -> str:
-    """Return the version of a package in a rival's environment."""
-    return run([python_of(rival), "-c", f"import importlib.metadata as m; print(m.version({package!r}))"]).strip()

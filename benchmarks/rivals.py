@@ -62,7 +62,7 @@ def measure_servers(plan: Plan) -> tuple[Found, dict[str, str]]:
                     prepare(server, plan.bundle("regression"))
                 for what, value in _measure_server(server, plan):
                     found[name][what].append(value)
-            except (BenchmarkError, OSError) as error:
+            except (BenchmarkError, OSError, ValueError) as error:
                 missing[name] = " ".join((str(error), *getattr(error, "__notes__", ())))
     return found, missing
 

@@ -36,6 +36,7 @@ static const char *score_row(const char *at, const char *end, double *out) {
         at = std::from_chars(at, end, value).ptr;
         row[i].fvalue = value;
     }
+    *out = 0;  // what the trees add to
     predict(row, 0, out);
     return at;
 }

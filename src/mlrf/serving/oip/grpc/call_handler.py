@@ -25,7 +25,7 @@ from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.metric_layout import Layout
 
 _MAX_STREAMING = 4096
-"""Most streaming calls of a worker: they may stay open, and calls of one message must find room among all calls."""
+"""Most streaming calls of a worker: they may stay open, and must leave some of all calls to those of one message."""
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 Run = Callable[[StreamingCall], Awaitable[None]]
 

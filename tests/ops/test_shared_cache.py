@@ -39,6 +39,8 @@ N_TENSOR_ROWS = 100
 FROZEN_S = 20.0 if FULL else 1.5
 RATE = 1_000 if FULL else 200
 BACK_S = 2.0
+STUCK_MS = 1000.0
+"""More than a busy machine adds to a request, less than the store is frozen."""
 N_HANGING_UP = 50_000 if FULL else 1_500
 
 
@@ -311,9 +313,12 @@ def test_frozen_cache_delays_no_request(path, bodies, tmp_path):
             assert each.is_right(server.ask("POST", PATH, each.body))
         assert server.troubles == []
     p99 = " ".join(f"{each.p99_ms:.2f}" for each in (alone, calm, frozen))
-    print(f"p99 in ms alone, with the store, with the store frozen: {p99}; back after {took_s:.2f} s")
+    longest = " ".join(f"{each.max_ms:.0f}" for each in (alone, calm, frozen))
+    print(f"p99 in ms alone, with the store, with the store frozen: {p99}, longest: {longest}; back after {took_s:.2f} s")
     assert (alone.errors, calm.errors, frozen.errors) == ({}, {}, {})
     assert not FULL or took_s < BACK_S
+    # The few requests that have a connection when the store stops do not show in the p99 of thousands.
+    assert frozen.max_ms < alone.max_ms + STUCK_MS
     if FULL:
         assert frozen.p99_ms < alone.p99_ms + 5
 

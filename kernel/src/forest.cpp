@@ -105,6 +105,8 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
             "base and outputs do not match");
     f.sum_roundings = is_mixed ? f.base.data + f.n_outputs : nullptr;
     require_finite(f.base, "the base is not finite");
+    for (std::size_t k = 0; is_mixed && k < f.n_outputs; ++k)
+        require(f.sum_roundings[k] == kFloat64 || f.sum_roundings[k] == kFloat32, "its rounding of an output is unknown");
     require_finite(f.expected, "the expected margin is not finite");
     require(f.trees.count == f.n_trees && f.walk_trees.count == f.n_trees, "trees and their records do not match");
     require(1 + std::uint64_t{f.column_rules.count} + f.category_defaults.count == f.n_columns, "columns do not add up");

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 with warnings.catch_warnings():
@@ -107,14 +107,12 @@ MAKERS = {
         OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=1000), _frame_target()
     ),
     "strict pipeline": lambda: _of_frame(OneHotEncoder(), Ridge(), frame()["fare"]),
-    "codes and a forest": lambda: _of_frame(
-        OrdinalEncoder(), RandomForestClassifier(8, random_state=0), frame()["city"]
-    ),
+    "codes and classes": lambda: _of_frame(OrdinalEncoder(), LogisticRegression(max_iter=1000), frame()["city"]),
     "network": lambda: _of_numbers(MLPClassifier((16, 8), max_iter=60, random_state=0, solver="lbfgs"), _targets()[2]),
     "neighbours": lambda: _of_numbers(KNeighborsClassifier(3), _targets()[2]),
     "scores of support vectors": lambda: _of_numbers(LinearSVC(), _targets()[1]),
-    "scaler and forest": lambda: _of_numbers(
-        make_pipeline(StandardScaler(), RandomForestClassifier(12, random_state=0)), _targets()[1]
+    "normalizer and forest": lambda: _of_numbers(
+        make_pipeline(Normalizer(), RandomForestClassifier(12, random_state=0)), _targets()[1]
     ),
 }
 

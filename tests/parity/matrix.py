@@ -130,7 +130,10 @@ def page(lines: list[str], failed: int) -> str:
         "The margin it is compared with is ONNX Runtime's for that file. No exporter writes how many training rows took each branch, so they are "
         "counted again with the training rows; SHAP is held against the exported model's own where that counts rows too and the "
         "file sends every training row to the same leaf (skl2onnx loses the side of missing values, onnxmltools rounds "
-        "LightGBM's thresholds to float32).\n\n"
+        "LightGBM's thresholds to float32).\n"
+        "- **skl2onnx pipeline** lines: random pipelines as skl2onnx writes them, read from the ONNX file and folded. The margin is ONNX "
+        "Runtime's for the whole file and raw rows, and its answers to the training frame, strings included, are held too. "
+        "The files have no covers, and their frames stay out of the proof, so there is no SHAP.\n\n"
         f"{len(lines)} kinds of model, {failed} failed.\n\n{head}" + "\n".join(lines) + "\n"
     )
 

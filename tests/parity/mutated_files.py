@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import skops.io
+import xgboost as xgb
+from sklearn import ensemble
 
 import onnx_exports
+import onnx_pipelines
 import treelite_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
@@ -28,6 +32,7 @@ from zoo import Cell, grow
 
 LIMIT_S = 10.0
 MOST_BYTES = 100
+PIPELINE = ("RandomForestClassifier", "skl2onnx pipeline", "mixed", "imputed")
 
 
 def sound_files() -> dict[str, bytes]:
@@ -65,10 +70,23 @@ def sound_files() -> dict[str, bytes]:
             "catboost-ctr.json": (folder / f"{id(ctr)}.json").read_bytes(),
             "forest.skops": skops.io.dumps(forest),
             "histogram.skops": skops.io.dumps(histogram),
+            "mixed.skops": skops.io.dumps(mixed_vote()),
+            "pipeline.onnx": onnx_pipelines.exported(PIPELINE, 0, 3, 3)[0].SerializeToString(),
             "forest.onnx": onnx_exports.exported(forest, 1).SerializeToString(),
             "lightgbm.onnx": onnx_exports.exported(lightgbm, 3).SerializeToString(),
             "own.onnx": onnx_exports.exported(numeric, 5).SerializeToString(),
         }
+
+
+def mixed_vote() -> ensemble.VotingRegressor:
+    """A vote of LightGBM, XGBoost and scikit-learn: the trees of three libraries in one file."""
+    rows = np.random.default_rng(0).normal(size=(120, 4))
+    members = [
+        ("lightgbm", lgb.LGBMRegressor(n_estimators=3, num_leaves=4, verbose=-1, n_jobs=1)),
+        ("xgboost", xgb.XGBRegressor(n_estimators=3, max_depth=2, n_jobs=1)),
+        ("forest", ensemble.RandomForestRegressor(3, max_depth=3, random_state=0)),
+    ]
+    return ensemble.VotingRegressor(members).fit(rows, rows[:, 0] + rows[:, 1] ** 2)
 
 
 def damaged(sound: bytes, rng: np.random.Generator) -> bytes:

@@ -221,7 +221,7 @@ def test_explanations_need_covers(tmp_path):
         model.explain(np.zeros((1, 4)))
 
 
-def test_routed_covers_follow_the_engines_rules():
+def test_routed_covers_follow_the_engines_rules(tmp_path):
     trees = forest(12, modes=(*files.ORDER, *files.BY_VALUE), categorical=(1,))
     model = import_model(files.model(files.version_3(trees)))
     rows = np.random.default_rng(12).integers(-3, 9, (300, 4)).astype(float)
@@ -233,10 +233,10 @@ def test_routed_covers_follow_the_engines_rules():
         float(np.dot(found[a:b], model.forest.value[a:b])) / 300
         for a, b in zip(model.forest.tree_offsets[:-1], model.forest.tree_offsets[1:], strict=True)
     )
-    settings = dict(model.settings)
-    from mlrf.builder.importers.onnx_trees.reference import _run  # noqa: PLC0415
+    from mlrf.builder.importers.onnx_trees.reference import answer  # noqa: PLC0415
 
-    answers = _run(onnx.load_model_from_string(model.source), settings["margin"], rows, settings)
+    (tmp_path / "model").write_bytes(model.source)
+    answers, _, _ = answer(tmp_path / "model", rows, rows[:1], dict(model.settings), 1)
     assert mean == pytest.approx(float(answers.mean()), rel=1e-5)
 
 
@@ -299,9 +299,9 @@ REFUSED = {
 
 NOT_TREES_ALONE = {
     "no trees": (lambda: files.model(helper.make_node("Relu", ["x"], ["y"])), "it has no trees"),
-    "a scaler before": (
-        lambda: before("Scaler", domain=files.ML, offset=[0.0], scale=[1.0]),
-        "columns of its trees with Scaler",
+    "a normalizer before": (
+        lambda: before("Normalizer", domain=files.ML, norm="L2"),
+        "step Normalizer is not one of those",
     ),
     "an operator behind": (lambda: behind("Relu"), "operator Relu besides its trees"),
     "MIN": (lambda: files.model(files.version_3([STUMP], aggregate_function="MIN")), "aggregates its trees by MIN"),

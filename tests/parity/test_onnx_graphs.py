@@ -20,7 +20,7 @@ from mlrf.core.manifest import ModelFacts
 from mlrf.engines.selection import open_engine
 from mlrf.model.replay import replay
 
-OF_FRAME = ("pipeline", "strict pipeline", "codes and a forest")
+OF_FRAME = ("pipeline", "strict pipeline", "codes and classes")
 
 
 def built(proto, folder, **options):
@@ -311,7 +311,7 @@ def test_sample_gives_kinds_and_is_verified(tmp_path):
 
 
 def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path):
-    whole = [models.made(name)[1].SerializeToString() for name in ("pipeline", "scaler and forest")]
+    whole = [models.made(name)[1].SerializeToString() for name in ("pipeline", "normalizer and forest")]
     whole.append(models.several_types().SerializeToString())
     draw, path, n_run = random.Random(1), tmp_path / "model.onnx", 0
     for number in range(200):

@@ -18,6 +18,7 @@ from sklearn import ensemble, tree
 
 import models as lightgbm_models
 import onnx_exports
+import onnx_pipelines
 import pipelines
 import treelite_models
 import xgboost_models
@@ -26,6 +27,9 @@ from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.xgboost import reference as xgboost_answers
+from mlrf.core.leniency import STRICT
+from mlrf.core.schema import Schema
+from mlrf.model.table_input import read_rows
 
 Rows = np.ndarray
 Contributions = Callable[[Rows], Rows | None]
@@ -167,7 +171,8 @@ def cells() -> list[Cell]:
     ]
     found += [Cell("ydf", *source.split(" ", 1), "categorical", "NaN") for source in ydf_models.SOURCES]
     folded = [Cell("pipeline", *words) for words in pipelines.KINDS]
-    return found + folded + [cell for source in found for cell in _in_onnx(source)]
+    exported = [Cell("onnx", *words) for words in onnx_pipelines.KINDS]
+    return found + folded + [cell for source in found for cell in _in_onnx(source)] + exported
 
 
 def _in_onnx(source: Cell) -> Iterator[Cell]:
@@ -333,7 +338,12 @@ def _task(cell: Cell) -> str:
 
 
 def _onnx(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
-    assert cell.source is not None
+    if cell.source is None:
+        words = (cell.objective, cell.kind, cell.splits, cell.missing)
+        pipeline, raw, answers = onnx_pipelines.exported(words, seed, trees, depth)
+        schema = Schema(import_model(pipeline).features)
+        rows = read_rows(schema, raw[list(schema.names)], STRICT)
+        return Grown(pipeline, None, rows, has_covers=False, whole=(raw[list(schema.names)], answers))
     source = grow(cell.source, seed, trees=trees, depth=depth)
     contributions = source.contributions if onnx_exports.counts_rows(cell.source, cell.kind) else None
     proto = onnx_exports.exported(source.model, int(cell.kind[-1]))

@@ -10,6 +10,7 @@ PACKAGE = Path(mlrf.__file__).parent
 WITHOUT = {
     "builder/exporters/forest_file": "tests/unit/kernel reads what it writes",
     "builder/importers/catboost": "tests/parity compares it with the library",
+    "builder/importers/onnx_steps": "tests/parity compares it with the library",
     "builder/importers/onnx_trees": "tests/parity compares it with the library",
     "builder/importers/pipeline": "tests/parity compares it with the library",
     "builder/importers/sklearn": "tests/parity compares it with the library",

@@ -30,11 +30,15 @@ ALIKE = {
     "document": ({"builder/importers/xgboost", "builder/importers/catboost"}, "the content of a model file"),
     "reader": (
         IMPORTERS
-        | {f"builder/importers/{each}" for each in ("pipeline", "combination", "onnx_graph", "treelite", "ydf")},
+        | {
+            f"builder/importers/{each}"
+            for each in ("pipeline", "combination", "onnx_graph", "onnx_steps", "treelite", "ydf")
+        },
         "from a file or object to an imported model",
     ),
     "reference": (
-        IMPORTERS | {f"builder/importers/{each}" for each in ("pipeline", "combination", "treelite", "ydf")},
+        IMPORTERS
+        | {f"builder/importers/{each}" for each in ("pipeline", "combination", "onnx_steps", "treelite", "ydf")},
         "the training library's own predictions",
     ),
     "source": (

@@ -351,10 +351,26 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot open"):
         TreeEngine(tmp_path / "absent.bin")
 
-    rng = np.random.default_rng(10)
-    refused = 0
-    row = [0.5] * forest.n_features
-    for _ in range(3000):
+    assert refused_of_flipped(sound, forest.n_features, path, 3000) > 500
+
+
+def test_flipped_bits_of_mixed_forests_are_refused_or_answered(tmp_path: Path) -> None:
+    """The trees of several libraries in one file: some outputs are summed in float32, the others in float64."""
+    forest = naive.make_forest(np.random.default_rng(15), n_trees=8, max_leaves=8, n_outputs=3, rounding="by output")
+    sound = encode_forest(forest)
+    assert forest.float32_outputs is not None
+    assert forest.float32_outputs.tolist() == [False, True, False]
+    roundings = sound.index(np.array([*forest.base, 0.0, 1.0, 0.0], "<f8").tobytes()) + 8 * forest.n_outputs
+    (tmp_path / "forest.bin").write_bytes(sound[:roundings] + np.array([0.5], "<f8").tobytes() + sound[roundings + 8 :])
+    with pytest.raises(BundleError, match="its rounding of an output is unknown"):
+        TreeEngine(tmp_path / "forest.bin")
+    assert refused_of_flipped(sound, forest.n_features, tmp_path / "forest.bin", 1000) > 150
+
+
+def refused_of_flipped(sound: bytes, n_features: int, path: Path, count: int) -> int:
+    """Return how many of `count` files with a flipped bit are refused; the others must answer."""
+    rng, refused = np.random.default_rng(10), 0
+    for _ in range(count):
         data = bytearray(sound)
         data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
         path.write_bytes(data)
@@ -363,12 +379,12 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
         except BundleError:
             refused += 1
             continue
-        if engine.n_features == forest.n_features:
-            engine.margin(row)
-            engine.margins(np.full(200 * forest.n_features, 0.5))
-            engine.contributions(row)
-            engine.contributions_many(np.full(20 * forest.n_features, 0.5))
-    assert refused > 500
+        if engine.n_features == n_features:
+            engine.margin([0.5] * n_features)
+            engine.margins(np.full(200 * n_features, 0.5))
+            engine.contributions([0.5] * n_features)
+            engine.contributions_many(np.full(20 * n_features, 0.5))
+    return refused
 
 
 def test_levels_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

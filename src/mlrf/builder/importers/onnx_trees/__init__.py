@@ -2,8 +2,9 @@
 
 recognition (of a file, by its first bytes), onnx_file (bytes to a checked protobuf, without external files), graph (the
 operators before and after the trees), tree_nodes (the operators' attributes as plain nodes), trees (nodes as trees of the
-IR), objective (task, link and classes), reader (combines them), reference (ONNX Runtime itself, in a child process).
-`onnx_graph` imports files with other operators.
+IR), objective (task, link and classes), reader (combines them), reference (ONNX Runtime itself, in a child process),
+file_reader (chooses the importer of a file). `onnx_steps` folds the operators before the trees into them, `onnx_graph` imports
+files with other operators.
 """
 
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
@@ -15,7 +16,7 @@ from mlrf.builder.required_packages import require_onnx
 def _read(source: Source, import_options: ImportOptions) -> ImportedModel | ImportedGraph:
     """Read an ONNX model; ConfigError when a package for it is not installed."""
     require_onnx()
-    from mlrf.builder.importers.onnx_trees.reader import read_onnx  # noqa: PLC0415  it imports them
+    from mlrf.builder.importers.onnx_trees.file_reader import read_onnx  # noqa: PLC0415  it imports them
 
     return read_onnx(source, import_options)
 

@@ -1,4 +1,4 @@
-"""Reader of ONNX files and ModelProtos: to an `ImportedModel` for tree ensembles, otherwise to an `ImportedGraph`."""
+"""Reader of ONNX files of one tree ensemble, to an `ImportedModel`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from onnx import ModelProto, TensorProto
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
-from mlrf.builder.importers.imported_model import CategoryLists, ImportedGraph, ImportedModel, ImportOptions
+from mlrf.builder.importers.imported_model import CategoryLists, ImportedModel, ImportOptions
 from mlrf.builder.importers.join_trees import TreeArrays, join_trees
 from mlrf.builder.importers.onnx_graph.inputs import column_names
-from mlrf.builder.importers.onnx_graph.reader import read_graph_model
 from mlrf.builder.importers.onnx_trees.graph import Graph, Input, read_graph
 from mlrf.builder.importers.onnx_trees.objective import Kind, read_kind
-from mlrf.builder.importers.onnx_trees.onnx_file import check, read_document
+from mlrf.builder.importers.onnx_trees.onnx_file import check
 from mlrf.builder.importers.onnx_trees.tree_nodes import Ensemble, read_ensemble
 from mlrf.builder.importers.onnx_trees.trees import TreeReader, has_real_hits
-from mlrf.builder.model_source import Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.feature import Feature
 from mlrf.core.feature import Kind as Values
@@ -28,27 +26,11 @@ from mlrf.core.forest import F64, Forest, Precision
 _MAX_FEATURES = 1 << 20
 
 
-def read_onnx(source: Source, import_options: ImportOptions) -> ImportedModel | ImportedGraph:
-    """Read an ONNX file: a single tree ensemble as trees, anything else as a graph.
+def read_trees(document: ModelProto, raw: bytes, import_options: ImportOptions) -> ImportedModel:
+    """Read a file of one tree ensemble, whose bytes are `raw`; UnsupportedModelError says what it has besides.
 
-    The requested category lists name the codes of columns that trees test for equality, and the strings that a graph accepts.
-    Raises a BuildError that says what is wrong.
+    The requested category lists name the codes of columns that trees test for equality.
     """
-    try:
-        document, raw = read_document(source)
-        try:
-            return _read(document, raw, import_options)
-        except UnsupportedModelError as reason:
-            return read_graph_model(document, raw, import_options, str(reason))
-    except (ModelUnreadableError, UnsupportedModelError) as error:
-        # Names in a file may contain line ends.
-        raise type(error)(" ".join(str(error).split()), **error.details) from error
-    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        # A name that is not UTF-8 is bytes, a number may have any size: damage that no check anticipates.
-        raise ModelUnreadableError(f"the ONNX file is damaged: {' '.join(str(error).split())}") from error
-
-
-def _read(document: ModelProto, raw: bytes, import_options: ImportOptions) -> ImportedModel:
     graph = read_graph(document)
     check(document)
     if import_options.task is not None:

@@ -7,7 +7,7 @@ output, and for the margins `post_transform` is removed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ _LINK_ERROR = 2.0**-22
 """Tolerance for a probability that ONNX Runtime computes as 1 - p in float32."""
 
 
+Inputs = Callable[[F64, Mapping[str, str]], Mapping[str, np.ndarray[Any, Any]]]
+"""Makes the inputs of a graph, by name, from rows and the types that ONNX Runtime names for them."""
+
+
 def answer(
     model: Path,
     rows: F64,
@@ -32,12 +36,19 @@ def answer(
     threads: int,  # noqa: ARG001  several add the trees in whatever order they end
 ) -> tuple[F64, F64, str]:
     """Return the margins of `rows`, the predictions of `prediction_rows` (categories as codes), and ONNX Runtime's version."""
+    return answer_inputs(model, rows, prediction_rows, settings, lambda given, types: _inputs(given, types, settings))
+
+
+def answer_inputs(
+    model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], inputs: Inputs
+) -> tuple[F64, F64, str]:
+    """Return what `answer` does, for rows that `inputs` turns into the inputs of the graph."""
     whole = onnx.load_model_from_string(model.read_bytes())
     _open_rows(whole.graph)
     for value in whole.graph.input:
         if value.name in settings["declared"]:
             value.type.tensor_type.elem_type = settings["declared"][value.name]
-    predictions = _reduced(_run(whole, settings["answer"], prediction_rows, settings), settings)
+    predictions = _reduced(_run(whole, settings["answer"], prediction_rows, inputs), settings)
     bare = onnx.ModelProto()
     bare.CopyFrom(whole)
     for attribute in bare.graph.node[settings["index"]].attribute:
@@ -48,8 +59,8 @@ def answer(
     if settings["margin"] not in {value.name for value in bare.graph.output}:
         element = onnx.TensorProto.DOUBLE if settings["is_double"] else onnx.TensorProto.FLOAT
         bare.graph.output.append(helper.make_tensor_value_info(settings["margin"], element, None))
-    margins = _reduced(_run(bare, settings["margin"], rows, settings), settings)
-    prediction_margins = _reduced(_run(bare, settings["margin"], prediction_rows, settings), settings)
+    margins = _reduced(_run(bare, settings["margin"], rows, inputs), settings)
+    prediction_margins = _reduced(_run(bare, settings["margin"], prediction_rows, inputs), settings)
     return margins, _as_precise(predictions, prediction_margins, settings), str(ort.__version__)
 
 
@@ -62,25 +73,29 @@ def _open_rows(graph: onnx.GraphProto) -> None:
             shape.dim[0].dim_param = "rows"
 
 
-def _run(model: onnx.ModelProto, output: str, rows: F64, settings: Mapping[str, Any]) -> F64:
+def _run(model: onnx.ModelProto, output: str, rows: F64, inputs: Inputs) -> F64:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    table = rows.copy()
-    for column in settings["categorical"]:
-        table[:, column] = np.trunc(table[:, column])  # as the engine reads a code
-    types = {i.name: np.float64 if i.type == "tensor(double)" else np.float32 for i in session.get_inputs()}
-    feed, first = {}, 0
-    with np.errstate(over="ignore"):
-        for name, width in settings["inputs"]:
-            feed[name] = np.ascontiguousarray(table[:, first : first + width].astype(types[name]))
-            first += width
-    (found,) = session.run([output], feed)
+    (found,) = session.run([output], inputs(rows, {each.name: each.type for each in session.get_inputs()}))
     if isinstance(found, list):  # ZipMap's output: a map of labels per row
         found = np.array([list(row.values()) for row in found])
     return np.asarray(found, np.float64).reshape(len(rows), -1)
+
+
+def _inputs(rows: F64, types: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    table = rows.copy()
+    for column in settings["categorical"]:
+        table[:, column] = np.trunc(table[:, column])  # as the engine reads a code
+    feed, first = {}, 0
+    with np.errstate(over="ignore"):
+        for name, width in settings["inputs"]:
+            dtype = np.float64 if types[name] == "tensor(double)" else np.float32
+            feed[name] = np.ascontiguousarray(table[:, first : first + width].astype(dtype))
+            first += width
+    return feed
 
 
 def _reduced(found: F64, settings: Mapping[str, Any]) -> F64:

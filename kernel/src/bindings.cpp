@@ -243,6 +243,7 @@ NB_MODULE(_kernel, m) {
     m.def("count_wire", &mlrf::count_wire, nb::arg("message"), nb::arg("most_fields"));
     m.def("fill_records", &mlrf::fill_record_buffers, nb::arg("body"), nb::arg("nodes"), nb::arg("buffers"), nb::arg("columns"),
           nb::arg("table"), nb::arg("n_rows"));
+    m.def("fill_columns", &mlrf::fill_typed_columns, nb::arg("columns"), nb::arg("rules"), nb::arg("table"), nb::arg("n_rows"));
     m.def("first_outside", &mlrf::first_refused, nb::arg("rows"), nb::arg("rules"));
     nb::class_<mlrf::WholeColumns>(m, "WholeColumns")
         .def(nb::init<const nb::sequence&>(), nb::arg("columns"))

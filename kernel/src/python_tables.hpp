@@ -5,11 +5,13 @@
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "buffers.hpp"
 #include "columns.hpp"
 #include "record_columns.hpp"
+#include "typed_columns.hpp"
 #include "wire_counts.hpp"
 
 namespace mlrf {
@@ -53,6 +55,48 @@ inline bool fill_record_buffers(nb::handle body, nb::handle nodes, nb::handle bu
     const RecordBatch batch{static_cast<const unsigned char*>(whole.view().buf), size(whole), node_list.data(), n_nodes,
                                   buffer_list.data(), n_buffers};
     return fill_records(batch, column_list.data(), n_columns, n_rows, static_cast<double*>(target.view().buf), n_values / n_rows);
+}
+
+// Write columns of numbers into a float64 table; the indices of the columns that hold a number which their rule does not admit.
+inline nb::list fill_typed_columns(const nb::sequence& columns, nb::handle rules, nb::handle table, std::size_t n_rows) {
+    const Buffer listed(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), target(table.ptr(), PyBUF_WRITABLE);
+    std::vector<unsigned char> aligned_rules;
+    const Numbers limits = read_numbers(rules.ptr(), listed.view(), aligned_rules);
+    const std::size_t n_values = static_cast<std::size_t>(target.view().len) / sizeof(double);
+    constexpr std::size_t rule_numbers = sizeof(ValueRule) / sizeof(double);
+    if (limits.is_float32 || limits.count == 0 || limits.count % rule_numbers != 0)
+        throw nb::value_error("each rule must have 4 float64 numbers");
+    const std::size_t width = limits.count / rule_numbers;
+    if (n_rows == 0 || n_values / width != n_rows || n_values % width != 0)
+        throw nb::value_error("the table does not have so many rows, of a number for each rule");
+    std::vector<std::unique_ptr<Buffer>> pinned;
+    const auto opened = [&](nb::handle object) -> const Py_buffer& {
+        pinned.push_back(std::make_unique<Buffer>(object.ptr(), PyBUF_SIMPLE));
+        return pinned.back()->view();
+    };
+    std::vector<TypedColumn> found;
+    for (nb::handle each : columns) {
+        const auto column = nb::cast<nb::tuple>(each);
+        const Py_buffer& data = opened(column[2]);
+        TypedColumn made{nb::cast<std::uint32_t>(column[0]), nb::cast<std::size_t>(column[1]), static_cast<const unsigned char*>(data.buf),
+                         static_cast<std::size_t>(data.len), nullptr, 0, nb::cast<std::size_t>(column[4])};
+        if (!column[3].is_none()) {
+            const Py_buffer& validity = opened(column[3]);
+            made.validity = static_cast<const unsigned char*>(validity.buf);
+            made.validity_bytes = static_cast<std::size_t>(validity.len);
+        }
+        if (!holds_rows(made, n_rows, width)) throw nb::value_error("a column is of an unknown type, or too short for the table");
+        found.push_back(made);
+    }
+    std::vector<bool> admitted;
+    {
+        const nb::gil_scoped_release released;
+        admitted = fill_typed(found, static_cast<const ValueRule*>(limits.values), n_rows, static_cast<double*>(target.view().buf), width);
+    }
+    nb::list refused;
+    for (std::size_t c = 0; c < admitted.size(); ++c)
+        if (!admitted[c]) refused.append(c);
+    return refused;
 }
 
 // The numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields of a ModelInferRequest, up to

@@ -1,6 +1,6 @@
 from array import array
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Row: TypeAlias = Sequence[float | None]
 Rows: TypeAlias = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
@@ -96,3 +96,10 @@ def first_outside(rows: Rows, rules: Rows) -> int | None: ...
 # rows, i64 missing), `buffers` (i64 offset, i64 bytes), `columns` (u32 struct code, i32 table column or -1, u32 buffers).
 # Return whether the batch is certainly valid; where it is not, the table may be written in part.
 def fill_records(body: Rows, nodes: Rows, buffers: Rows, columns: bytes, table: array[float], n_rows: int) -> bool: ...
+
+# Write columns of numbers into a float64 table [n_rows, F], missing as NaN. Each of `columns` has the code of its type in
+# struct, its column of the table, its values, bits that are 0 for missing ones (or None), and the index of its first value.
+# `rules` as for `first_outside`. Return the indices of the columns with a number that is not admitted.
+def fill_columns(
+    columns: Sequence[tuple[int, int, Any, Any, int]], rules: Rows, table: Any, n_rows: int
+) -> list[int]: ...

@@ -33,14 +33,15 @@ class ColumnRules:
 
     def __init__(self, rules: Iterable[ColumnRule]) -> None:
         self.rules = tuple(rules)
-        self._numbers = array("d", [float(number) for rule in self.rules for number in rule])
+        self.packed = array("d", [float(number) for rule in self.rules for number in rule])
+        """The rules as the kernel takes them: 4 numbers each."""
 
     def first_outside(self, rows: bytes | bytearray | memoryview[Any] | array[float]) -> int | None:
         """Return the index of the first of n x F float64 that breaks its column's rule; None if none does.
 
         The GIL is released, so any thread may call it. Measured: 0.8 to 1.8 ns a value; a loop in Python takes 150.
         """
-        return _kernel.first_outside(rows, self._numbers)
+        return _kernel.first_outside(rows, self.packed)
 
 
 def rule_of(feature: Feature) -> ColumnRule:

@@ -28,6 +28,7 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table, array_rows
+from mlrf.model.arrow_columns import fill_numbers
 from mlrf.model.distinct_values import Faults, encoded_column, numbers_of_codes
 from mlrf.model.row_values import at_row, number_of
 from mlrf.model.table_kinds import as_table
@@ -72,11 +73,19 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency, faults: Faults |
             unknown=extra[:_SHOWN],
         )
     values = np.empty((len(table), len(schema.features)))
+    columns = {
+        index: table[labels[found[feature.name]]]
+        for index, feature in enumerate(schema.features)
+        if feature.name in found
+    }
+    done = fill_numbers(schema, columns, values) if hasattr(table, "column_names") else ()
     for index, feature in enumerate(schema.features):
-        if feature.name not in found:
+        if index in done:
+            continue
+        if index not in columns:
             values[:, index] = schema.number(index, feature.default)
             continue
-        values[:, index] = _column(schema, index, table[labels[found[feature.name]]], leniency, faults)
+        values[:, index] = _column(schema, index, columns[index], leniency, faults)
     return values
 
 

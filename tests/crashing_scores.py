@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from threading import Lock
 
 from mlrf.core import atomic_files
 from mlrf.scoring import formats, output, score
@@ -48,10 +49,13 @@ def crash_at(number: int) -> None:
 
         return call
 
+    counting = Lock()  # a part is synced by one thread while another writes the next
+
     def step() -> None:
-        done[0] += 1
-        if done[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with counting:
+            done[0] += 1
+            if done[0] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     for owner, name in STEPS:
         setattr(owner, name, wrapped(getattr(owner, name)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -29,11 +30,15 @@ from mlrf.scoring.formats import PART_FORMATS, PartFormat
 from mlrf.scoring.memory_estimate import fitting_workers
 from mlrf.scoring.output import OutputDirectory
 from mlrf.scoring.part_writer import PartCounts, PartWriter
+from mlrf.scoring.parts import Part
 from mlrf.scoring.plan import Plan, make_plan
 
 _RUN_DIGITS = 16
+_LAYOUT = 2
+"""How inputs are cut into parts and parts are written: another number if a job cannot go on after its earlier parts."""
 OnRows = Callable[[int, int], None]
 OnStart = Callable[[int, int], None]
+_Scored = tuple[PartCounts, Future[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def score(
         )
     if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
         raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
-    job = plan.identity() | {"format": format, "pyarrow": pa.__version__}
+    job = plan.identity() | {"format": format, "layout": _LAYOUT, "pyarrow": pa.__version__}
     run = hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:_RUN_DIGITS]
     output = OutputDirectory(target, run, format)
     with output.opened(job, restart=restart):
@@ -123,7 +128,10 @@ def score(
 
 
 class _Job:
-    """Scores the parts that are not finished, with several threads, and writes the manifest."""
+    """Scores the parts that are not finished, with several threads, and writes the manifest.
+
+    One more thread syncs parts to the disk, while the others score the next.
+    """
 
     def __init__(self, plan: Plan, output: OutputDirectory, on_bad_row: OnBadRow, on_rows: OnRows | None) -> None:
         self._plan = plan
@@ -132,10 +140,12 @@ class _Job:
         self._on_rows = on_rows
         self._listed: list[dict[str, Any]] = []
         self._done = self._scored = self._bad_rows = 0
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._commits: deque[Future[None]] = deque()
 
     def run(self, workers: int) -> Summary:
         """Return what was done, once every part is finished."""
-        pending: list[Future[PartCounts]] = []
+        pending: list[Future[_Scored]] = []
         pool = ThreadPoolExecutor(workers, thread_name_prefix="score")
         try:
             for name, part in self._named_parts():
@@ -145,12 +155,23 @@ class _Job:
                 # One more than there are workers, so that none waits while the next part is read.
                 while len(pending) > workers:
                     pending = self._collect(pending)
-                pending.append(pool.submit(self._writer.write, name, part))
+                pending.append(pool.submit(self._score, name, part))
             while pending:
                 pending = self._collect(pending)
         finally:
             pool.shutdown(cancel_futures=True)
+            self._committer.shutdown()  # what was written is kept, also if another part failed
+        self._check_commits(0)
         return self._finish()
+
+    def _score(self, name: str, part: Part) -> _Scored:
+        counts, unfinished = self._writer.write(name, part)
+        return counts, self._committer.submit(unfinished.commit)
+
+    def _check_commits(self, most: int) -> None:
+        """Wait until at most so many parts are not finished; BuildError if one could not be."""
+        while len(self._commits) > most:
+            self._commits.popleft().result()
 
     def _named_parts(self) -> Any:
         for index, part in self._plan.parts():
@@ -158,15 +179,17 @@ class _Job:
             self._listed.append({"name": name, "rows": part.n_rows, "input": str(part.file)})
             yield name, part
 
-    def _collect(self, pending: list[Future[PartCounts]]) -> list[Future[PartCounts]]:
+    def _collect(self, pending: list[Future[_Scored]]) -> list[Future[_Scored]]:
         """Wait for a part, and return those that are still to be waited for, in the order of the input."""
         self._report()
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for each in filter(finished.__contains__, pending):  # of two that failed, the first is reported
-            counts = each.result()
+            counts, commit = each.result()
+            self._commits.append(commit)
             self._done += counts.rows
             self._bad_rows += counts.bad_rows
             self._scored += 1
+        self._check_commits(len(pending))
         return [each for each in pending if each not in finished]
 
     def _report(self) -> None:

@@ -28,6 +28,37 @@ JOB, MANIFEST, QUARANTINE = "_job.json", "_manifest.json", "_quarantine"
 _WRITING = ".writing-"
 
 
+class UnfinishedPart:
+    """A part under hidden names: `path` for its rows, `bad_path` for its quarantined rows, if there are any."""
+
+    def __init__(self, final: Path, quarantined: Path) -> None:
+        self._final = final
+        self._quarantined = quarantined
+        self.path = _work_path(final)
+        self.bad_path = _work_path(quarantined)
+
+    def commit(self) -> None:
+        """Sync the files and give them their final names, the part last; it is removed if that fails."""
+        try:
+            with _written(self._final):
+                if self.bad_path.exists():
+                    _sync_file(self.bad_path)
+                    self.bad_path.replace(self._quarantined)
+                    sync_directory(self._quarantined.parent)
+                else:
+                    self._quarantined.unlink(missing_ok=True)  # of an earlier attempt at this part
+                _sync_file(self.path)
+                rename(self.path, self._final, RENAME_NOREPLACE)
+                sync_directory(self._final.parent)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.path.unlink(missing_ok=True)
+        self.bad_path.unlink(missing_ok=True)
+
+
 class OutputDirectory:
     """The output of a job; `run` is the digest of its identity, in hex, `kind` the format of its parts."""
 
@@ -72,29 +103,16 @@ class OutputDirectory:
         return True
 
     @contextmanager
-    def part(self, name: str) -> Iterator[tuple[Path, Path]]:
-        """Yield two paths to write to: a part's, and that of its quarantined rows, if there are any.
-
-        They are synced and get their final names when the block ends without an error, the part last.
-        """
-        final, quarantined = self.path / name, self.path / QUARANTINE / name
-        work, bad_rows = _work_path(final), _work_path(quarantined)
+    def part(self, name: str) -> Iterator[UnfinishedPart]:
+        """Yield a part to write to, which is removed if the block ends with an error, and is not finished before `commit`."""
+        part = UnfinishedPart(self.path / name, self.path / QUARANTINE / name)
         try:
-            with _written(final):
-                _make_folder(final.parent)
-                yield work, bad_rows
-                if bad_rows.exists():
-                    _sync_file(bad_rows)
-                    bad_rows.replace(quarantined)
-                    sync_directory(quarantined.parent)
-                else:
-                    quarantined.unlink(missing_ok=True)  # of an earlier attempt at this part
-                _sync_file(work)
-                rename(work, final, RENAME_NOREPLACE)
-                sync_directory(final.parent)
-        finally:
-            work.unlink(missing_ok=True)
-            bad_rows.unlink(missing_ok=True)
+            with _written(self.path / name):
+                _make_folder((self.path / name).parent)
+                yield part
+        except BaseException:
+            part.discard()
+            raise
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, after every part."""

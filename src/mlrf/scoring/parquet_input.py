@@ -1,4 +1,4 @@
-"""Parquet files: a part is a row group, or a range of rows of a row group of more than 128 MB."""
+"""Parquet files: a part is a row group, or a range of rows of a row group of more than 512 MB."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from mlrf.scoring.input_files import InputFile, footer_digest
 from mlrf.scoring.parts import BLOCK_BYTES, Part, block_part
 from mlrf.scoring.row_batches import Batch, BatchReader
 
-_LARGE_BYTES = 128 << 20
-"""Decoded size from which a row group is read as a stream, once, and cut into parts."""
+_LARGE_BYTES = 512 << 20
+"""Decoded size from which a row group is read by one thread, and cut into parts of which several are scored at once.
+
+Not less: each part is a file to sync, and other threads wait for the one that reads."""
 _BUFFER_BYTES, _REMOTE_BUFFER_BYTES = 1 << 18, 4 << 20
 """Bytes that are read at once of each column. pyarrow's default is a whole row group: 173 MB for 1M x 28, not 67."""
 _PAGE_BYTES = 2 << 20

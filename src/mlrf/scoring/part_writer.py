@@ -10,7 +10,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.scoring.bad_rows import ON_BAD_ROW, OnBadRow, fault_texts, first_fault, quarantined, without_faults
 from mlrf.scoring.formats import RUN_KEY, VERSION_KEY, TableWriter, open_writer
 from mlrf.scoring.input_files import InputFile
-from mlrf.scoring.output import OutputDirectory
+from mlrf.scoring.output import OutputDirectory, UnfinishedPart
 from mlrf.scoring.parts import Part
 from mlrf.scoring.row_batches import Batch
 from mlrf.scoring.scorer import Scorer
@@ -35,10 +35,10 @@ class PartWriter:
         self._on_bad_row = on_bad_row
         self._metadata = {RUN_KEY: output.run, VERSION_KEY: scorer.version}
 
-    def write(self, name: str, part: Part) -> PartCounts:
-        """Score a part and write it under a name; errors as of `score`."""
+    def write(self, name: str, part: Part) -> tuple[PartCounts, UnfinishedPart]:
+        """Score a part and write it, to be finished under a name; errors as of `score`."""
         n_bad = 0
-        with self._output.part(name) as (path, bad_path), ExitStack() as open_files:
+        with self._output.part(name) as unfinished, ExitStack() as open_files:
             writers: dict[Path, TableWriter] = {}
 
             def write(where: Path, table: Any) -> None:
@@ -50,12 +50,12 @@ class PartWriter:
 
             for batch in part.batches():
                 n_bad += len(batch.faults)
-                write(path, answered(self._scorer, batch, part.file, self._on_bad_row))
+                write(unfinished.path, answered(self._scorer, batch, part.file, self._on_bad_row))
                 if batch.faults and self._on_bad_row == "quarantine":
-                    write(bad_path, quarantined(batch, part.file))
+                    write(unfinished.bad_path, quarantined(batch, part.file))
             open_files.close()
             part.file.check_unchanged()
-        return PartCounts(part.n_rows, n_bad)
+        return PartCounts(part.n_rows, n_bad), unfinished
 
 
 def answered(scorer: Scorer, batch: Batch, file: InputFile, on_bad_row: OnBadRow) -> Any:

@@ -228,3 +228,18 @@ def test_nested_columns_cannot_be_kept_in_csv(tmp_path):
     pq.write_table(table, tmp_path / "rows.parquet")
     with pytest.raises(ConfigError, match=r"'tags', of type list.* cannot be written as CSV"):
         score(bundle, tmp_path / "rows.parquet", tmp_path / "out", keep=["tags"], format="csv")
+
+
+def test_only_values_that_repeat_are_written_as_dictionaries(tmp_path):
+    bundle = write_tree_bundle(tmp_path / "b", schema=NUMBERS)
+    n = 500
+    columns = {f"x{i}": np.random.default_rng(i).normal(size=n) for i in range(3)}
+    kept = {"id": np.arange(n), "shop": np.arange(n) % 7, "name": [f"n{i % 3}" for i in range(n)]}
+    pq.write_table(pa.table(columns | kept), tmp_path / "rows.parquet")
+    score(bundle, tmp_path / "rows.parquet", tmp_path / "out", keep=[*kept])
+    (part,) = (tmp_path / "out").glob("part-*")
+    group = pq.ParquetFile(part).metadata.row_group(0)
+    stored = [group.column(at) for at in range(group.num_columns)]
+    assert {each.path_in_schema: each.has_dictionary_page for each in stored} == {
+        "id": False, "shop": True, "name": True, "prediction": False
+    }  # fmt: skip

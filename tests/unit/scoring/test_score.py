@@ -140,6 +140,13 @@ def test_changed_job_needs_restart_option(folder):
     assert len(list((folder / "out").glob("part-*"))) == GROUPS // 2 + 1
 
 
+def test_a_job_does_not_continue_with_parts_of_another_layout(folder, monkeypatch):
+    run(folder)
+    monkeypatch.setattr("mlrf.scoring.job._LAYOUT", 1)
+    with pytest.raises(OutputExistsError, match="--restart"):
+        run(folder)
+
+
 def test_nothing_is_written_over_a_foreign_file(folder):
     (folder / "out").mkdir()
     (folder / "out/notes.txt").write_text("mine")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, write_bundle
+from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from certificates import make_certificate
 from mlrf.client import Client, ServerUnreachableError, retries
 from mlrf.core.errors import (
@@ -21,6 +21,7 @@ from mlrf.core.errors import (
     DeadlineExceededError,
     InvalidRequestError,
     ModelNotFoundError,
+    NotExplainableError,
     OverloadedError,
     UnauthenticatedError,
     UnknownCategoryError,
@@ -135,6 +136,33 @@ def test_interactions_are_those_of_the_model(client, bundle, monkeypatch):
     found = client.explain(records(1)[0], interactions=2)["interactions"]
     assert [len(found["pairs"]), len(found["main"])] == [2, len(ALL_KINDS.features)]
     assert client.explain(records(1)[0], interactions=True)["interactions"]["other"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_explanations_against_the_background_are_those_of_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlrf.client.table_inference._CHUNK_ROWS", 8)
+    rows = [ALL_KINDS.row(each) for each in records(5)]
+    path = write_tree_bundle(tmp_path / "sales", background=rows)
+    local = mlrf.load(path).explain(frame(20), background=True)
+    with serving(
+        path, write_tree_bundle(tmp_path / "plain", name="plain"), options=(*PATIENT, "--default", "sample")
+    ) as running:
+        with running.client(timeout_s=300) as client:
+            served = client.explain(frame(20), background=True)
+            one = client.explain(records(1)[0], background=True)
+            assert len(client.explain(records(1)[0], top=1, background=True)["contributions"]) == 1
+            assert client.explain(frame(2)).game == "path-dependent"
+            with pytest.raises(InvalidRequestError, match="leave out `background`, or `interactions`"):
+                client.explain(frame(2), interactions=True, background=True)
+            with pytest.raises(InvalidRequestError, match="`background` is True, for the rows in the server's bundle"):
+                client.explain(frame(2), background=frame(2))
+        with (
+            running.client(timeout_s=300, model="plain") as client,
+            pytest.raises(NotExplainableError, match="has no background"),
+        ):
+            client.explain(frame(2), background=True)
+    assert (served.game, served.base) == ("interventional", local.base)
+    np.testing.assert_allclose(served.values, local.values, atol=1e-12)
+    np.testing.assert_allclose(list(one["contributions"].values()), local.values[0], atol=1e-12)
 
 
 def test_probabilities_of_a_classifier(tmp_path):

@@ -87,23 +87,44 @@ class Calls:
         return values
 
     def explain(
-        self, rows: Any, top: int | None, base_margin: Any = None, interactions: bool | int = False
+        self,
+        rows: Any,
+        top: int | None,
+        base_margin: Any = None,
+        interactions: bool | int = False,
+        background: bool = False,
     ) -> Call[Any]:
         """Return the explanation of a record, or an Explanation of a table."""
+        if not isinstance(background, bool):
+            raise InvalidRequestError(
+                "`background` is True, for the rows in the server's bundle, or False; `Model.explain` takes rows of yours"
+            )
+        if background and interactions:
+            raise InvalidRequestError("`interactions` are path-dependent; leave out `background`, or `interactions`")
         if isinstance(rows, Mapping):
-            parts = {"explain": _parts(top, interactions), **_started(base_margin)}
+            parts = {"explain": _parts(top, interactions, background), **_started(base_margin)}
             return _member((yield from self._predict_one(rows, parts)), "explanation")
         if top is not None:
             raise InvalidRequestError(
                 "`top` applies to a single record; the explanation of a table contains every feature"
             )
         outputs = ("shap_values", "shap_base", *(("shap_interactions",) if interactions else ()))
-        served, (values, base, *pairs) = yield from self._infer(rows, outputs, base_margin)
+        parameters = {"background": True} if background else {}
+        served, (values, base, *pairs) = yield from self._infer(rows, outputs, base_margin, parameters)
         expected: Any = float(base[0]) if base_margin is None and len(base) == 1 else base
         table = read_rows(served.schema, rows, self._leniency)
         classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
         names = list(served.schema.names)
-        return Explanation(values, expected, table, names, served.schema, classes, pairs[0] if pairs else None)
+        return Explanation(
+            values,
+            expected,
+            table,
+            names,
+            served.schema,
+            classes,
+            pairs[0] if pairs else None,
+            game="interventional" if background else "path-dependent",
+        )
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str]) -> Call[Curve]:
         """Return the response curve of a record over one feature or two."""
@@ -169,7 +190,11 @@ class Calls:
         return served
 
     def _infer(
-        self, rows: Any, outputs: Sequence[str], base_margin: Any = None
+        self,
+        rows: Any,
+        outputs: Sequence[str],
+        base_margin: Any = None,
+        parameters: Mapping[str, bool] | None = None,
     ) -> Call[tuple[ServedModel, list[Array]]]:
         """Return outputs of a whole table; all chunks are answered by the version whose schema was used to read the table."""
         for _ in range(_ATTEMPTS_AT_ONE_VERSION):
@@ -177,7 +202,7 @@ class Calls:
             table = read_rows(served.schema, rows, self._leniency)
             try:
                 starts = None if base_margin is None else _starts(base_margin, len(table), served.n_outputs)
-                return served, (yield from self._tables.infer(served, table, outputs, starts))
+                return served, (yield from self._tables.infer(served, table, outputs, starts, parameters))
             except ModelNotFoundError as error:
                 if "version" not in error.details:
                     raise
@@ -199,8 +224,10 @@ def _starts(base_margin: Any, n_rows: int, n_outputs: int) -> Array:
     return np.array(starts_of(base_margin, n_rows, n_outputs)).reshape(n_rows, n_outputs)
 
 
-def _parts(top: int | None, interactions: bool | int) -> Any:
+def _parts(top: int | None, interactions: bool | int, background: bool) -> Any:
     """Return the member `explain` of a request about one record."""
+    if background:
+        return {"background": True} if top is None else {"background": True, "top": top}
     if interactions is False:
         return True if top is None else top
     if top is not None:

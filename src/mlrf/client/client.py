@@ -75,15 +75,17 @@ class Client(ConfiguredClient[Transport]):
         top: int | None = None,
         base_margin: Any = None,
         interactions: bool | int = False,
+        background: bool = False,
         timeout_s: float | None = None,
     ) -> Any:
         """Return exact Shapley values of the raw margin.
 
         One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` limits it to that many
         features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]). `interactions=True` adds the values
-        of all pairs of features, a number k those of the k largest pairs of a record.
+        of all pairs of features, a number k those of the k largest pairs of a record. `background=True` explains against the
+        rows that the bundle was built with, with their mean margin as `base`; NotExplainableError for a bundle without them.
         """
-        return self._drive(self._calls.explain(rows, top, base_margin, interactions), timeout_s)
+        return self._drive(self._calls.explain(rows, top, base_margin, interactions, background), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
         """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.

@@ -18,17 +18,22 @@ _CHUNK_BYTES = 4 << 20
 
 
 class TableInference:
-    """Makes the requests for whole tables; learns how many rows the server accepts at once, for each choice of outputs."""
+    """Makes the requests for whole tables; learns how many rows the server accepts at once, for each kind of request."""
 
     def __init__(self) -> None:
         self._chunk_rows: dict[tuple[str, ...], int] = {}
 
     def infer(
-        self, served: ServedModel, table: Array, outputs: Sequence[str], base_margin: Array | None = None
+        self,
+        served: ServedModel,
+        table: Array,
+        outputs: Sequence[str],
+        base_margin: Array | None = None,
+        parameters: Mapping[str, bool] | None = None,
     ) -> Generator[Request, Response, list[Array]]:
         """Yield the requests for a table [n, F] in schema order, and return its outputs, each [n, ...].
 
-        `base_margin` [n, K] is where the margins of each row start.
+        `base_margin` [n, K] is where the margins of each row start, `parameters` are those of the requests.
 
         ModelNotFoundError if the version was replaced.
         """
@@ -36,27 +41,28 @@ class TableInference:
         # The protocol calls the prediction of several classes `probabilities`.
         is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
         names = ["probabilities" if name == "prediction" and is_multiclass else name for name in outputs]
+        kind = (*names, *(parameters or ()))
         parts: list[dict[str, Array]] = []
         start = 0
         while start < len(table) or not parts:
-            chunk = table[start : start + self._rows_a_chunk(table, tuple(names))]
+            chunk = table[start : start + self._rows_a_chunk(table, kind)]
             if not len(chunk):
                 raise InvalidRequestError("the table has no rows")
             inputs = {"features": chunk}
             if base_margin is not None:
                 inputs["base_margin"] = base_margin[start : start + len(chunk)]
-            body, headers = write_request(inputs, names)
+            body, headers = write_request(inputs, names, parameters or {})
             try:
                 response = yield Request("POST", path, body, headers)
             except (BatchTooLargeError, BodyTooLargeError) as error:
-                self._chunk_rows[tuple(names)] = _fewer_rows(error, len(chunk), len(body))
+                self._chunk_rows[kind] = _fewer_rows(error, len(chunk), len(body))
                 continue
             parts.append(read_response(response))
             start += len(chunk)
         return [_joined(name, parts, is_one=name == "shap_base" and base_margin is None) for name in names]
 
-    def _rows_a_chunk(self, table: Array, outputs: tuple[str, ...]) -> int:
-        most_rows = self._chunk_rows.get(outputs, _CHUNK_ROWS)
+    def _rows_a_chunk(self, table: Array, kind: tuple[str, ...]) -> int:
+        most_rows = self._chunk_rows.get(kind, _CHUNK_ROWS)
         return max(1, min(most_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,10 +18,12 @@ _DTYPES = {"FP64": ("<f8", 8), "INT32": ("<i4", 4)}
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
-def write_request(inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[bytes, dict[str, str]]:
+def write_request(
+    inputs: Mapping[str, Array], outputs: Sequence[str], parameters: Mapping[str, bool]
+) -> tuple[bytes, dict[str, str]]:
     """Return the body and headers of an infer request for float64 inputs by name, of which NaN is missing."""
     blobs = {name: np.ascontiguousarray(values, dtype="<f8").tobytes() for name, values in inputs.items()}
-    document = {
+    document: dict[str, Any] = {
         "inputs": [
             {
                 "name": name,
@@ -32,6 +35,8 @@ def write_request(inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[
         ],
         "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in outputs],
     }
+    if parameters:
+        document["parameters"] = parameters
     header = msgspec.json.encode(document)
     body = b"".join((header, *blobs.values()))
     return body, {LENGTH_HEADER: str(len(header)), "Content-Type": "application/octet-stream"}

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from mlrf.client import Client
 from mlrf.core.errors import MlrfError
@@ -19,16 +20,21 @@ _POLL_S = 0.02
 _STOP_LIMIT_S = 15.0
 
 
-class RunningServer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RunningServer:
     """A server that answers."""
 
     url: str
     pid: int
     ca_file: str | None = None
+    clients: list[Client] = field(default_factory=list, repr=False, compare=False)
+    """The clients that it made, which are closed when it ends."""
 
     def client(self, **options: Any) -> Client:
-        """Return a client of the server; options as of `Client`."""
-        return Client(self.url, **{"ca_file": self.ca_file, **options})
+        """Return a client of the server, which is closed at the latest when the server ends; options as of `Client`."""
+        made = Client(self.url, **{"ca_file": self.ca_file, **options})
+        self.clients.append(made)
+        return made
 
 
 @contextlib.contextmanager
@@ -59,7 +65,11 @@ def serving(
         try:
             server = RunningServer(_url(process, log, limit_s), process.pid, ca_file)
             _wait_until_ready(server, process, log, limit_s)
-            yield server
+            try:
+                yield server
+            finally:
+                for each in server.clients:
+                    each.close()
         finally:
             process.terminate()
             try:

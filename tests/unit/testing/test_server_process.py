@@ -21,6 +21,9 @@ def test_the_same_arguments_give_the_same_server(mlrf_server):
     other = mlrf_server({bundle!r}, options=("--cache", "0"))
     assert other.pid != first.pid
     assert mlrf_server({bundle!r}, options=["--cache", "0"]) is other
+
+def test_a_client_need_not_be_closed(mlrf_server):
+    assert mlrf_server({bundle!r}).client().is_ready()
 """
 
 
@@ -49,6 +52,19 @@ def test_the_fixture_shares_servers_between_tests(tmp_path):
     bundle = str(write_tree_bundle(tmp_path / "bundle"))
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["mlrf.testing.plugin"]\n')
     (tmp_path / "test_caller.py").write_text(CALLER.format(bundle=bundle))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout, done.stdout + done.stderr

@@ -10,6 +10,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlrf import _kernel
 from mlrf.core.flatbuffers import Table
@@ -56,20 +57,28 @@ def plan_columns(
     return None if -1 in column_indices else ColumnPlan(b"".join(packed), tuple(by_value))
 
 
-def read_numbers(plan: ColumnPlan, header: Table, body: memoryview, n: int, table: array[float]) -> bool:
-    """Write the numbers of n rows into a table [n, F]; False where the batch is not certainly valid."""
+class Located(NamedTuple):
+    """Where the values of a record batch are, as its metadata say."""
+
+    nodes: bytes | memoryview
+    """Of each column, its rows and how many of them are missing."""
+    buffers: bytes | memoryview
+    """Of each buffer, offset and size."""
+
+
+def read_numbers(plan: ColumnPlan, header: Table, body: memoryview, n: int, table: array[float]) -> Located | None:
+    """Write the numbers of n rows into a table [n, F]; None where the batch is not certainly valid."""
     if header.table(BatchField.COMPRESSION) is not None:
-        return False
-    nodes, buffers = (header.items(field, _PAIR.size) for field in (BatchField.NODES, BatchField.BUFFERS))
-    return _kernel.fill_records(body, nodes, buffers, plan.columns, table, n)
+        return None
+    found = Located(header.items(BatchField.NODES, _PAIR.size), header.items(BatchField.BUFFERS, _PAIR.size))
+    return found if _kernel.fill_records(body, *found, plan.columns, table, n) else None
 
 
-def part_at(header: Table, body: memoryview, column: Column, index: int, first_buffer: int) -> tuple[bool, Buffers]:
+def part_at(located: Located, body: memoryview, column: Column, index: int, first_buffer: int) -> tuple[bool, Buffers]:
     """Return whether a column of a batch that `read_numbers` accepted lacks values, and its buffers."""
-    n_missing = _PAIR.unpack_from(header.items(BatchField.NODES, _PAIR.size), _PAIR.size * index)[1]
-    located = header.items(BatchField.BUFFERS, _PAIR.size)
+    n_missing = _PAIR.unpack_from(located.nodes, _PAIR.size * index)[1]
     buffers = []
     for number in range(first_buffer, first_buffer + column.n_buffers):
-        offset, size = _PAIR.unpack_from(located, _PAIR.size * number)
+        offset, size = _PAIR.unpack_from(located.buffers, _PAIR.size * number)
         buffers.append(body[offset : offset + size])
     return n_missing != 0 and bool(buffers), buffers

@@ -8,29 +8,25 @@ from array import array
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mlrf.core.column_matching import find_columns
 from mlrf.core.column_rules import ColumnRules, rule_by_value
 from mlrf.core.errors import (
     BatchTooLargeError,
     EmptyBatchError,
-    InvalidFeatureError,
     InvalidRequestError,
     MalformedRequestError,
-    MissingFeatureError,
-    UnknownFeatureError,
 )
-from mlrf.core.feature import Kind
 from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.arrow.base_margin_column import ABSENT, base_margin_index, read_base_margins
-from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, FieldField, TypeId, keys, numbers, read_column
-from mlrf.serving.arrow.number_columns import ColumnPlan, part_at, plan_columns, read_numbers
+from mlrf.core.value_text import shown_name
+from mlrf.serving.arrow.base_margin_column import ABSENT, read_base_margins
+from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, keys, numbers
+from mlrf.serving.arrow.known_prefixes import KnownPrefixes
+from mlrf.serving.arrow.number_columns import part_at, read_numbers
 from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
 from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, messages, metadata_bytes
+from mlrf.serving.arrow.stream_layout import Layout, read_layout
 
-_SPARE_COLUMNS = 1000
 _SPARE_MESSAGES = 16
 _KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES, _KNOWN_CODES = 256, 4096, 1 << 16
 """Most dictionaries that are kept, most bytes of one, and most codes of all: a few bytes may hold thousands of values."""
@@ -47,16 +43,14 @@ class StreamRows(NamedTuple):
     base_margins: array[float] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The columns of a stream, and for each feature the index of its column; -1 for a feature that is left out."""
+class _Prefix(NamedTuple):
+    """What the messages before a stream's rows say."""
 
-    number: int
-    plan: ColumnPlan | None
-    columns: tuple[Column, ...]
-    column_indices: tuple[int, ...]
-    base_margin: int
-    """The index of the column of base margins; ABSENT without one."""
+    layout: Layout | None
+    dictionaries: dict[int, Dictionary]
+
+
+_NO_PREFIX = _Prefix(None, {})
 
 
 @dataclass(slots=True)
@@ -81,13 +75,16 @@ class RowReader:
         self._leniency = leniency
         self._max_rows = max_rows
         self._rules = ColumnRules([rule_by_value(feature) for feature in schema.features])
-        self._known: dict[bytes, _Layout] = {}
+        self._known: dict[bytes, Layout] = {}
         self._n_layouts = 0
         self._dictionaries: dict[tuple[int, bytes, bytes], tuple[int, Dictionary]] = {}
         self._n_codes = 0
+        self._prefixes: KnownPrefixes[_Prefix] = KnownPrefixes()
 
     def knows(self, body: bytes) -> bool:
         """Return whether the schema of a stream was read before: its rows are then read fast."""
+        if self._prefixes.find(body) is not None:
+            return True
         try:
             return body[: PREFIX_BYTES + metadata_bytes(body)] in self._known
         except MalformedRequestError:
@@ -102,21 +99,27 @@ class RowReader:
             raise malformed(f"the metadata of a message is damaged, {error}") from error
 
     def _read(self, body: bytes) -> StreamRows:
-        layout: _Layout | None = None
+        if self._n_codes > _KNOWN_CODES:
+            self._forget_dictionaries()
         base_margins: array[float] = array("d")
-        dictionaries: dict[int, Dictionary] = {}
+        start, (layout, known) = self._prefixes.find(body) or (0, _NO_PREFIX)
+        dictionaries = dict(known)
+        is_settled = start > 0
         n_features = len(self._schema.features)
         table: array[float] = array("d")
         budget = _TextBudget(2 * len(body) + _SPARE_TEXT)
         most = self._max_rows + n_features + _SPARE_MESSAGES
-        for message in messages(body, most):
+        for message in messages(body, most, start):
             if message.kind == Header.SCHEMA and layout is None:
                 layout = self._layout(body, message.header)
             elif layout is None:
                 raise malformed("it does not begin with a schema")
             elif message.kind == Header.DICTIONARY:
-                self._read_dictionary(message, layout, dictionaries)
+                is_settled |= not self._read_dictionary(message, layout, dictionaries)
             elif message.kind == Header.RECORDS:
+                if not is_settled:
+                    self._prefixes.keep(body[: message.start], _Prefix(layout, dict(dictionaries)))
+                    is_settled = True
                 n_rows = message.header.number(BatchField.LENGTH, "q", 0)
                 self._check_count(len(table) // n_features + n_rows, n_rows)
                 table += self._records(message, layout, n_rows, dictionaries, budget)
@@ -128,10 +131,8 @@ class RowReader:
             raise EmptyBatchError("the stream contains no rows; send at least one", instances=0)
         return StreamRows(table, base_margins or None)
 
-    def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:
-        """Add a dictionary; one that was read before is not read again, as a client's frames mostly have the same one."""
-        if self._n_codes > _KNOWN_CODES:
-            self._forget_dictionaries()
+    def _read_dictionary(self, message: Message, layout: Layout, dictionaries: dict[int, Dictionary]) -> bool:
+        """Add a dictionary, and return whether it is kept: one that was read before is not read again."""
         key = None
         if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
             # Read from a copy: what is kept must not refer to the body of its request.
@@ -145,9 +146,11 @@ class RowReader:
                     self._forget_dictionaries()
                 self._dictionaries[key] = known
         dictionaries[known[0]] = known[1]
+        return key is not None
 
     def _forget_dictionaries(self) -> None:
         self._dictionaries.clear()
+        self._prefixes.clear()
         self._n_codes = 0
 
     def _check_count(self, n_all: int, n_rows: int) -> None:
@@ -160,74 +163,30 @@ class RowReader:
                 max_instances=self._max_rows,
             )
 
-    def _layout(self, body: bytes, header: Table) -> _Layout:
+    def _layout(self, body: bytes, header: Table) -> Layout:
         key = body[: PREFIX_BYTES + metadata_bytes(body)]
         layout = self._known.get(key)
         if layout is None:
-            layout = self._read_layout(header, len(key))
+            self._n_layouts += 1
+            layout = read_layout(self._n_layouts, header, len(key), self._schema, self._leniency)
             if len(self._known) >= _KNOWN_SCHEMAS:
                 self._known.clear()
             if len(key) <= _KNOWN_SCHEMA_BYTES:
                 self._known[key] = layout
         return layout
 
-    def _read_layout(self, header: Table, size_bytes: int) -> _Layout:
-        if header.number(0, "h", 0) != 0:
-            raise malformed("its numbers are big-endian")
-        features = self._schema.features
-        if header.count(1) > len(features) + _SPARE_COLUMNS:
-            raise UnknownFeatureError(
-                f"the stream has {header.count(1)} columns, and the model {len(features)} features"
-            )
-        if sum(field.count(FieldField.NAME) for field in header.tables(1)) > size_bytes:
-            raise malformed("its columns share the bytes of a name")
-        columns = tuple(read_column(field) for field in header.tables(1))
-        found = find_columns(self._schema.names, [column.name for column in columns])
-        if absent := [each.name for each in features if each.name not in found and not each.optional]:
-            raise MissingFeatureError(
-                f"the stream has no column {shown_name(absent[0])}; send one for every feature",
-                feature=clip(absent[0]),
-                missing=[clip(name) for name in absent[:20]],
-            )
-        base_margin = base_margin_index(columns, self._schema.names)
-        known = {base_margin, *found.values()}
-        extra = [column.name for index, column in enumerate(columns) if index not in known]
-        if extra and self._leniency.unknown_features == "refuse":
-            raise UnknownFeatureError(
-                f"the column {shown_name(extra[0])} is not a feature of the model; drop it, or start the server with "
-                "--unknown-features ignore",
-                feature=clip(extra[0]),
-                unknown=[clip(name) for name in extra[:20]],
-            )
-        for index, feature in enumerate(features):
-            column_index = found.get(feature.name)
-            if column_index is not None and feature.kind is not Kind.CATEGORICAL:
-                self._check_type(index, columns[column_index])
-        self._n_layouts += 1
-        indices = tuple(found.get(feature.name, -1) for feature in features)
-        plan = plan_columns(columns, indices, [feature.categories is None for feature in features])
-        return _Layout(self._n_layouts, plan, columns, indices, base_margin)
-
-    def _check_type(self, index: int, column: Column) -> None:
-        """Raise InvalidFeatureError for a column of strings where the feature takes none."""
-        kind = (column.values or column).type_id
-        if kind in (TypeId.STRING, TypeId.LARGE_STRING, TypeId.STRING_VIEW):
-            feature = self._schema.features[index]
-            raise InvalidFeatureError(
-                f"feature {feature.name!r} is {feature.kind.value}, and its column holds strings",
-                feature=feature.name,
-                expected="a column of numbers" if feature.kind is not Kind.BOOLEAN else "a column of booleans",
-            )
-
     def _records(
-        self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
+        self, message: Message, layout: Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
     ) -> array[float]:
         n_features = len(layout.column_indices)
         table = array("d", bytes(8 * n * n_features))
-        if n and layout.plan is not None and read_numbers(layout.plan, message.header, message.body, n, table):
+        located = None
+        if n and layout.plan is not None:
+            located = read_numbers(layout.plan, message.header, message.body, n, table)
+        if layout.plan is not None and located is not None:
             for index, column_index, first_buffer in layout.plan.by_value:
                 column = layout.columns[column_index]
-                part = part_at(message.header, message.body, column, column_index, first_buffer)
+                part = part_at(located, message.body, column, column_index, first_buffer)
                 table[index::n_features] = self._by_value(index, column, n, *part, dictionaries, budget)
             return table
         parts = parts_of(message.header, message.body, layout.columns, n)
@@ -262,6 +221,10 @@ class RowReader:
                 raise malformed(f"the stream has no dictionary for column {shown_name(column.name)}")
         found, read = keys(column, n, is_lacking, buffers, dictionary)
         codes: dict[Any, float] = {} if dictionary is None else dictionary.codes.setdefault(index, {})
+        try:
+            return array("d", map(codes.__getitem__, found))
+        except KeyError:
+            pass  # some are new
         for key in found:
             # The keys of a column are of one type: no True meets a 1.
             if key not in codes:

@@ -38,6 +38,8 @@ class MessageField(IntEnum):
 class Message(NamedTuple):
     """One message."""
 
+    start: int
+    """Its offset in the stream."""
     kind: int
     metadata: bytes
     header: Table
@@ -65,10 +67,9 @@ def metadata_bytes(body: bytes | memoryview, at: int = 0) -> int:
     return size
 
 
-def messages(body: bytes, most: int) -> Iterator[Message]:
-    """Yield the messages of a stream; MalformedRequestError if it is invalid or has more than `most`."""
+def messages(body: bytes, most: int, at: int = 0) -> Iterator[Message]:
+    """Yield the messages of a stream from an offset on; MalformedRequestError if it is invalid or has more than `most`."""
     view = memoryview(body)
-    at = 0
     for _ in range(most):
         if at == len(body) or not (size := metadata_bytes(view, at)):
             return
@@ -88,6 +89,6 @@ def messages(body: bytes, most: int) -> Iterator[Message]:
             raise malformed("the body of a message is longer than what follows")
         if header is None:
             raise malformed("a message has no header")
-        yield Message(kind, metadata, header, view[start : start + length])
+        yield Message(at, kind, metadata, header, view[start : start + length])
         at = start + length
     raise malformed(f"it has more than {most} messages; send the rows in one record batch")

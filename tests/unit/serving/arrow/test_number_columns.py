@@ -15,7 +15,9 @@ from bundles import ALL_KINDS
 from mlrf import _kernel
 from mlrf.core.errors import RequestError
 from mlrf.core.leniency import Leniency
+from mlrf.serving.arrow import row_reader
 from mlrf.serving.arrow.row_reader import RowReader
+from mlrf.serving.arrow.stream_layout import read_layout
 
 NAN = math.nan
 VALUES = struct.pack("<4d", 1.0, 2.0, 3.0, 4.0)
@@ -31,13 +33,13 @@ def fill(nodes=((4, 0),), buffers=((0, 0), (0, 32)), plan=PLAN, body=VALUES, n=4
 
 def read(content, *, by_kernel):
     reader = RowReader(ALL_KINDS, Leniency(natural=True), 10)
-    if not by_kernel:
-        read_layout = reader._read_layout
-        reader._read_layout = lambda *given: dataclasses.replace(read_layout(*given), plan=None)
-    try:
-        return bytes(reader.rows(content).table)
-    except RequestError as error:
-        return type(error)
+    with pytest.MonkeyPatch.context() as patch:
+        if not by_kernel:
+            patch.setattr(row_reader, "read_layout", lambda *given: dataclasses.replace(read_layout(*given), plan=None))
+        try:
+            return bytes(reader.rows(content).table)
+        except RequestError as error:
+            return type(error)
 
 
 @pytest.mark.parametrize("writer", STREAMS)

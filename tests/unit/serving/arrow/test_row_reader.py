@@ -27,6 +27,7 @@ from mlrf.core.errors import (
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
+from mlrf.serving.arrow.known_prefixes import KnownPrefixes
 from mlrf.serving.arrow.row_reader import RowReader
 
 NATURAL = Leniency(natural=True)
@@ -137,6 +138,49 @@ def test_damaged_stream_is_a_client_error_or_answered(writer):
         except RequestError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("writer", STREAMS)
+def test_a_known_beginning_changes_no_answer(writer):
+    """A reader that has read streams with the same schema and dictionaries answers, and refuses, as a new one."""
+
+    def outcome(reading, content):
+        try:
+            return bits(reading.rows(content).table)
+        except RequestError as error:
+            return type(error), str(error)
+
+    content = STREAMS[writer]()
+    known = reader(max_rows=100)
+    known.rows(content)
+    for seed in range(300):
+        changed_content = damaged(content, seed)
+        assert outcome(known, changed_content) == outcome(reader(max_rows=100), changed_content), seed
+
+
+def test_beginnings_differ_by_their_dictionaries():
+    known = reader()
+    table = with_dictionaries()
+    other = table.set_column(
+        table.column_names.index("store"),
+        "store",
+        pa.DictionaryArray.from_arrays(table["store"].chunk(0).indices, pa.array(["unused", "north", "süd", None])),
+    )
+    for _ in range(2):
+        assert bits(known.rows(stream(table)).table) == EXPECTED
+        assert known.rows(stream(other)).table[3] == 0.0, "north"
+
+
+def test_many_beginnings_are_forgotten():
+    known = KnownPrefixes()
+    for number in range(100):
+        known.keep(f"beginning {number}".encode(), number)
+    assert known.find(b"beginning 99 and rows") == (12, 99)
+    assert known.find(b"beginning 1") is None
+    known.keep(bytes(1 << 17), 1)
+    assert known.find(bytes(1 << 17)) is None
+    known.clear()
+    assert known.find(b"beginning 99 and rows") is None
 
 
 def pair(first, size):

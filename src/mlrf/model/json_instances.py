@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mlrf.core.column_matching import find_columns
@@ -10,11 +10,16 @@ from mlrf.core.errors import InvalidRequestError
 from mlrf.core.schema import Schema
 
 
-def features_of(document: Any) -> Any:
-    """Return the features of a row, which may also have the form of a request to the server."""
-    if isinstance(document, dict) and list(document) == ["features"]:
-        return document["features"]
-    return document
+def features_of(document: Any, names: Collection[str]) -> Any:
+    """Return the features of a row: the document, or its member `features`, as in a request or in a record with an id.
+
+    No value of a feature is an object or an array, so such a member is the row unless another member is a feature of `names`.
+    """
+    if not isinstance(document, dict) or "features" not in document:
+        return document
+    features = document["features"]
+    is_row = isinstance(features, dict | list) and not any(each in names for each in document if each != "features")
+    return features if is_row or len(document) == 1 else document
 
 
 def spelled_as_features(instances: Iterable[Any], schema: Schema) -> list[Any]:

@@ -35,7 +35,7 @@ def read_file(path: Path, schema: Schema) -> Any:
         return _standard_input(schema)
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
-            return spelled_as_features(_json(read_bytes(path), path), schema)
+            return spelled_as_features(_json(read_bytes(path), path, schema), schema)
         case ".csv":
             return _csv(read_bytes(path), path, schema)
         case ".parquet":
@@ -52,7 +52,7 @@ def _standard_input(schema: Schema) -> Any:
     if raw[:4] == _PARQUET:
         return _parquet(io.BytesIO(raw), path)
     if raw.lstrip()[:1] in (b"[", b"{"):
-        return spelled_as_features(_json(raw, path), schema)
+        return spelled_as_features(_json(raw, path, schema), schema)
     return _csv(raw, path, schema)
 
 
@@ -64,9 +64,10 @@ def read_bytes(path: Path) -> bytes:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _json(raw: bytes, path: Path) -> list[Any]:
+def _json(raw: bytes, path: Path, schema: Schema) -> list[Any]:
+    names = frozenset(schema.names)
     try:
-        return [features_of(item) for item in json_infinities.decode_documents(raw)]
+        return [features_of(item, names) for item in json_infinities.decode_documents(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"{path} is neither a JSON array nor JSON lines: {error}") from error
 
@@ -112,7 +113,5 @@ def _parquet(source: Path | io.BytesIO, path: Path) -> Any:
         raise ConfigError(f"reading Parquet needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     try:
         return pq.ParquetFile(source).read()
-    except MemoryError:
-        raise  # pyarrow's is one of its own errors too
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequestError(f"{path} is not a Parquet file that can be read: {error}") from error

@@ -20,6 +20,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
 from mlrf.core.value_text import clip
 from mlrf.scoring import s3_files
+from mlrf.scoring.table_formats import check_plain_directory
 
 _TABLE_LIBRARIES = ("pandas", "polars", "pyarrow", "numpy")
 KINDS = {
@@ -121,8 +122,9 @@ def _local_files(argument: str, output: Path | None) -> list[InputPath]:
     path = Path(argument)
     path.resolve()
     if path.is_dir():
-        inside = (each for each in path.rglob("*") if each.is_file())
-        names = sorted(each for each in inside if _is_visible(str(each.relative_to(path))))
+        inside = {str(each.relative_to(path)): each for each in path.rglob("*") if each.is_file()}
+        check_plain_directory(argument, inside)
+        names = sorted(each for relative, each in inside.items() if _is_visible(relative))
     elif path.exists() or not glob.has_magic(argument):
         names = [path]
     else:
@@ -151,6 +153,7 @@ def _remote_files(argument: str) -> list[InputPath]:
         below = s3_files.list_files(address)
         if below is None:
             return [InputPath(address)]
+        check_plain_directory(argument, (each.removeprefix(address) for each in below))
         return [InputPath(each) for each in below if _is_visible(each.removeprefix(address))]
     folder = re.split(r"[*?\[]", address, maxsplit=1)[0].rpartition("/")[0]
     pattern = re.compile(_pattern(address))

@@ -11,6 +11,7 @@ import msgspec
 
 from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
+from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip
 from mlrf.model.json_instances import features_of
 from mlrf.scoring.input_files import InputFile
@@ -30,7 +31,7 @@ class JsonInput:
     digest = ""
     types: Sequence[Any] = ()
 
-    def __init__(self, file: InputFile) -> None:
+    def __init__(self, file: InputFile, schema: Schema) -> None:
         self.file = file
         self._read_rows = self._read_bytes = 0
         with _json_errors(file):
@@ -38,7 +39,7 @@ class JsonInput:
         self._row_bytes = max(1, first.find(b"\n") + 1 or len(first))
         document = _first_document(first)
         self.is_log = is_record(document)
-        self.names = list(document) if isinstance(document := features_of(document), dict) else []
+        self.names = _member_names(document, schema)
 
     @property
     def n_rows(self) -> int:
@@ -74,6 +75,15 @@ class JsonInput:
                 first, count = first + len(documents), count + 1
                 self._read_rows, self._read_bytes = first, stream.read_bytes
         self._read_bytes = self.file.size_bytes
+
+
+def _member_names(document: Any, schema: Schema) -> list[str]:
+    """Return what can be kept of rows like a document: its members, and those of the row in it."""
+    row = features_of(document, schema.names)
+    found = (
+        [] if row is document or not isinstance(document, dict) else [name for name in document if name != "features"]
+    )
+    return [*found, *(name for name in (row if isinstance(row, dict) else ()) if name not in found)]
 
 
 def _blocks(stream: TextStream) -> Iterator[bytes]:

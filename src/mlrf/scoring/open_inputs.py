@@ -30,7 +30,7 @@ def open_input(file: InputFile, schema: Schema) -> Input:
     if kind == "csv":
         return CsvInput(file, schema)
     if kind == "json":
-        lines = JsonInput(file)
+        lines = JsonInput(file, schema)
         return lines.as_log() if lines.is_log else lines
     if kind == "arrow":
         return ArrowInput(file)

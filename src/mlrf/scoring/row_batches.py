@@ -108,7 +108,7 @@ class BatchReader:
         if errors:
             documents = [None if at in errors else each for at, each in enumerate(documents)]
         faults: Faults = {}
-        instances = spelled_as_features((features_of(each) for each in documents), self._schema)
+        instances = spelled_as_features((features_of(each, self._by_name) for each in documents), self._schema)
         if added := self._partition_values():
             instances = [{**added, **each} if isinstance(each, dict) else each for each in instances]
         rows = read_rows(self._schema, instances, self._leniency, faults).reshape(-1, len(self._schema.features))
@@ -139,7 +139,7 @@ class BatchReader:
 
     def _text_of(self, name: str, record: Any, document: Any) -> str | None:
         """Return a member of a record or JSON document as text: strings as they are, other values as JSON."""
-        for each in (record, document, features_of(document)):
+        for each in (record, document, features_of(document, self._by_name)):
             if isinstance(each, dict) and name in each:
                 value = each[name]
                 return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -126,6 +126,27 @@ def test_files_that_other_programs_write_are_read(bundle, tmp_path, name, conten
     assert mlrf.score(bundle, write(tmp_path / name, content), tmp_path / "out").rows == rows
 
 
+def test_features_may_be_a_member_beside_an_id(bundle, tmp_path):
+    rows = [EXAMPLE, {**EXAMPLE, "price": -2.0}, list(EXAMPLE.values())]
+    rows[2] = mlrf.load(bundle).schema.row(EXAMPLE)
+    lines = [{"id": index, "note": None, "features": row} for index, row in enumerate(rows)]
+    write(tmp_path / "rows.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
+    for keep, names in ((["id"], ["id", "prediction"]), ("all", ["id", "note", *EXAMPLE, "prediction"])):
+        mlrf.score(bundle, tmp_path / "rows.jsonl", tmp_path / f"out-{keep}", keep=keep)
+        (part,) = (tmp_path / f"out-{keep}").glob("part-*")
+        found = pq.ParquetFile(part).read()
+        assert found.column_names == names
+        assert found["id"].to_pylist() == ["0", "1", "2"]
+        assert found["prediction"].to_pylist() == mlrf.load(bundle).predict(rows).tolist()
+
+
+def test_a_row_with_a_member_features_is_read_by_its_names(bundle, tmp_path):
+    write(tmp_path / "rows.jsonl", json.dumps({**EXAMPLE, "features": {**EXAMPLE, "price": 7.0}}) + "\n")
+    mlrf.score(bundle, tmp_path / "rows.jsonl", tmp_path / "out")
+    (part,) = (tmp_path / "out").glob("part-*")
+    assert pq.ParquetFile(part).read()["prediction"].to_pylist() == mlrf.load(bundle).predict([EXAMPLE]).tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -154,6 +175,26 @@ def test_a_column_to_keep_is_one_column_of_one_type(bundle, tmp_path):
         mlrf.score(bundle, tmp_path / "in", tmp_path / "out2", keep=["id"])
     pq.write_table(table().append_column("id", pa.array([1]).dictionary_encode()), tmp_path / "in/b.parquet")
     assert mlrf.score(bundle, tmp_path / "in", tmp_path / "out3", keep=["id"]).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("log", "kind", "remedy"),
+    [
+        ("_delta_log/00000000000000000000.json", "a Delta table", r"DeltaTable\(path\)\.file_uris\(\)"),
+        ("metadata/00001-9c.metadata.json", "an Iceberg table", r"table\.scan\(\)\.plan_files\(\)"),
+    ],
+)
+def test_a_directory_with_files_of_earlier_versions_is_refused(bundle, tmp_path, log, kind, remedy):
+    folder = tmp_path / "in/sales"
+    (folder / log).parent.mkdir(parents=True)
+    (folder / log).write_text("{}")
+    pq.write_table(table(), folder / "part-00000.parquet")
+    for inputs in (folder, tmp_path / "in"):
+        with pytest.raises(
+            ConfigError, match=f"is {kind}, whose directory also has files of earlier versions.*{remedy}"
+        ):
+            mlrf.score(bundle, inputs, tmp_path / "out")
+    assert mlrf.score(bundle, folder / "part-00000.parquet", tmp_path / "out").rows == 1
 
 
 def test_names_are_a_list(bundle, tmp_path):

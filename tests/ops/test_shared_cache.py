@@ -314,7 +314,9 @@ def test_frozen_cache_delays_no_request(path, bodies, tmp_path):
         assert server.troubles == []
     p99 = " ".join(f"{each.p99_ms:.2f}" for each in (alone, calm, frozen))
     longest = " ".join(f"{each.max_ms:.0f}" for each in (alone, calm, frozen))
-    print(f"p99 in ms alone, with the store, with the store frozen: {p99}, longest: {longest}; back after {took_s:.2f} s")
+    print(
+        f"p99 in ms alone, with the store, with the store frozen: {p99}, longest: {longest}; back after {took_s:.2f} s"
+    )
     assert (alone.errors, calm.errors, frozen.errors) == ({}, {}, {})
     assert not FULL or took_s < BACK_S
     # The few requests that have a connection when the store stops do not show in the p99 of thousands.

@@ -28,6 +28,8 @@ MODELS = [
     ("sportsdataverse", "sportsdataverse/cfb/models/fg_model.ubj", "xgboost", "binary"),
     ("sportsdataverse", "sportsdataverse/cfb/models/two_pt_model.ubj", "xgboost", "binary"),
     ("xgb-rhomut", "xgbrhomut/models/R_xgb.sav", "xgboost", "regression"),
+    ("insurance-predictor", "insurance_predictor/data/model.json", "xgboost", "binary"),
+    ("clasv", "CLASV/config/RF_LASV_lineage_n100_aa.joblib", "scikit-learn", "raw"),
     ("pdftext==0.3.10", "models/dt.joblib", "scikit-learn", "multiclass"),
     ("passeval", "passeval/passeval_model.pkl", "scikit-learn", "multiclass"),
     ("lncrnapi", "lncrnapi/models/catboost_DACC_SPC.joblib", "catboost", "binary"),

@@ -60,9 +60,10 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     kept = np.unique(np.linspace(0, len(rows) - 1, 200).astype(int))
     trees = run_trees(encode_forest(model.forest), rows, kept)
     whole = 0 if grown.whole is None else _rows_off_whole(grown.whole, model)
-    off = ~np.all((trees.margins == expected) | (np.isnan(trees.margins) & np.isnan(expected)), axis=1)
+    margins = model.library_margins(trees.margins)
+    off = ~np.all((margins == expected) | (np.isnan(margins) & np.isnan(expected)), axis=1)
     onnx_difference = None
-    if model.forest.tables is None and model.forest.linear is None:
+    if model.forest.tables is None and model.forest.linear is None and model.combination is None:
         onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
         size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
         onnx_difference = float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300)))
@@ -70,7 +71,7 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     free = rows[kinds == KINDS.index("random")] if grown.has_covers else grown.rows
     return Measured(
         rows=len(rows),
-        largest_difference=float(np.max(np.abs(trees.margins - expected))),
+        largest_difference=float(np.max(np.abs(margins - expected))),
         off=int(np.count_nonzero(off)) + whole,
         flips=int(np.count_nonzero(off & (kinds == KINDS.index("threshold")))),
         onnx_difference=onnx_difference,
@@ -83,7 +84,7 @@ def _rows_off_whole(whole: tuple[Any, np.ndarray], model: ImportedModel) -> int:
     """Return how many rows of a raw table are not answered as the model itself, asked about the table, answers."""
     table, answers = whole
     rows = read_rows(Schema(model.features), table, Leniency("ignore"))
-    margins = run_trees(encode_forest(model.forest), rows, np.arange(1)).margins
+    margins = model.margins(run_trees(encode_forest(model.forest), rows, np.arange(1)).margins)
     linked = np.array([model.link.vector()(row) for row in margins.tolist()])
     limit = 1e-6 if model.forest.rounding == "float32" else 1e-12
     return int(

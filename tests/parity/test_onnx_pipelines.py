@@ -72,13 +72,13 @@ def rows_of(model, raw):
 
 NUMBERS = make_pipeline(SimpleImputer(), StandardScaler())
 STEPS = {
+    "unknown strings": [(OneHotEncoder(handle_unknown="ignore"), ["city", "plan"]), (NUMBERS, ["price"])],
+    "a column for each bin": [(make_pipeline(SimpleImputer(), KBinsDiscretizer(4, encode="onehot-dense")), ["price", "size"])],
     "scaled numbers": [(NUMBERS, ["price", "size", "zeros"])],
     "clipped numbers": [(MinMaxScaler(clip=True), ["price", "zeros"]), ("passthrough", ["visits"])],
     "tested numbers": [(Binarizer(threshold=30.0), ["price"]), (Binarizer(threshold=0.1), ["zeros"]), (NUMBERS, ["size"])],
     "bins": [(make_pipeline(SimpleImputer(), KBinsDiscretizer(6, encode="ordinal")), ["price", "size"])],
-    "a column for each bin": [(make_pipeline(SimpleImputer(), KBinsDiscretizer(4, encode="onehot-dense")), ["price", "size"])],
     "bins of scaled numbers": [(make_pipeline(StandardScaler(), KBinsDiscretizer(5, encode="ordinal")), ["price", "zeros"])],
-    "unknown strings": [(OneHotEncoder(handle_unknown="ignore"), ["city", "plan"]), (NUMBERS, ["price"])],
     "no unknown strings": [(OneHotEncoder(), ["city", "plan"]), (NUMBERS, ["price"])],
     "one category fewer": [(OneHotEncoder(drop="first"), ["city", "plan"])],
     "rare strings": [(OneHotEncoder(handle_unknown="ignore", min_frequency=40), ["city", "plan"])],

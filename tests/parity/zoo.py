@@ -16,6 +16,7 @@ import pandas as pd
 import xgboost as xgb
 from sklearn import ensemble, tree
 
+import combination_models
 import models as lightgbm_models
 import onnx_exports
 import onnx_pipelines
@@ -109,6 +110,10 @@ COMBINED = {
     "IsolationForest": ("outliers",),
 }
 """Combinations of single trees, and what they predict."""
+SEVERAL_TARGETS = tuple(
+    name + task for name in ("DecisionTree", "RandomForest", "ExtraTrees") for task in ("Classifier", "Regressor")
+)
+"""Trees and forests that answer several targets at once."""
 
 
 def cells() -> list[Cell]:
@@ -165,6 +170,12 @@ def cells() -> list[Cell]:
         for kind in kinds
         for missing in (("none",) if name.startswith("Ada") else ("none", "NaN"))
     ]
+    found += [
+        Cell("sklearn", name, "several targets", "numeric", missing)
+        for name in SEVERAL_TARGETS
+        for missing in ("none", "NaN")
+    ]
+    found += [Cell("combination", *words, "numeric", "none") for words in combination_models.COMBINATIONS]
     found += [
         Cell("treelite", *source.split(" ", 1), "categorical" if "categories" in source else "numeric", "NaN")
         for source in treelite_models.SOURCES
@@ -297,6 +308,9 @@ def categories_of(cell: Cell) -> dict[str, list[Any]]:
 
 def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     rows, signal = _rows(seed, missing=cell.missing == "NaN")
+    if cell.kind == "several targets":
+        options = {"random_state": seed % 1000, "max_depth": depth, "n_estimators": trees}
+        return _several_targets(cell, rows, signal, options)
     target = _classes(signal, int(cell.kind[0])) if cell.objective.endswith("Classifier") else signal
     if cell.objective in COMBINED:
         options = (
@@ -331,6 +345,23 @@ def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     known = (cell.objective, cell.kind) != ("GradientBoostingClassifier", "4 classes")
     known &= tuple(int(part) for part in metadata.version("shap").split(".")[:2]) >= (0, 51)
     return Grown(model, contributions if known else None, rows)
+
+
+def _several_targets(cell: Cell, rows: Rows, signal: Rows, options: dict[str, Any]) -> Grown:
+    """Return a model of a target of three classes and one of two, or of two numbers."""
+    if cell.objective.startswith("DecisionTree"):
+        del options["n_estimators"]
+    is_classifier = cell.objective.endswith("Classifier")
+    targets = [_classes(signal, 3), _classes(-signal, 2)] if is_classifier else [signal, signal**2]
+    model = SKLEARN[cell.objective](**options).fit(rows, np.column_stack(targets))
+    answers = np.hstack(model.predict_proba(rows)) if is_classifier else model.predict(rows)
+    return Grown(model, None, rows, whole=(rows, answers))
+
+
+def _combination(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
+    rows, signal = _rows(seed, missing=False)
+    model, answers = combination_models.fitted((cell.objective, cell.kind), rows, signal, seed, trees, depth)
+    return Grown(model, None, rows, whole=(rows, answers))
 
 
 def _task(cell: Cell) -> str:
@@ -369,6 +400,7 @@ GROWERS = {
     "xgboost": _xgboost,
     "catboost": _catboost,
     "sklearn": _sklearn,
+    "combination": _combination,
     "pipeline": _pipeline,
     "treelite": _treelite,
     "ydf": _ydf,

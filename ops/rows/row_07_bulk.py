@@ -114,28 +114,28 @@ class _Measurement:
         self._bundle = write_tree_bundle(home / "b", schema=SCHEMA, n_trees=400, max_leaves=64)
         pq.write_table(pa.table(dict(zip(SCHEMA.names, values.T, strict=True))), home / "rows.parquet")
 
-    def beside_batches(self, broken_by: str = "") -> Bar:
+    def with_batches(self, broken_by: str = "") -> Bar:
         """Beside batches that the server itself answers."""
         with self._server(broken_by) as server:
             alone_ms = self._p99_ms(server)
             with _batches(server.port, self._scale.seconds):
                 return self._bar("beside batches", self._p99_ms(server), alone_ms)
 
-    def beside_job(self) -> tuple[float, float]:
+    def alone_and_with_job(self) -> tuple[float, float]:
         """Beside `mlrf score`: the p99 alone, and beside it, in milliseconds."""
         with self._server() as server:
             alone_ms = self._p99_ms(server)
             with _job(self._bundle, self._home / "rows.parquet", self._home / "scored"):
                 return alone_ms, self._p99_ms(server)
 
-    def real_time_beside_job(self) -> Bar:
+    def real_time_with_job(self) -> Bar:
         """The same with real-time priority of server and load."""
         with _real_time() as is_permitted:
-            alone_ms, beside_ms = self.beside_job()
-        return self._bar(f"beside mlrf score, {'' if is_permitted else 'NOT '}real-time", beside_ms, alone_ms)
+            alone_ms, with_job_ms = self.alone_and_with_job()
+        return self._bar(f"beside mlrf score, {'' if is_permitted else 'NOT '}real-time", with_job_ms, alone_ms)
 
-    def _bar(self, name: str, beside_ms: float, alone_ms: float) -> Bar:
-        return Bar(f"p99 {name} / alone ({alone_ms:.2f} ms)", beside_ms / alone_ms, self._scale.times)
+    def _bar(self, name: str, with_job_ms: float, alone_ms: float) -> Bar:
+        return Bar(f"p99 {name} / alone ({alone_ms:.2f} ms)", with_job_ms / alone_ms, self._scale.times)
 
     @contextlib.contextmanager
     def _server(self, broken_by: str = "") -> Iterator[Server]:
@@ -153,11 +153,11 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         measurement = _Measurement(Path(folder), scale)
         if broken_by:  # which has no effect on the job
-            return Finding.of(measurement.beside_batches(broken_by))
-        batches = measurement.beside_batches()
-        alone_ms, beside_ms = measurement.beside_job()
-        name = f"p99 beside mlrf score at usual priority {beside_ms:.2f} ms, alone {alone_ms:.2f}; {batches.what}"
-        return Finding.of(replace(batches, what=name), measurement.real_time_beside_job())
+            return Finding.of(measurement.with_batches(broken_by))
+        batches = measurement.with_batches()
+        alone_ms, with_job_ms = measurement.alone_and_with_job()
+        name = f"p99 beside mlrf score at usual priority {with_job_ms:.2f} ms, alone {alone_ms:.2f}; {batches.what}"
+        return Finding.of(replace(batches, what=name), measurement.real_time_with_job())
 
 
 def measure(planted: bool) -> Finding:

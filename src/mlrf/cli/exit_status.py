@@ -43,7 +43,7 @@ def exit_status(error: MlrfError) -> int:
 
 @contextmanager
 def reported() -> Iterator[Outcome]:
-    """Report an MlrfError as a line on stderr and an exit status; other exceptions stay tracebacks."""
+    """Report an MlrfError, or the end of memory, as a line on stderr and an exit status; other exceptions stay tracebacks."""
     outcome = Outcome()
     try:
         yield outcome
@@ -56,6 +56,12 @@ def reported() -> Iterator[Outcome]:
         number = end.number if isinstance(end, EndedBySignal) else signal.SIGINT
         print("mlrf: interrupted" if number == signal.SIGINT else "mlrf: terminated", file=sys.stderr)
         outcome.status = BY_SIGNAL + number
+    except MemoryError:
+        print(
+            "mlrf: memory ran out; give less at once (`mlrf score` reads files of any size in parts), or allow more memory",
+            file=sys.stderr,
+        )
+        outcome.status = FAILED
     except BrokenPipeError:
         # The reader of the output closed it (`| head`). Python would report it again when it flushes at exit.
         _drop_output()

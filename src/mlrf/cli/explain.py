@@ -17,6 +17,7 @@ from mlrf.cli.explanation_game import ExplanationGame, explanation_game
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
 from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.row_leniency import leniency_of
+from mlrf.cli.rows_memory import check_rows_fit
 from mlrf.cli.terminal_text import escaped
 from mlrf.cli.waterfall_text import waterfall
 from mlrf.cli.written_lines import write_lines
@@ -38,6 +39,7 @@ _SHOWN = 10
 _ENDINGS = (".jsonl", ".json", ".ndjson")
 _SLICE_ROWS = 1000
 """Rows explained at once: a file may have millions, and each row has a contribution for each feature."""
+_STREAMED = "`mlrf score --explain all` explains files of any size"
 
 
 def explain(
@@ -133,6 +135,7 @@ def explain(
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
+    check_rows_fit(rows, model.schema, _STREAMED)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
     game = explanation_game(model, background, groups, leniency, stored=stored_background)
     if row is not None and row >= len(table):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mlrf.cli.rows_memory import check_rows_fit
 from mlrf.core.errors import ConfigError, InvalidRequestError, NotExplainableError
 from mlrf.core.leniency import Leniency
 from mlrf.model import Model
@@ -61,6 +62,7 @@ def explanation_game(
         rows.background()
         game = _against(game, True, "the bundle's background")
     elif background is not None:
+        check_rows_fit(background, model.schema, "give fewer rows")
         table = read_rows(model.schema, read_file(background, model.schema), leniency)
         explainer = _checked(rows, table, background)
         # The table of the features does for every row; that of groups is made for each call.

@@ -29,14 +29,17 @@ from mlrf.core.link import KINDS, Link, LinkKind
 from mlrf.core.manifest import (
     EXPLANATIONS,
     FEATURES,
+    FILE_PATTERN,
     FOREST,
     FORMAT,
     GOLDEN_ROWS,
     MANIFEST,
+    MAX_FILES,
     NAME_PATTERN,
     NAME_RULE,
     ONNX_MODEL,
     SCHEMA,
+    SIGNATURE,
     LinkEntry,
     Manifest,
 )
@@ -190,7 +193,15 @@ def decode_manifest(root: Path, raw: bytes) -> Manifest:
 
 
 def _check_listed(root: Path, manifest: Manifest) -> None:
-    """Check that the manifest lists every file that a bundle needs; BundleError names the first that it lacks."""
+    """Check that the manifest lists names of files, and every file that a bundle needs; BundleError names one that is wrong."""
+    if len(manifest.files) > MAX_FILES:
+        raise BundleError(
+            f"{root}: the manifest lists {len(manifest.files)} files, more than the {MAX_FILES} of a bundle",
+            file=MANIFEST,
+        )
+    for name in manifest.files:
+        if not FILE_PATTERN.fullmatch(name) or name in (MANIFEST, SIGNATURE):
+            raise BundleError(f"{root}: the manifest lists {name[:80]!r}, which is not a file name", file=MANIFEST)
     needed = [SCHEMA, GOLDEN_ROWS, *(_ENGINE_FILES[engine] for engine in manifest.parity if engine in _ENGINE_FILES)]
     if manifest.graph is not None:
         needed.append(ONNX_MODEL)

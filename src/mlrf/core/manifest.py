@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -23,6 +23,10 @@ SIGNATURE = "model.sig"
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have another meaning."""
 NAME_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ - (not only dots)"
+FILE_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")
+"""Pattern of a listed file's name: a name in the bundle's own directory, on any file system and in any URL."""
+MAX_FILES = 100
+"""Most files of a bundle; bundles that mlrf writes have fewer than ten."""
 _MARGIN_LIMIT = 1e-6
 _GRAPH_LIMIT = 1e-4
 
@@ -35,7 +39,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of the bundle in the manifest."""
 
     sha256: str
-    size_bytes: int
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

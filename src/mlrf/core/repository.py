@@ -133,7 +133,7 @@ def decode_pointer(path: Path, raw: bytes) -> Pointer:
         pointer = msgspec.json.decode(raw, type=Pointer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _bad_pointer(path, error) from error
-    if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
+    if not _NUMBER.fullmatch(str(pointer.number)) or not _DIGEST.fullmatch(pointer.digest):
         raise BundleError(f"{path}: names no version; publish a version again to replace it", file=POINTER)
     return pointer
 

@@ -41,7 +41,6 @@ def stored_rows(bundle: Bundle) -> bytes:
     """Return the rows [n, F] that a bundle stores; NotExplainableError for a bundle without them, BundleError if damaged."""
     if BACKGROUND not in bundle.manifest.files:
         raise NotExplainableError(
-            f"the bundle of {bundle.name} has no background; build it again with --background, or send the request without "
-            "background"
+            f"the bundle of {bundle.name} has no background; build it again with --background, or explain without one"
         )
     return read_background(bundle.file(BACKGROUND), bundle.manifest.n_features).rows

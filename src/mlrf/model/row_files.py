@@ -113,5 +113,7 @@ def _parquet(source: Path | io.BytesIO, path: Path) -> Any:
         raise ConfigError(f"reading Parquet needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     try:
         return pq.ParquetFile(source).read()
+    except MemoryError:
+        raise  # pyarrow's is one of its own errors too
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequestError(f"{path} is not a Parquet file that can be read: {error}") from error

@@ -111,6 +111,14 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
     return address
 
 
+def may_redirect(address: Address, url: str) -> bool:
+    """Return whether a store may redirect to a URL: https, or http on this machine where the address is on it too."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() == "http":
+        return is_loopback(address.host) and is_loopback(re.split(r"[/?#]", rest, maxsplit=1)[0])
+    return scheme.lower() == "https"
+
+
 def is_loopback(host: str) -> bool:
     """Return whether a host, with or without a port, is this machine."""
     return _LOOPBACK.fullmatch(host) is not None

@@ -20,7 +20,7 @@ from mlrf import __version__
 from mlrf.core.errors import RepositoryError
 from mlrf.core.manifest import NAME_PATTERN
 from mlrf.core.repository import INDEX, Index
-from mlrf.stores.address import Address
+from mlrf.stores.address import Address, may_redirect
 from mlrf.stores.interface import Content
 
 _CHUNK_BYTES = 1 << 20
@@ -28,14 +28,17 @@ _INDEX_BYTES = 1 << 20
 _ABSENT = (404, 410)
 
 
-class _StayWithHttps(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to http."""
+class _ProtectedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to where nobody on the network can replace the answer."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
 
     def redirect_request(
         self, req: urllib.request.Request, fp: object, code: int, msg: str, headers: object, newurl: str
     ) -> urllib.request.Request | None:
-        if req.type == "https" and not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"a redirect from https to {urllib.parse.urlsplit(newurl).scheme} is refused")
+        if not may_redirect(self._address, newurl):
+            raise urllib.error.URLError(f"a redirect to {urllib.parse.urlsplit(newurl).scheme} is refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 
@@ -46,7 +49,7 @@ class HttpsStore:
         self._address = address
         self._base = f"{address.scheme}://{address.host}/{urllib.parse.quote(address.path)}".rstrip("/")
         self._timeout_s = timeout_s
-        self._opener = urllib.request.build_opener(_StayWithHttps)
+        self._opener = urllib.request.build_opener(_ProtectedRedirects(address))
 
     @property
     def resolved(self) -> str:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import BinaryIO, NamedTuple, Protocol
 
+MAX_MODELS = 1000
+"""Most models of a repository that is followed: each is asked for at every look."""
+MAX_FOLDERS = 100_000
+"""Most folders that are listed: a hostile store could list folders without end."""
+
 
 class Content(NamedTuple):
     """The content of a small file, and a token that changes whenever the file is written."""
@@ -33,7 +38,10 @@ class StoreReader(Protocol):
         ...
 
     def folders(self, below: str = "") -> list[str]:
-        """Return the names of the folders directly below the address, or a folder there; none where they cannot be listed."""
+        """Return the names of the folders directly below the address, or a folder there; none where they cannot be listed.
+
+        RepositoryError for more than `MAX_FOLDERS`.
+        """
         ...
 
 

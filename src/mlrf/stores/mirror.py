@@ -6,7 +6,7 @@
 
 1. A pointer of the mirror always names a complete version. Whatever is wrong in the store leaves the mirror as it is.
 2. A store of one bundle has no numbers: each content that it has had gets the next one.
-3. A fault of one model does not keep the others from being followed.
+3. A fault of one model does not keep the others from being followed, whatever the fault.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mlrf.core.manifest import MANIFEST, NAME_PATTERN, SIGNATURE
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, decode_pointer, model_directories
 from mlrf.stores.address import Address, mirror_path
 from mlrf.stores.bundle_cache import BundleCache
-from mlrf.stores.interface import StoreReader
+from mlrf.stores.interface import MAX_MODELS, StoreReader
 
 _POINTER_BYTES = 1 << 16
 
@@ -80,6 +80,8 @@ class Mirror:
                 first = first or error
             except OSError as error:
                 first = first or RepositoryError(f"{self.path} could not be written: {error.strerror}")
+            except Exception as error:  # noqa: BLE001  of the libraries of stores
+                first = first or RepositoryError(f"{self.address.text}: {type(error).__name__}: {error}")
             else:
                 if change is not None:
                     yield change
@@ -138,7 +140,12 @@ def _published(reader: StoreReader) -> list[_Published]:
             token += f" {reader.read(SIGNATURE, MAX_SIGNATURE_BYTES).token}"
         return [_Published("", None, token)]
     found = []
-    for folder in reader.folders():
+    folders = reader.folders()
+    if len(folders) > MAX_MODELS:
+        raise RepositoryError(
+            f"{reader.resolved}: lists more than {MAX_MODELS} models; give addresses of single models"
+        )
+    for folder in folders:
         if NAME_PATTERN.fullmatch(folder):
             with suppress(FileNotFoundError):
                 found.append(_Published(folder, *reader.read(f"{folder}/{POINTER}", _POINTER_BYTES)))

@@ -13,6 +13,7 @@ Files are downloaded by `_download_file`, which every artifact repository of MLf
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ class MlflowStore:
             raise FileNotFoundError(f"{self._address.text}/{name}")
 
     def _copy(self, name: str, file: BinaryIO, limit_bytes: int) -> int:
-        with tempfile.TemporaryDirectory() as work, self._errors(name):
+        with tempfile.TemporaryDirectory() as work, self._errors(name), _files_at_most(limit_bytes):
             found = Path(work) / "file"
             self._artifacts._download_file(name, str(found))  # noqa: SLF001  see above
             size_bytes = found.stat().st_size
@@ -95,6 +96,17 @@ class MlflowStore:
         except Exception as error:  # of mlflow and of the stores behind it
             where = f"{self._address.text}/{name}".rstrip("/")
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _files_at_most(limit_bytes: int) -> Iterator[None]:
+    """Let this process write no longer files: MLflow's client writes whatever is sent, to its end."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes + 1, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 
 
 def _artifact_uri(address: Address) -> str:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import msgspec
 import oras.provider
@@ -18,13 +19,14 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from mlrf.core.errors import RepositoryError
-from mlrf.stores.address import Address, is_loopback
+from mlrf.stores.address import Address, is_loopback, may_redirect
 from mlrf.stores.interface import Content
 
 _CHUNK_BYTES = 1 << 20
 _TITLE = "org.opencontainers.image.title"
 _ARTEFACT_BYTES = 4 << 20
 """Longest manifest of an artefact, as registries limit it."""
+_TOKEN_BYTES = 1 << 20
 _ABSENT = 404
 _OK = 200
 
@@ -45,7 +47,7 @@ class OciStore:
         self._address = address
         self._registry: Any = oras.provider.Registry(insecure=is_loopback(address.host))
         for scheme in ("http://", "https://"):
-            self._registry.session.mount(scheme, _WithTimeout(timeout_s))
+            self._registry.session.mount(scheme, _LimitedAdapter(address, timeout_s))
         with self._errors():
             self._container: Any = self._registry.get_container(address.text.removeprefix("oci://"))
             url = f"{self._registry.prefix}://{self._container.manifest_url()}"
@@ -138,13 +140,20 @@ def _at_most(answer: Any, limit_bytes: int) -> bytes:
     return bytes(content)
 
 
-class _WithTimeout(HTTPAdapter):  # type: ignore[misc]  # requests is not looked into
-    """Sends requests with a time limit, which oras gives none."""
+class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]  # requests is not looked into
+    """Limits what oras and requests do not: the time of each wait, where redirects lead, the length of what is read whole."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
         self._timeout_s = timeout_s
         super().__init__()
 
     def send(self, request: Any, **options: Any) -> Any:
+        if not may_redirect(self._address, request.url):
+            raise requests.exceptions.InvalidURL(f"a redirect to {urlsplit(request.url).scheme} is refused")
         options["timeout"] = self._timeout_s
-        return super().send(request, **options)
+        answer = super().send(request, **options)
+        # requests reads the body of a redirect, and of an answer with a token, to its end.
+        if answer.is_redirect or not options.get("stream"):
+            answer._content = _at_most(answer, _TOKEN_BYTES)  # noqa: SLF001  as requests does it
+        return answer

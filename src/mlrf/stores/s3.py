@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from mlrf.core.errors import RepositoryError
 from mlrf.stores.address import Address
-from mlrf.stores.interface import Content
+from mlrf.stores.interface import MAX_FOLDERS, Content
 
 _CHUNK_BYTES = 1 << 20
 _CONNECT_S = 5.0
@@ -68,7 +69,10 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix, Delimiter="/"
             )
-            found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+            listed = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ()))
+            found = list(itertools.islice(listed, MAX_FOLDERS + 1))
+        if len(found) > MAX_FOLDERS:
+            raise RepositoryError(f"{self._address.text}/{below}: has more than {MAX_FOLDERS} folders")
         return [each[len(prefix) : -1] for each in found]
 
     def write(self, name: str, body: bytes | BinaryIO, *, replacing: str | None = None, is_new: bool = False) -> None:
@@ -93,5 +97,5 @@ class S3Store:
             raise RepositoryError(f"{where}: the store refused the request: {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import mlrf
@@ -18,6 +21,7 @@ from mlrf.core.feature import Kind
 from mlrf.core.manifest import LinkEntry
 from mlrf.model.drawing import RowContributions
 from mlrf.serving.native.explanation_writer import ExplanationWriter
+from running import MLRF
 
 NAMES = list(ALL_KINDS.names)
 ROWS = [
@@ -236,3 +240,27 @@ def test_rows_generated_from_a_schema_are_valid_and_stable(bundle):
             assert (present == np.floor(present)).all()
         if feature.categories is not None:
             assert set(present) <= set(range(len(feature.categories)))
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_a_file_that_does_not_fit_into_memory_is_refused_unread(bundle, tmp_path, ending):
+    rows = tmp_path / f"rows.{ending}"
+    with rows.open("wb") as file:
+        file.truncate(1 << 40)
+    done = subprocess.run(
+        [*MLRF, "explain", bundle, rows], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"mlrf: {rows}: its rows take at least 3,145,728 MiB of memory, but [\d,]+ MiB are available; "
+        r"`mlrf score --explain all` explains files of any size\n",
+        done.stderr,
+    )
+
+
+def test_the_rows_of_parquet_are_counted_before_they_are_read(bundle, tmp_path, monkeypatch, capsys):
+    rows = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS * 40_000), rows)
+    monkeypatch.setattr("mlrf.cli.rows_memory.available_bytes", lambda: 4 << 20)
+    assert main(["explain", str(bundle), str(rows)]) == 2
+    assert "its rows take at least 6 MiB of memory, but 4 MiB are available" in capsys.readouterr().err

@@ -77,3 +77,10 @@ def test_the_line_that_inspect_prints_is_answered(capsys, odd, tmp_path):
         assert answer.status == 200, answer.body
         model = mlrf.load(bundle)
         assert answer.json["prediction"] == model.predict([model.schema.example()])[0]
+
+
+def test_where_memory_runs_out_there_is_a_line(capsys):
+    with reported() as outcome:
+        raise MemoryError
+    assert outcome.status == 1
+    assert capsys.readouterr().err.startswith("mlrf: memory ran out; give less at once")

@@ -28,13 +28,25 @@ def manifest(**layer: object) -> bytes:
 
 
 class Registry(BaseHTTPRequestHandler):
-    """Answers the server's `artefact` to requests for a manifest, and its `blob` to others, and counts what it sent."""
+    """Answers the server's `artefact` to requests for a manifest, and its `blob` to others, and counts what it sent.
+
+    With a `location` it redirects there, with the blob as the body; with a `realm` it asks for a token from there.
+    """
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         body = self.server.artefact if "/manifests/" in self.path else self.server.blob
-        self.send_response(200)
+        if self.server.realm and not self.path.startswith("/token"):
+            body = b""
+            self.send_response(401)
+            self.send_header("Www-Authenticate", f'Bearer realm="{self.server.realm}",service="r"')
+        elif self.server.location:
+            body = self.server.blob
+            self.send_response(307)
+            self.send_header("Location", self.server.location)
+        else:
+            self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         if body.startswith(b"\x1f\x8b"):
             self.send_header("Content-Encoding", "gzip")
@@ -53,6 +65,7 @@ class Registry(BaseHTTPRequestHandler):
 def registry() -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
         server.daemon_threads, server.artefact, server.blob, server.n_sent = True, manifest(), b"", 0
+        server.location = server.realm = ""
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -93,3 +106,29 @@ def test_a_manifest_without_end_is_not_read_to_its_end(registry):
     with pytest.raises(RepositoryError, match="more than"):
         store_of(registry)
     assert registry.n_sent < len(LONG) // 2
+
+
+def test_a_redirect_to_where_answers_can_be_replaced_is_refused(registry):
+    registry.location = "http://192.0.2.1/v2/team/a/manifests/b"
+    with pytest.raises(RepositoryError, match="a redirect to http is refused"):
+        store_of(registry)
+
+
+def test_the_body_of_a_redirect_is_not_read_to_its_end(registry):
+    registry.location, registry.blob = "/v2/team/a/manifests/b", LONG
+    with pytest.raises(RepositoryError, match="more than"):
+        store_of(registry)
+    assert registry.n_sent < len(LONG) // 2
+
+
+def test_a_token_without_end_is_not_read_to_its_end(registry):
+    registry.realm, registry.blob = f"http://127.0.0.1:{registry.server_address[1]}/token", LONG
+    with pytest.raises(RepositoryError, match="more than"):
+        store_of(registry)
+    assert registry.n_sent < len(LONG) // 2
+
+
+def test_no_credentials_are_sent_to_where_anyone_can_read_them(registry):
+    registry.realm = "http://192.0.2.1/token"
+    with pytest.raises(RepositoryError, match="a redirect to http is refused"):
+        store_of(registry)

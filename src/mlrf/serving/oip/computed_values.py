@@ -26,6 +26,9 @@ MOST_LEAVES = 1 << 22
 MOST_INTERACTIONS = 1 << 22
 """Interaction values in an answer: 32 MB."""
 
+MOST_CONTRIBUTIONS = 1 << 23
+"""Contributions in an answer, 64 MB: of a model of a hundred classes, a few megabytes of rows have gigabytes."""
+
 
 def split_base_margin(request: InferRequest) -> tuple[InferRequest, InputTensor | None]:
     """Return a request without its input of base margins, and that input; the request and None if it has none."""
@@ -41,6 +44,8 @@ def compute_values(model: RowPredictor, run: InferenceRun, rows: Rows) -> tuple[
     InvalidTensorError, BatchTooLargeError and errors of the model.
     """
     leaves = _leaves(model, run, rows) if run.requested.reports_leaves else NO_VALUES.leaves
+    if run.requested.explains:
+        _check_contributions(model, run.count)
     margins, bases = model.engine.margins(rows), NO_VALUES.bases
     if run.base_margin is not None:
         own, margins = margins, model.margins_from(rows, _starts(run.base_margin, run.count, model.engine.n_outputs))
@@ -58,6 +63,17 @@ def compute_values(model: RowPredictor, run: InferenceRun, rows: Rows) -> tuple[
     else:
         contributions = contributions_of(model, rows, run.found, run.precomputed)
     return margins, RowValues(contributions, interactions, array("d", explainer.base), bases, leaves)
+
+
+def _check_contributions(model: RowPredictor, count: int) -> None:
+    per_row = model.engine.n_features * model.engine.n_outputs
+    if count > 1 and count * per_row > MOST_CONTRIBUTIONS:
+        most = max(1, MOST_CONTRIBUTIONS // per_row)
+        raise BatchTooLargeError(
+            f"{count} rows have {count * per_row} contributions, more than the {MOST_CONTRIBUTIONS} of an answer; send at most "
+            f"{most} rows a request",
+            max_rows=most,
+        )
 
 
 def _leaves(model: RowPredictor, run: InferenceRun, rows: Rows) -> array[float]:

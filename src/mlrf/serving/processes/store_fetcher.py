@@ -21,9 +21,12 @@ from mlrf.stores.address import Address, parse_address
 from mlrf.stores.mirror import Mirror
 from mlrf.stores.open_store import open_reader
 from mlrf.stores.report import FetcherTask, StoreReport
+from mlrf.stores.time_limit import LimitedReader
 from mlrf.stores.watch import StoreWatch
 
 _LONGEST_WAIT_S = 10.0
+_LONGEST_ANSWER_S = 30.0
+"""Seconds for a small file; a slow store holds up the others for so long."""
 _MOST_PAUSE_S = 30.0
 
 
@@ -49,7 +52,10 @@ def _watch(task: FetcherTask, log: Log) -> None:
     limit_s = min(_LONGEST_WAIT_S, max(1.0, task.pause_s))
 
     def mirror(address: Address) -> Mirror:
-        return Mirror(address, Path(task.cache), lambda: open_reader(address, limit_s))
+        def open_limited() -> LimitedReader:
+            return LimitedReader(lambda: open_reader(address, limit_s), address.text, _LONGEST_ANSWER_S)
+
+        return Mirror(address, Path(task.cache), open_limited)
 
     def report(found: StoreReport) -> None:
         with suppress(BlockingIOError, BrokenPipeError):

@@ -7,13 +7,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from bundles import NUMBERS
-from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from bundles import NUMBERS, rows_of, write_tree_bundle
+from mlrf.core.errors import BatchTooLargeError, InvalidTensorError, MalformedRequestError
 from mlrf.core.leniency import Leniency
+from mlrf.core.manifest import LinkEntry
+from mlrf.model import load
 from mlrf.serving.native.json_scanner import whole_document
+from mlrf.serving.oip import computed_values
 from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message
-from mlrf.serving.oip.messages import InputTensor
+from mlrf.serving.oip.inference_run import InferenceRun
+from mlrf.serving.oip.messages import InferRequest, InputTensor
+from mlrf.serving.oip.output_tensors import Outputs
 from mlrf.serving.oip.rest import request_body
 from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.oip.tensor_reader import TensorReader
@@ -61,3 +66,19 @@ def test_a_string_that_ends_nowhere_is_looked_through_once():
             request_body.read_request("m", body, None, 0.0)
     with soon(), pytest.raises(MalformedRequestError, match="value 1 of features"):
         whole_document(b'{"features": [1, "' + b'\\",' * 20_000 + b"\\x", NUMBERS.names)
+
+
+def test_more_contributions_than_an_answer_has_are_refused_before_they_are_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr(computed_values, "MOST_CONTRIBUTIONS", 100)
+    path = write_tree_bundle(tmp_path / "b", schema=NUMBERS, n_outputs=4, task="multiclass", link=LinkEntry("softmax"))
+    model = rows_of(load(path))
+    tensor = InputTensor("features", "FP64", [9, 3], [0.5] * 27)
+    request = InferRequest("sample", [tensor], outputs=["shap_values"])
+    requested = Outputs(model).requested(request, has_bases=False)
+    run = InferenceRun(0.0, request=request, encode=lambda *_: b"", requested=requested, deadline_s=0.0, by_key=False)
+    run.count, rows = READER.table([tensor])
+    with pytest.raises(BatchTooLargeError, match=r"9 rows have 108 contributions, .*at most 8 rows") as refused:
+        computed_values.compute_values(model, run, rows)
+    assert refused.value.details == {"max_rows": 8}
+    run.count, rows = READER.table([InputTensor("features", "FP64", [8, 3], [0.5] * 24)])
+    assert len(computed_values.compute_values(model, run, rows)[1].contributions) == 96

@@ -15,6 +15,10 @@ def as_table(rows: Any) -> Any:
     library, kind = type(rows).__module__.partition(".")[0], type(rows).__name__
     if _is_pandas(rows) or (library, kind) in (("polars", "DataFrame"), ("pyarrow", "Table")):
         return rows
+    if _is_column(rows):
+        raise InvalidRequestError(
+            f"a {kind} is one column or one row, not a table; give a table, or a list of instances"
+        )
     try:
         if (library, kind) == ("polars", "LazyFrame"):
             return rows.collect()
@@ -28,7 +32,9 @@ def as_table(rows: Any) -> Any:
     except ConfigError:
         raise
     except Exception as error:
-        raise InvalidRequestError(f"the rows cannot be read from the {kind}: {error}") from error
+        # Polars and DuckDB add their plan or the text of the query, over many lines.
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InvalidRequestError(f"the rows cannot be read from the {kind}: {reason}") from error
     return None
 
 
@@ -37,6 +43,13 @@ def _is_pandas(rows: Any) -> bool:
     return any(
         each.__module__.partition(".")[0] == "pandas" and each.__name__ == "DataFrame" for each in type(rows).__mro__
     )
+
+
+def _is_column(rows: Any) -> bool:
+    """Return whether an object is a column of pandas, Polars or Arrow, which exports a stream as a table does."""
+    is_exported = hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__")
+    has_type = hasattr(rows, "dtype") or hasattr(rows, "type")
+    return is_exported and has_type and not (hasattr(rows, "columns") or hasattr(rows, "schema"))
 
 
 def _pyarrow(kind: str) -> Any:

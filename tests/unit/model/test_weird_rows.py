@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 import mlrf
@@ -9,7 +11,7 @@ from bundles import write_tree_bundle
 from mlrf.core.errors import MlrfError
 from mlrf.core.manifest import LinkEntry
 from mlrf.scoring import Scorer
-from odd_rows import ROWS
+from odd_rows import EXAMPLE, POLARS, ROWS
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +44,21 @@ def test_odd_rows_are_answered_or_refused_in_our_own_words(path, kind, call):
 def test_a_column_that_its_library_cannot_convert_is_named(path, kind):
     with pytest.raises(MlrfError, match=r"feature '(store|price)': the column, of type .*; convert it to numbers"):
         mlrf.load(path).predict(ROWS[kind]())
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pd.Series([1.0]), pd.Series(EXAMPLE), POLARS["price"], pa.array([1]), pa.chunked_array([[1]])],
+    ids=["pandas", "a row of pandas", "Polars", "Arrow", "Arrow in chunks"],
+)
+def test_a_column_in_place_of_a_table_is_named(path, column):
+    with pytest.raises(
+        MlrfError, match=r"a \w+ is one column or one row, not a table; give a table, or a list of instances"
+    ):
+        mlrf.load(path).predict(column)
+
+
+def test_what_another_library_says_over_many_lines_is_one_line(path):
+    with pytest.raises(MlrfError, match=r"cannot be read from the LazyFrame: .*nope") as refused:
+        mlrf.load(path).predict(POLARS.lazy().select("nope"))
+    assert "\n" not in str(refused.value)

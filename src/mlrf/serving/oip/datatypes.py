@@ -9,14 +9,19 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from typing import Any
 
 import msgspec
+
+from mlrf import _kernel
 
 if sys.byteorder != "little":
     raise ImportError("mlrf runs on little-endian processors")
 
 Buffer = bytes | memoryview
 _LENGTH = struct.Struct("<I")
+_COLUMN, _PAIR = struct.Struct("<IiI"), struct.Struct("<qq")
+"""What the kernel reads of a record batch: columns, and the lengths or positions of its parts."""
 
 
 class Datatype(msgspec.Struct, frozen=True):
@@ -67,6 +72,19 @@ DATATYPES = {
     )
 }
 """By the protocol's name."""
+
+
+def as_doubles(numbers: array[Any]) -> array[float]:
+    """Return numbers as float64, by the kernel: `array` takes 30 ns or more for each, as it makes objects of them."""
+    if numbers.typecode == "d" or not numbers:
+        return numbers if numbers.typecode == "d" else array("d")
+    raw = memoryview(numbers).cast("B")
+    doubles = array("d", bytes(8)) * len(numbers)
+    column = _COLUMN.pack(ord(numbers.typecode), 0, 2)
+    located = _PAIR.pack(0, 0) + _PAIR.pack(0, len(raw))
+    if not _kernel.fill_records(raw, _PAIR.pack(len(numbers), 0), located, column, doubles, len(numbers)):
+        raise AssertionError(f"the kernel does not read numbers of the type {numbers.typecode}")
+    return doubles
 
 
 def elements_of(data: Buffer, count: int) -> list[bytes] | None:

@@ -9,12 +9,13 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from mlrf.core.column_rules import ColumnRule, ColumnRules
 from mlrf.core.errors import InvalidRequestError, InvalidTensorError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.features.entity_key import KeyType, expected_of
-from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, elements_of
+from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, as_doubles, elements_of
 from mlrf.serving.oip.messages import InputTensor
 from mlrf.serving.runtime.thresholds import CONVERTED_VALUES
 
@@ -30,9 +31,10 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
             return array("d", data)
         except (TypeError, OverflowError):
             pass  # a missing value, or one that is not a number
-    numbers = _numbers(tensor, datatype)
-    if isinstance(numbers, array) and numbers.typecode == "d":
-        return numbers
+    are_objects = not isinstance(data, Buffer | array) and not datatype.is_float and datatype is not BYTES
+    numbers = (_all_integers(tensor, datatype) if are_objects else None) or _numbers(tensor, datatype)
+    if isinstance(numbers, array):
+        return as_doubles(numbers)
     doubles = array("d")
     # In pieces, because one call for millions would keep the GIL.
     for start in range(0, len(numbers), CONVERTED_VALUES):
@@ -118,10 +120,9 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
             datatype=datatype.name,
         )
     if isinstance(data, Buffer):
-        numbers = datatype.values_of(data)
-        if datatype.name == "BOOL" and max(numbers) > 1:
-            raise _beyond(tensor, datatype, max(numbers))
-        return numbers
+        if datatype.name == "BOOL" and (others := bytes(data).translate(None, b"\0\1")):
+            raise _beyond(tensor, datatype, max(others))
+        return datatype.values_of(data)
     if isinstance(data, array) and data.typecode == datatype.code:
         return data
     if datatype.is_float:
@@ -138,6 +139,29 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
         if value is not None and not (isinstance(value, int) and datatype.least <= value <= datatype.most):
             raise _beyond(tensor, datatype, value)
     return data
+
+
+def _all_integers(tensor: InputTensor, datatype: Datatype) -> array[int] | None:
+    """Return integers as an array; None if there are none, or one is missing, no integer or beyond 64 bits.
+
+    InvalidTensorError for the first that is beyond the range of its datatype.
+
+    A loop over a million of them took 50 ms, and the conversion of what it leaves to float64 another 30.
+    """
+    data = tensor.data
+    integers = array("Q" if datatype.code == "Q" else "q")
+    try:
+        # In pieces, because one call for millions would keep the GIL.
+        for start in range(0, len(data), CONVERTED_VALUES):
+            integers += array(integers.typecode, data[start : start + CONVERTED_VALUES])
+    except (TypeError, OverflowError):
+        return None
+    if datatype.code not in "qQ" and integers:
+        rule = ColumnRule(datatype.least, datatype.most, may_miss=False)
+        first = ColumnRules([rule]).first_outside(as_doubles(integers))
+        if first is not None:
+            raise _beyond(tensor, datatype, integers[first])
+    return integers or None
 
 
 def _is_number(value: Any, datatype: Datatype) -> bool:

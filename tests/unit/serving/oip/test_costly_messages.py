@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
+from array import array
 from contextlib import contextmanager
 
 import pytest
 
 from bundles import NUMBERS, rows_of, write_tree_bundle
 from mlrf.core.errors import BatchTooLargeError, InvalidTensorError, MalformedRequestError
+from mlrf.core.feature import Feature
 from mlrf.core.leniency import Leniency
 from mlrf.core.manifest import LinkEntry
+from mlrf.core.schema import Schema
 from mlrf.model import load
 from mlrf.serving.native.json_scanner import whole_document
 from mlrf.serving.oip import computed_values
+from mlrf.serving.oip.counts import CountLimits
+from mlrf.serving.oip.grpc import message_codec
 from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.oip.inference_run import InferenceRun
@@ -82,3 +88,61 @@ def test_more_contributions_than_an_answer_has_are_refused_before_they_are_compu
     assert refused.value.details == {"max_rows": 8}
     run.count, rows = READER.table([InputTensor("features", "FP64", [8, 3], [0.5] * 24)])
     assert len(computed_values.compute_values(model, run, rows)[1].contributions) == 96
+
+
+WIDE = TensorReader(Schema(tuple(Feature(f"x{i}") for i in range(1000))), Leniency(), 4000, None, 10)
+MANY = 200_000
+
+
+@pytest.mark.parametrize(
+    ("datatype", "code", "numbers"),
+    [
+        ("INT64", "q", [5, -(1 << 62)]),
+        ("UINT64", "Q", [5, (1 << 64) - 1]),
+        ("INT32", "i", [-5, (1 << 31) - 1]),
+        ("UINT16", "H", [0, 65_535]),
+        ("INT8", "b", [-128, 127]),
+        ("BOOL", "B", [1, 0]),
+        ("FP32", "f", [0.1, -2.5]),
+    ],
+)
+def test_many_numbers_are_converted_without_an_object_for_each(datatype, code, numbers):
+    sent = array(code, numbers) * (MANY // 2)
+    expected = array("d", sent)
+    contents = {message_codec._CONTENTS[datatype]: sent.tolist()}
+    for body in (
+        {"inputs": [{"contents": contents}]},
+        {"inputs": [{}], "raw_input_contents": [sent.tobytes()]},
+    ):
+        body["inputs"][0] |= {"name": "features", "datatype": datatype, "shape": [200, 1000]}
+        encoded = message("ModelInferRequest")(model_name="m", **body).SerializeToString()
+        limits = CountLimits(1000, 4_000_000)
+        tracemalloc.start()
+        try:
+            count, rows = WIDE.table(read_request(encoded, 0.0, limits).inputs)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert (count, array("d", rows)) == (200, expected)
+        # Objects would be 36 bytes for each number: of 8 bytes here are the array, the doubles, and their concatenation.
+        assert peak_bytes < 36 * MANY
+
+
+@pytest.mark.parametrize(("datatype", "last"), [("INT8", 128), ("UINT8", 256), ("INT16", -32_769), ("BOOL", 2)])
+def test_the_last_of_many_numbers_that_is_beyond_its_datatype_is_named(datatype, last):
+    tensor = InputTensor("features", datatype, [200, 1000], [1] * (MANY - 1) + [last])
+    with pytest.raises(InvalidTensorError, match=f"the number {last} is not"):
+        WIDE.table([tensor])
+
+
+def test_a_message_whose_shape_is_refused_makes_no_objects():
+    contents = {"int64_contents": [1 << 40] * MANY}
+    tensor = {"name": "features", "datatype": "INT64", "shape": [200, 1000], "contents": contents}
+    encoded = message("ModelInferRequest")(model_name="m", inputs=[tensor]).SerializeToString()
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidTensorError, match=r"the shape \[200, 1000\] is not"):
+            READER.table(read_request(encoded).inputs)
+        assert tracemalloc.get_traced_memory()[1] < MANY
+    finally:
+        tracemalloc.stop()

@@ -53,7 +53,7 @@ _CONTENTS = {
 _PACKED = {"fp32_contents": (b"\x32", 4), "fp64_contents": (b"\x3a", 8)}
 """The fields whose packed values are as in memory: their tags, and the bytes of a value."""
 _MANY_VALUES = 4096
-"""More floats than this are not made objects: a million took 35 ms, also for a message that is then refused."""
+"""More numbers than this are not made objects: a million took 35 ms, also for a message that is then refused."""
 
 
 def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMITS) -> InferRequest:
@@ -166,9 +166,9 @@ def _typed(tensor: Any) -> InputTensor:
 
 def _packed_values(contents: Any, field: str) -> Sequence[Any] | memoryview:
     """Return the values of contents that have only this field; of floats the bytes, as they are in memory."""
-    values = getattr(contents, field)
+    values: Sequence[Any] = getattr(contents, field)
     if field not in _PACKED:
-        return list(values)
+        return values  # as protobuf has them: a message whose shape is refused makes no objects
     tag, width = _PACKED[field]
     n_bytes = len(values) * width
     before = tag + varint(n_bytes)

@@ -193,10 +193,8 @@ def test_paths_are_written_once():
 
 
 def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
-    class TeapotError(RequestError):
+    class TeapotError(RequestError, code="TEAPOT"):
         """A new status and a new route show up everywhere."""
-
-        code = "TEAPOT"
 
     monkeypatch.setitem(
         TABLE, TeapotError, ErrorStatus(418, "INVALID_ARGUMENT", "A teapot", lambda _error: b"Tea: 1\r\n")

@@ -17,16 +17,12 @@ from mlrf.core import errors
 from mlrf.core.errors import MlrfError
 
 
-class ServerUnreachableError(MlrfError):
+class ServerUnreachableError(MlrfError, code="SERVER_UNREACHABLE"):
     """The server could not be reached, or closed the connection before it answered."""
 
-    code = "SERVER_UNREACHABLE"
 
-
-class VersionChangedError(MlrfError):
+class VersionChangedError(MlrfError, code="VERSION_CHANGED"):
     """Chunks of one call would have been answered by different versions of the model."""
-
-    code = "VERSION_CHANGED"
 
 
 def _by_code(kind: type[MlrfError]) -> dict[str, type[MlrfError]]:

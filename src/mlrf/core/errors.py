@@ -67,294 +67,202 @@ class MlrfError(Exception):
 
     code: ClassVar[str] = "ERROR"
 
+    def __init_subclass__(cls, *, code: str) -> None:
+        """Give a kind of error its code, which the statement of the class must name."""
+        cls.code = code
+
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.details: dict[str, Any] = details
 
 
-class ConfigError(MlrfError):
+class ConfigError(MlrfError, code="CONFIG_INVALID"):
     """An option, an environment variable or a settings file is wrong."""
 
-    code = "CONFIG_INVALID"
 
-
-class BundleError(MlrfError):
+class BundleError(MlrfError, code="BUNDLE_INVALID"):
     """A bundle on disk is missing, incomplete, altered, or of a format that this version cannot read."""
 
-    code = "BUNDLE_INVALID"
 
-
-class RowsError(MlrfError):
+class RowsError(MlrfError, code="ROWS_INVALID"):
     """A file of rows by key cannot be read, or does not fit the model; none of its rows were stored."""
 
-    code = "ROWS_INVALID"
 
-
-class EngineError(MlrfError):
+class EngineError(MlrfError, code="ENGINE_FAILED"):
     """An engine could not be started or could not compute."""
 
-    code = "ENGINE_FAILED"
 
-
-class RepositoryError(MlrfError):
+class RepositoryError(MlrfError, code="REPOSITORY_FAILED"):
     """A model repository could not be changed; its pointers are unchanged."""
 
-    code = "REPOSITORY_FAILED"
 
-
-class SchemaChangedError(MlrfError):
+class SchemaChangedError(MlrfError, code="SCHEMA_CHANGED"):
     """A version of a model is incompatible with the clients of the one before."""
 
-    code = "SCHEMA_CHANGED"
 
-
-class BuildError(MlrfError):
+class BuildError(MlrfError, code="BUILD_FAILED"):
     """A bundle could not be made; nothing was written."""
 
-    code = "BUILD_FAILED"
 
-
-class ModelUnreadableError(BuildError):
+class ModelUnreadableError(BuildError, code="MODEL_UNREADABLE"):
     """The model file is missing, truncated, or not a model."""
 
-    code = "MODEL_UNREADABLE"
 
-
-class UnsupportedModelError(BuildError):
+class UnsupportedModelError(BuildError, code="UNSUPPORTED_MODEL"):
     """The model is sound but of a kind that mlrf does not serve; the message names the kind."""
 
-    code = "UNSUPPORTED_MODEL"
 
-
-class SampleError(BuildError):
+class SampleError(BuildError, code="SAMPLE_INVALID"):
     """Sample rows, category lists or class labels do not fit the model."""
 
-    code = "SAMPLE_INVALID"
 
-
-class OutputExistsError(BuildError):
+class OutputExistsError(BuildError, code="OUTPUT_EXISTS"):
     """The output path exists, and replacing it was not requested."""
 
-    code = "OUTPUT_EXISTS"
 
-
-class ParityError(BuildError):
+class ParityError(BuildError, code="PARITY_FAILED"):
     """The exported model does not reproduce the training library's predictions."""
 
-    code = "PARITY_FAILED"
 
-
-class RequestError(MlrfError):
+class RequestError(MlrfError, code="REQUEST_REFUSED"):
     """A request cannot be answered; most subclasses are faults that the client can correct."""
 
-    code = "REQUEST_REFUSED"
 
-
-class MalformedRequestError(RequestError):
+class MalformedRequestError(RequestError, code="MALFORMED_REQUEST"):
     """The bytes are not HTTP, not JSON, or nested too deep."""
 
-    code = "MALFORMED_REQUEST"
 
-
-class InvalidRequestError(RequestError):
+class InvalidRequestError(RequestError, code="INVALID_REQUEST"):
     """The body is well-formed JSON but not a valid request."""
 
-    code = "INVALID_REQUEST"
 
-
-class MissingFeatureError(InvalidRequestError):
+class MissingFeatureError(InvalidRequestError, code="MISSING_FEATURE"):
     """A named row lacks a feature of the schema."""
 
-    code = "MISSING_FEATURE"
 
-
-class UnknownFeatureError(InvalidRequestError):
+class UnknownFeatureError(InvalidRequestError, code="UNKNOWN_FEATURE"):
     """A named row holds a name that is not a feature of the schema."""
 
-    code = "UNKNOWN_FEATURE"
 
-
-class InvalidFeatureError(InvalidRequestError):
+class InvalidFeatureError(InvalidRequestError, code="INVALID_FEATURE"):
     """A feature's value is of the wrong type or out of its range."""
 
-    code = "INVALID_FEATURE"
 
-
-class UnknownCategoryError(InvalidRequestError):
+class UnknownCategoryError(InvalidRequestError, code="UNKNOWN_CATEGORY"):
     """A categorical feature's value is not in its list of categories."""
 
-    code = "UNKNOWN_CATEGORY"
 
-
-class FeatureCountError(InvalidRequestError):
+class FeatureCountError(InvalidRequestError, code="FEATURE_COUNT"):
     """A positional row holds too many or too few values."""
 
-    code = "FEATURE_COUNT"
 
-
-class EmptyBatchError(InvalidRequestError):
+class EmptyBatchError(InvalidRequestError, code="EMPTY_BATCH"):
     """A batch holds no instance."""
 
-    code = "EMPTY_BATCH"
 
-
-class NonFiniteResultError(InvalidRequestError):
+class NonFiniteResultError(InvalidRequestError, code="NON_FINITE_RESULT"):
     """The prediction for this row is not a finite number."""
 
-    code = "NON_FINITE_RESULT"
 
-
-class NotExplainableError(InvalidRequestError):
+class NotExplainableError(InvalidRequestError, code="NOT_EXPLAINABLE"):
     """An explanation is requested from an engine that cannot explain."""
 
-    code = "NOT_EXPLAINABLE"
 
-
-class NoThresholdsError(InvalidRequestError):
+class NoThresholdsError(InvalidRequestError, code="NO_THRESHOLDS"):
     """A response curve is requested of a model whose thresholds are not known."""
 
-    code = "NO_THRESHOLDS"
 
-
-class NotKeyedError(InvalidRequestError):
+class NotKeyedError(InvalidRequestError, code="NOT_KEYED"):
     """A row is requested by key from a model that is served without stored rows."""
 
-    code = "NOT_KEYED"
 
-
-class InvalidKeyError(InvalidRequestError):
+class InvalidKeyError(InvalidRequestError, code="INVALID_KEY"):
     """A key lacks a field, has an unknown field, or has a field of the wrong type."""
 
-    code = "INVALID_KEY"
 
-
-class InvalidTensorError(InvalidRequestError):
+class InvalidTensorError(InvalidRequestError, code="INVALID_TENSOR"):
     """A tensor has a name, shape, datatype or number of elements that the model does not accept."""
 
-    code = "INVALID_TENSOR"
 
-
-class StaleFeaturesError(InvalidRequestError):
+class StaleFeaturesError(InvalidRequestError, code="STALE_FEATURES"):
     """The stored row is older than the server, or the request, allows."""
 
-    code = "STALE_FEATURES"
 
-
-class KeyNotFoundError(RequestError):
+class KeyNotFoundError(RequestError, code="KEY_NOT_FOUND"):
     """No row is stored under this key."""
 
-    code = "KEY_NOT_FOUND"
 
-
-class BatchTooLargeError(RequestError):
+class BatchTooLargeError(RequestError, code="BATCH_TOO_LARGE"):
     """A batch holds more instances than the server accepts."""
 
-    code = "BATCH_TOO_LARGE"
 
-
-class BodyTooLargeError(RequestError):
+class BodyTooLargeError(RequestError, code="BODY_TOO_LARGE"):
     """A body holds more bytes than the server accepts, before or after decompression."""
 
-    code = "BODY_TOO_LARGE"
 
-
-class HeadersTooLargeError(RequestError):
+class HeadersTooLargeError(RequestError, code="HEADERS_TOO_LARGE"):
     """The request line and headers hold more bytes, or more fields, than the server accepts."""
 
-    code = "HEADERS_TOO_LARGE"
 
-
-class LengthRequiredError(RequestError):
+class LengthRequiredError(RequestError, code="LENGTH_REQUIRED"):
     """A request that needs a body declares neither a length nor chunks."""
 
-    code = "LENGTH_REQUIRED"
 
-
-class UnsupportedMediaTypeError(RequestError):
+class UnsupportedMediaTypeError(RequestError, code="UNSUPPORTED_MEDIA_TYPE"):
     """The declared content type or content encoding is not one that the route reads."""
 
-    code = "UNSUPPORTED_MEDIA_TYPE"
 
-
-class ExpectationFailedError(RequestError):
+class ExpectationFailedError(RequestError, code="EXPECTATION_FAILED"):
     """An Expect header asks for something other than 100-continue."""
 
-    code = "EXPECTATION_FAILED"
 
-
-class UnauthenticatedError(RequestError):
+class UnauthenticatedError(RequestError, code="UNAUTHENTICATED"):
     """The server requires an API key, and the request has none or an unknown one."""
 
-    code = "UNAUTHENTICATED"
 
-
-class NotPermittedError(RequestError):
+class NotPermittedError(RequestError, code="NOT_PERMITTED"):
     """The request's key lacks a scope, which `details["scope"]` names."""
 
-    code = "NOT_PERMITTED"
 
-
-class RouteNotFoundError(RequestError):
+class RouteNotFoundError(RequestError, code="ROUTE_NOT_FOUND"):
     """No route has this path."""
 
-    code = "ROUTE_NOT_FOUND"
 
-
-class ModelNotFoundError(RequestError):
+class ModelNotFoundError(RequestError, code="MODEL_NOT_FOUND"):
     """No served model has this name."""
 
-    code = "MODEL_NOT_FOUND"
 
-
-class ModelUnloadedError(ModelNotFoundError):
+class ModelUnloadedError(ModelNotFoundError, code="MODEL_UNLOADED"):
     """The model was unloaded on purpose, and may be loaded again."""
 
-    code = "MODEL_UNLOADED"
 
-
-class MethodNotAllowedError(RequestError):
+class MethodNotAllowedError(RequestError, code="METHOD_NOT_ALLOWED"):
     """The route exists but not for this method; `details["allow"]` lists the methods it has."""
 
-    code = "METHOD_NOT_ALLOWED"
 
-
-class RequestTimeoutError(RequestError):
+class RequestTimeoutError(RequestError, code="REQUEST_TIMEOUT"):
     """The client took too long to send its request."""
 
-    code = "REQUEST_TIMEOUT"
 
-
-class ReloadRefusedError(RequestError):
+class ReloadRefusedError(RequestError, code="RELOAD_REFUSED"):
     """A version was not activated; every worker still serves the old one."""
 
-    code = "RELOAD_REFUSED"
 
-
-class NotReadyError(RequestError):
+class NotReadyError(RequestError, code="NOT_READY"):
     """The server is running but not ready."""
 
-    code = "NOT_READY"
 
-
-class FeaturesUnavailableError(RequestError):
+class FeaturesUnavailableError(RequestError, code="FEATURES_UNAVAILABLE"):
     """The feature store does not respond; requests that need no stored row are still answered."""
 
-    code = "FEATURES_UNAVAILABLE"
 
-
-class InvalidStoredRowError(FeaturesUnavailableError):
+class InvalidStoredRowError(FeaturesUnavailableError, code="INVALID_STORED_ROW"):
     """What is stored under `details["key"]` is not a valid row of the model: damaged, forged, or outside the schema."""
 
-    code = "INVALID_STORED_ROW"
 
-
-class OverloadedError(RequestError):
+class OverloadedError(RequestError, code="OVERLOADED"):
     """The server has too much work waiting to accept more."""
 
-    code = "OVERLOADED"
 
-
-class DeadlineExceededError(RequestError):
+class DeadlineExceededError(RequestError, code="DEADLINE_EXCEEDED"):
     """The request's deadline passed before the response was ready."""
-
-    code = "DEADLINE_EXCEEDED"

@@ -15,9 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 import mlrf
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.engine_timing import FIGURES, Figures, rows_for, time_engines, timeable_engines
-from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.named_bundle import open_bundle
 
@@ -25,7 +24,7 @@ _LIBRARIES = ("numpy", "onnxruntime")
 
 
 def bench(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:

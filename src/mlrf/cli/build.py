@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from mlrf.builder.required_packages import require_packages
 from mlrf.cli.build_report import print_build_report
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.path_arguments import non_empty_path, path_option
 from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import read_bundle
 from mlrf.core.manifest import NAME_RULE
@@ -28,13 +28,7 @@ def build(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=non_empty_path,
-            metavar="<path>",
-            help="Directory to write the bundle to; it must not exist (see --force).",
-        ),
+        path_option("Directory to write the bundle to; it must not exist (see --force).", "--out", "-o"),
     ],
     name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
@@ -61,9 +55,7 @@ def build(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file. This RUNS ANY CODE in the file.")
     ] = False,
-    features: Annotated[
-        Path | None, typer.Option(parser=non_empty_path, metavar="<path>", help="Parquet file of rows to serve by key.")
-    ] = None,
+    features: Annotated[Path | None, path_option("Parquet file of rows to serve by key.")] = None,
     key: Annotated[
         str | None,
         typer.Option(help="Key columns, e.g. store_id,date (without --features: name:type, e.g. date:date)."),
@@ -79,10 +71,8 @@ def build(
     ] = False,
     background: Annotated[
         Path | None,
-        typer.Option(
-            parser=non_empty_path,
-            metavar="<path>",
-            help="Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values).",
+        path_option(
+            "Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values)."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle, atomically.")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.path_arguments import path_option
 from mlrf.demo.demo_command import DEFAULT_OUT, run
 
 
@@ -17,7 +17,7 @@ def demo(
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", parser=non_empty_path, metavar="<path>", help="Directory to write the bundle to."),
+        path_option("Directory to write the bundle to.", "--out", "-o"),
     ] = DEFAULT_OUT,
     rate: Annotated[int, typer.Option(help="Requests per second of the load test.")] = 1000,
     seconds: Annotated[int, typer.Option(help="Seconds that the load test lasts.")] = 10,

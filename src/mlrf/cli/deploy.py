@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import mlrf
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.path_arguments import path_option
 from mlrf.core.errors import ConfigError
 from mlrf.deploy.alert_rules import alert_groups
 from mlrf.deploy.templates import write_files
@@ -28,13 +28,7 @@ _FILE = re.compile(r"[\w.-]+")
 _URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
-    typer.Option(
-        "--out",
-        "-o",
-        parser=non_empty_path,
-        metavar="<path>",
-        help="Directory to write to; it must be empty or not exist.",
-    ),
+    path_option("Directory to write to; it must be empty or not exist.", "--out", "-o"),
 ]
 
 _Name = Annotated[str, typer.Option("--name", help="Name of the service: lower-case letters, digits and -.")]
@@ -133,9 +127,7 @@ def kserve(
 def systemd(
     out: _Out,
     name: _Name,
-    bundle: Annotated[
-        Path, typer.Option("--bundle", parser=non_empty_path, metavar="<path>", help="Bundle or repository.")
-    ],
+    bundle: Annotated[Path, path_option("Bundle or repository.", "--bundle")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
     exec_path: Annotated[

@@ -12,11 +12,11 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.explanation_game import ExplanationGame, explanation_game
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
-from mlrf.cli.path_arguments import non_empty_path
-from mlrf.cli.row_leniency import leniency_of
+from mlrf.cli.path_arguments import non_empty_path, path_option
+from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.rows_memory import check_rows_fit
 from mlrf.cli.terminal_text import escaped
 from mlrf.cli.waterfall_text import waterfall
@@ -43,7 +43,7 @@ _STREAMED = "`mlrf score --explain all` explains files of any size"
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     rows: Annotated[
         Path,
         typer.Argument(
@@ -65,22 +65,14 @@ def explain(
     ] = None,
     background: Annotated[
         Path | None,
-        typer.Option(
-            parser=non_empty_path,
-            metavar="<path>",
-            help="Rows to explain against (interventional SHAP values): .json, .csv or .parquet.",
-        ),
+        path_option("Rows to explain against (interventional SHAP values): .json, .csv or .parquet."),
     ] = None,
     stored_background: Annotated[
         bool, typer.Option("--stored-background", help="Explain against the rows that the bundle was built with.")
     ] = False,
     groups: Annotated[
         Path | None,
-        typer.Option(
-            parser=non_empty_path,
-            metavar="<path>",
-            help='JSON {"group": ["feature", "feature"]}: features that contribute as one.',
-        ),
+        path_option('JSON {"group": ["feature", "feature"]}: features that contribute as one.'),
     ] = None,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
@@ -90,26 +82,13 @@ def explain(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=non_empty_path,
-            metavar="<path>",
-            help="File to write the lines of --json to (.jsonl).",
-        ),
+        path_option("File to write the lines of --json to (.jsonl).", "--out", "-o"),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(
-            parser=non_empty_path,
-            metavar="<path>",
-            help="File to write a page to, with a drawing and a table of each row (.html).",
-        ),
+        path_option("File to write a page to, with a drawing and a table of each row (.html)."),
     ] = None,
-    unknown_categories: Annotated[
-        str,
-        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
-    ] = "refuse",
+    unknown_categories: UnknownCategoriesOption = "refuse",
 ) -> None:
     """Show what each feature contributes to a prediction, starting from the expected margin.
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import mlrf
-from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.bundle_argument import BundleArgument
+from mlrf.cli.path_arguments import path_option
 from mlrf.core.manifest import ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 from mlrf.deploy.templates import write_files
@@ -20,10 +20,10 @@ _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 
 
 def image(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", parser=non_empty_path, metavar="<path>", help="Directory to write the context to."),
+        path_option("Directory to write the context to.", "--out", "-o"),
     ],
     base: Annotated[
         str, typer.Option("--base", help="The server's image, as built from `mlrf deploy container`.")

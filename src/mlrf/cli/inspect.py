@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -13,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.build_report import parity_table, rows_sentence
-from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import non_empty_path
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
@@ -35,7 +33,7 @@ _UNCLIPPED = (
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Show the contents of a bundle: the model, its features, the proof, and an example request.

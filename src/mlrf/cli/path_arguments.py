@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -36,3 +37,8 @@ def non_empty_path(text: str | Path) -> Path:
             f"{scheme}: addresses are not supported; copy the file to this machine and give its path"
         )
     return Path(text)
+
+
+def path_option(help_text: str, *names: str) -> Any:
+    """Return typer's option of a path that is not empty; `names` are its flags, by default that of its parameter."""
+    return typer.Option(*names, parser=non_empty_path, metavar="<path>", help=help_text)

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.path_arguments import non_empty_path
-from mlrf.cli.row_leniency import leniency_of
+from mlrf.cli.bundle_argument import BundleArgument
+from mlrf.cli.path_arguments import non_empty_path, path_option
+from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.single_answers import write_single
 from mlrf.model.row_files import STANDARD
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     rows: Annotated[
         Path,
         typer.Argument(
@@ -26,18 +26,9 @@ def predict(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=non_empty_path,
-            metavar="<path>",
-            help="File to write instead of stdout (-): .jsonl, .csv, .parquet or .arrow.",
-        ),
+        path_option("File to write instead of stdout (-): .jsonl, .csv, .parquet or .arrow.", "--out", "-o"),
     ] = None,
-    unknown_categories: Annotated[
-        str,
-        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
-    ] = "refuse",
+    unknown_categories: UnknownCategoriesOption = "refuse",
 ) -> None:
     """Predict the rows of a file, one JSON line per row: what the training library's predict returns.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.path_arguments import non_empty_path, path_or_address
 from mlrf.cli.sign import check_identity
 from mlrf.core import publishing
@@ -32,7 +32,7 @@ _IDENTITY = typer.Option(
 
 
 def publish(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     repository: Annotated[
         Path,
         typer.Argument(

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency
+
+UnknownCategoriesOption = Annotated[
+    str,
+    typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
+]
 
 
 def leniency_of(unknown_categories: str) -> Leniency:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.path_arguments import non_empty_path, path_or_table_address
-from mlrf.cli.row_leniency import leniency_of
+from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.scoring_progress import scoring_progress
 from mlrf.cli.single_answers import require_scoring, write_single
 from mlrf.core.errors import ConfigError
@@ -17,7 +17,7 @@ from mlrf.model.row_files import STANDARD
 
 
 def score(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -80,10 +80,7 @@ def score(
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete the output of another job in the directory and start again.")
     ] = False,
-    unknown_categories: Annotated[
-        str,
-        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
-    ] = "refuse",
+    unknown_categories: UnknownCategoriesOption = "refuse",
 ) -> None:
     """Score files of tables into a directory of parts, one for each row group, in the order of the input.
 

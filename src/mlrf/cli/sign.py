@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.terminal_text import escaped
 from mlrf.core.bundle import Bundle
@@ -19,7 +19,7 @@ from mlrf.signing.statement import Provenance
 
 
 def sign(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     key: Annotated[Path, typer.Option(parser=non_empty_path, metavar="FILE", help="Private key (PEM) to sign with.")],
     passphrase_file: Annotated[
         Path | None,

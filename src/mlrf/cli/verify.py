@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.path_arguments import non_empty_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.sign import check_identity
@@ -30,7 +30,7 @@ _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=non_empty_path, metavar="bundle")],
+    bundle: BundleArgument,
     engine: Annotated[
         str | None, typer.Option(help="Engine to check (default: the one that `mlrf serve` would use).")
     ] = None,

@@ -23,4 +23,4 @@ def test_files_of_a_change_exist(change):
 
 
 def test_the_table_has_the_usual_changes():
-    assert len(CHANGES) == 15
+    assert len(CHANGES) == 16

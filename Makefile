@@ -11,8 +11,9 @@ ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-# Two processes share the tests. Models are built once per run (tests/once_a_run.py).
-PARALLEL := -n 2 --dist worksteal
+# Three processes share the tests on two processors: a test waits about a third of its time, for a server, a disk or a time limit. Models are
+# built once per run (tests/once_a_run.py).
+PARALLEL := -n 3 --dist worksteal
 QUICK := not slow and not timing and not clients
 
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from ctypes import c_float
 from dataclasses import replace
+from functools import cache, lru_cache
 from itertools import combinations
+from operator import mul
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,31 +40,70 @@ MULTIPLIER = 0x4906BA494954CB65
 CODES = [0, 1, 2, 3, 5, 7, 31, 32, 63, 64, 200, 4095, 2**31 - 1]
 
 
+class Nodes(NamedTuple):
+    """The columns of a forest as lists: Python reads a number of a list ten times as fast as one of an array."""
+
+    feature: list[int]
+    threshold: list[float]
+    left: list[int]
+    right: list[int]
+    missing: list[Missing]
+    default_left: list[bool]
+    codes: list[frozenset[int] | None]
+    value: list[float]
+    cover: list[float]
+    terms: list[list[tuple[int, float]]]
+    """The features and coefficients of linear leaves."""
+
+
+@lru_cache(maxsize=4)
+def nodes_of(forest: Forest) -> Nodes:
+    """Return the columns of a forest, which is not altered afterwards."""
+    sets = [frozenset(forest.category_codes(index).tolist()) for index in range(len(forest.set_offsets) - 1)]
+    terms: list[list[tuple[int, float]]] = []
+    if forest.linear is not None:
+        pairs = list(zip(forest.linear.features.tolist(), forest.linear.coefficients.tolist(), strict=True))
+        offsets = forest.linear.offsets.tolist()
+        terms = [pairs[begin:end] for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return Nodes(
+        forest.feature.tolist(),
+        forest.threshold.tolist(),
+        forest.left.tolist(),
+        forest.right.tolist(),
+        [Missing(rule) for rule in forest.missing.tolist()],
+        forest.default_left.tolist(),
+        [None if index == NUMERIC else sets[index] for index in forest.category_set.tolist()],
+        forest.value.tolist(),
+        forest.cover.tolist(),
+        terms,
+    )
+
+
 def goes_left(forest: Forest, node: int, x: float) -> bool:
     """Apply one node's rule to one value."""
+    nodes = nodes_of(forest)
     if forest.inputs == "float32":
-        with np.errstate(over="ignore"):
-            x = float(np.float32(x))
-    default_left = bool(forest.default_left[node])
-    if forest.category_set[node] != NUMERIC:
+        x = c_float(x).value
+    default_left, codes = nodes.default_left[node], nodes.codes[node]
+    if codes is not None:
         if math.isnan(x):
             return default_left
         if not forest.no_code_up_to < x < 2.0**31:
             return False
-        return math.trunc(x) in forest.category_codes(int(forest.category_set[node])).tolist()
-    missing = Missing(int(forest.missing[node]))
+        return math.trunc(x) in codes
+    missing = nodes.missing[node]
     if math.isnan(x):
         if missing is not Missing.NONE:
             return default_left
         x = 0.0
     if missing is Missing.ZERO and abs(x) <= ZERO_BAND:
         return default_left
-    return bool(x <= forest.threshold[node])
+    return x <= nodes.threshold[node]
 
 
 def inputs(forest: Forest, row: np.ndarray) -> list[float]:
     """Return the values that nodes test for one row: its own, then those from tables."""
-    found = [float(x) for x in row]
+    found: list[float] = np.asarray(row, dtype=np.float64).tolist()
     for table in () if forest.tables is None else forest.tables.tables:
         key: int | None = 0
         for part in table.parts:
@@ -101,110 +144,141 @@ def share_groups(forest: Forest, by_owner: np.ndarray) -> np.ndarray:
 
 def margins(forest: Forest, row: np.ndarray) -> list[float]:
     """Return the raw margins of one row, each sum in the order of the trees."""
-    row = np.array(inputs(forest, row))
+    values, nodes = inputs(forest, row), nodes_of(forest)
     numbers = [np.float32 if single else np.float64 for single in forest.sums_in_float32]
     first = forest.base_order == "first"
     sums = [number(b if first else 0.0) for b, number in zip(forest.base, numbers, strict=True)]
-    for tree in range(forest.n_trees):
-        node = int(forest.tree_offsets[tree])
-        while forest.feature[node] != LEAF:
-            side = forest.left if goes_left(forest, node, float(row[forest.feature[node]])) else forest.right
-            node = int(side[node])
-        output = int(forest.tree_output[tree])
-        with np.errstate(invalid="ignore", over="ignore"):  # linear functions of infinities
+    with np.errstate(invalid="ignore", over="ignore"):  # linear functions of infinities
+        for node, output in zip(forest.tree_offsets.tolist(), forest.tree_output.tolist(), strict=False):
+            while (feature := nodes.feature[node]) != LEAF:
+                node = (nodes.left if goes_left(forest, node, values[feature]) else nodes.right)[node]  # noqa: PLW2901
             number = numbers[output]
-            sums[output] = number(sums[output] + number(leaf_value(forest, node, row)))
+            sums[output] = number(sums[output] + number(leaf_value(forest, node, values)))
     margins = [t / number(forest.divisor) * number(forest.scale) for t, number in zip(sums, numbers, strict=True)]
     ends = zip(margins, forest.base, numbers, strict=True)
     return [float(m if first else number(float(m) + b)) for m, b, number in ends]
 
 
-def leaf_value(forest: Forest, node: int, row: np.ndarray) -> float:
+def leaf_value(forest: Forest, node: int, values: list[float]) -> float:
     """Return what a leaf adds for a row: its value, or its linear function where it has one and reads no NaN."""
+    nodes = nodes_of(forest)
     if forest.linear is None:
-        return float(forest.value[node])
+        return nodes.value[node]
     total = float(forest.linear.constants[node])
-    for term in range(int(forest.linear.offsets[node]), int(forest.linear.offsets[node + 1])):
-        x = float(row[forest.linear.features[term]])
+    for feature, coefficient in nodes.terms[node]:
+        x = values[feature]
         if math.isnan(x):
-            return float(forest.value[node])
-        total += float(forest.linear.coefficients[term]) * (0.0 if abs(x) <= ZERO_BAND else x)
+            return nodes.value[node]
+        total += coefficient * (0.0 if abs(x) <= ZERO_BAND else x)
     return total
 
 
 def share_left(forest: Forest, node: int) -> float:
     """Return the share of a node's cover that goes left."""
-    low, high = forest.cover[forest.left[node]], forest.cover[forest.right[node]]
-    return float(low / (low + high)) if low + high > 0 else 0.5
+    nodes = nodes_of(forest)
+    low, high = nodes.cover[nodes.left[node]], nodes.cover[nodes.right[node]]
+    return low / (low + high) if low + high > 0 else 0.5
 
 
 def contributions(forest: Forest, row: np.ndarray) -> np.ndarray:
     """Return path-dependent SHAP values [F, K], leaf by leaf: on a path each feature is a factor R or Z, and Shapley's value of a
     product has a closed form in the coefficients of the product of (R + Z y)."""
-    row = np.array(inputs(forest, row))
-    owner = forest.owner.tolist()
+    values, nodes, owner = inputs(forest, row), nodes_of(forest), forest.owner.tolist()
     result = np.zeros((max(owner) + 1, forest.n_outputs))
-    for tree in range(forest.n_trees):
-        stack: list[tuple[int, dict[int, tuple[float, float]]]] = [(int(forest.tree_offsets[tree]), {})]
+    for root, output in zip(forest.tree_offsets.tolist(), forest.tree_output.tolist(), strict=False):
+        stack: list[tuple[int, dict[int, tuple[float, float]]]] = [(root, {})]
         while stack:
             node, factors = stack.pop()
-            if forest.feature[node] == LEAF:
+            tested = nodes.feature[node]
+            if tested == LEAF:
                 for feature, phi in shapley_of_product(factors).items():
-                    result[feature, forest.tree_output[tree]] += phi * forest.value[node]
+                    result[feature, output] += phi * nodes.value[node]
                 continue
-            share, left = share_left(forest, node), goes_left(forest, node, float(row[forest.feature[node]]))
-            feature = owner[int(forest.feature[node])]
+            share, left = share_left(forest, node), goes_left(forest, node, values[tested])
+            feature = owner[tested]
             z, r = factors.get(feature, (1.0, 1.0))
-            stack.append((int(forest.left[node]), {**factors, feature: (z * left, r * share)}))
-            stack.append((int(forest.right[node]), {**factors, feature: (z * (not left), r * (1.0 - share))}))
+            stack.append((nodes.left[node], {**factors, feature: (z * left, r * share)}))
+            stack.append((nodes.right[node], {**factors, feature: (z * (not left), r * (1.0 - share))}))
     return share_groups(forest, result) / forest.divisor * forest.scale
 
 
 def shapley_of_product(factors: dict[int, tuple[float, float]]) -> dict[int, float]:
-    """Return Shapley's values of the game S -> product of Z over S and R over the rest."""
-    n = len(factors)
+    """Return Shapley's values of the game S -> product of Z over S and R over the rest.
+
+    Each Z is 1 or 0: a row goes the way of the path at a feature, or another way. One with a Z of 0 adds only its R.
+    """
+    here = {feature: r for feature, (z, r) in factors.items() if z}
+    away = {feature: r for feature, (z, r) in factors.items() if not z}
+    whole = worth_of_ratios(len(factors), list(here.values()))
     result = {}
-    for feature, (z, r) in factors.items():
-        if z == r:
-            continue
-        coefficients = np.ones(1)
-        for other, (other_z, other_r) in factors.items():
-            if other != feature:
-                coefficients = np.convolve(coefficients, [other_r, other_z])
-        weights = [1.0 / (n * math.comb(n - 1, size)) for size in range(n)]
-        result[feature] = (z - r) * float(np.dot(coefficients, weights))
+    for feature, r in here.items():
+        if r != 1.0:
+            others = [each for other, each in here.items() if other != feature]
+            result[feature] = (1.0 - r) * math.prod(away.values()) * worth_of_ratios(len(factors), others)
+    for feature, r in away.items():
+        if r != 0.0:
+            result[feature] = -r * math.prod(each for other, each in away.items() if other != feature) * whole
     return result
+
+
+def worth_of_ratios(n_players: int, ratios: list[float]) -> float:
+    """Return what Shapley's weights make of the coefficients of the product of (R + y), the sum over sets of each size."""
+    coefficients = [1.0]
+    for r in ratios:
+        lower = 0.0
+        for size, same in enumerate(coefficients):
+            coefficients[size] = same * r + lower
+            lower = same
+        coefficients.append(lower)
+    return sum(map(mul, coefficients, weights_of_sizes(n_players)))
+
+
+@cache
+def weights_of_sizes(n_players: int) -> list[float]:
+    """Return Shapley's weight of a set of the other players, by its size."""
+    return [1.0 / (n_players * math.comb(n_players - 1, size)) for size in range(n_players)]
 
 
 def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
     """Return SHAP values [F, K] by Shapley's definition over every subset of features; for few features."""
+    n = max(forest.owner.tolist()) + 1
+    result = np.zeros((n, forest.n_outputs))
+    for tree in range(forest.n_trees):
+        result[:, forest.tree_output[tree]] += shapley_values(n, worths(forest, tree, row))
+    return share_groups(forest, result) / forest.divisor * forest.scale
 
-    row = np.array(inputs(forest, row))
-    owner = forest.owner.tolist()
+
+def subsets(n_players: int) -> list[frozenset[int]]:
+    """Return every set of players."""
+    return [frozenset(s) for size in range(n_players + 1) for s in combinations(range(n_players), size)]
+
+
+def shapley_values(n_players: int, worth: dict[frozenset[int], float]) -> np.ndarray:
+    """Return the Shapley values [n] of a game, whose worth is given for every set of players, by their definition."""
+    values = np.zeros(n_players)
+    for player in range(n_players):
+        for known, value in worth.items():
+            if player not in known:
+                values[player] += weights_of_sizes(n_players)[len(known)] * (worth[known | {player}] - value)
+    return values
+
+
+def worths(forest: Forest, tree: int, row: np.ndarray) -> dict[frozenset[int], float]:
+    """Return the expected value of one tree for every set of known players (features, or groups that share a column)."""
+    values, owner, nodes = inputs(forest, row), forest.owner.tolist(), nodes_of(forest)
 
     def expect(node: int, known: frozenset[int]) -> float:
-        if forest.feature[node] == LEAF:
-            return float(forest.value[node])
-        low, high = int(forest.left[node]), int(forest.right[node])
-        feature = int(forest.feature[node])
+        feature = nodes.feature[node]
+        if feature == LEAF:
+            return nodes.value[node]
+        low, high = nodes.left[node], nodes.right[node]
         if owner[feature] in known:
-            return expect(low if goes_left(forest, node, float(row[feature])) else high, known)
+            return expect(low if goes_left(forest, node, values[feature]) else high, known)
         share = share_left(forest, node)
         return share * expect(low, known) + (1.0 - share) * expect(high, known)
 
-    n = max(owner) + 1
-    result = np.zeros((n, forest.n_outputs))
-    for tree in range(forest.n_trees):
-        root = int(forest.tree_offsets[tree])
-        worth = {
-            frozenset(s): expect(root, frozenset(s)) for size in range(n + 1) for s in combinations(range(n), size)
-        }
-        for feature in range(n):
-            for known, value in worth.items():
-                if feature not in known:
-                    weight = 1.0 / (n * math.comb(n - 1, len(known)))
-                    result[feature, forest.tree_output[tree]] += weight * (worth[known | {feature}] - value)
-    return share_groups(forest, result) / forest.divisor * forest.scale
+    root = int(forest.tree_offsets[tree])
+    return {known: expect(root, known) for known in subsets(max(owner) + 1)}
 
 
 def make_forest(
@@ -234,7 +308,7 @@ def make_forest(
     nodes: list[dict[str, float]] = []
     offsets, outputs = [0], []
     sets: list[list[int]] = []
-    codes = CODES if n_codes == 0 else list(range(n_codes))
+    codes = np.array(CODES if n_codes == 0 else range(n_codes))
     pool = THRESHOLDS if n_thresholds == 0 else np.linspace(-3.0, 3.0, n_thresholds).tolist()
     is_category = rng.random(n_features) < category_share
 

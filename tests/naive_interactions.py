@@ -8,27 +8,7 @@ from itertools import combinations
 import numpy as np
 
 import naive_forest as naive
-from mlrf.core.forest import LEAF, Forest
-
-
-def worths(forest: Forest, tree: int, row: np.ndarray) -> dict[frozenset[int], float]:
-    """Return the expected value of one tree for every set of known players (features, or groups that share a column)."""
-    values, owner = naive.inputs(forest, row), forest.owner.tolist()
-
-    def expect(node: int, known: frozenset[int]) -> float:
-        if forest.feature[node] == LEAF:
-            return float(forest.value[node])
-        low, high = int(forest.left[node]), int(forest.right[node])
-        feature = int(forest.feature[node])
-        if owner[feature] in known:
-            return expect(low if naive.goes_left(forest, node, values[feature]) else high, known)
-        share = naive.share_left(forest, node)
-        return share * expect(low, known) + (1.0 - share) * expect(high, known)
-
-    players = range(max(owner) + 1)
-    root = int(forest.tree_offsets[tree])
-    sets = (frozenset(s) for size in range(len(players) + 1) for s in combinations(players, size))
-    return {known: expect(root, known) for known in sets}
+from mlrf.core.forest import Forest
 
 
 def interactions(forest: Forest, row: np.ndarray) -> np.ndarray:
@@ -36,7 +16,7 @@ def interactions(forest: Forest, row: np.ndarray) -> np.ndarray:
     n = max(forest.owner.tolist()) + 1
     result = np.zeros((n, n, forest.n_outputs))
     for tree in range(forest.n_trees):
-        worth = worths(forest, tree, row)
+        worth = naive.worths(forest, tree, row)
         for a, b in combinations(range(n), 2):
             total = 0.0
             for known, value in worth.items():

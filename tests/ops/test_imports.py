@@ -49,7 +49,7 @@ def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
     assert modules_after(statement) & heavy == set()
 
 
-def test_few_modules_are_imported_before_golden_rows_are_replayed():
+def test_few_modules_are_imported_before_the_replay():
     """What is imported later costs no time: a child process replays meanwhile."""
     found = all_modules_after("import mlrf.cli.serve, mlrf.serving.processes.startup")
     later = {
@@ -145,7 +145,7 @@ UNUSED_BY_THE_FIRST_ANSWER = (
 )  # fmt: skip
 
 
-def test_a_worker_of_trees_imports_little_before_its_first_answer(tmp_path):
+def test_a_worker_of_trees_imports_little_until_it_answers(tmp_path):
     with serving(write_tree_bundle(tmp_path / "b"), broken_by=REPORT_MODULES) as server:
         [report] = eventually(lambda: [entry for entry in server.log if entry["event"] == "modules"])
         for path in ("/openapi.json", "/docs"):  # what was not imported then is imported on request

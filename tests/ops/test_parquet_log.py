@@ -80,7 +80,7 @@ def test_a_part_has_what_the_lines_had_and_other_tools_read_it(tmp_path):
     assert pq.read_schema(part).field("time").type.tz == "UTC"
 
 
-def test_a_file_that_a_killed_worker_left_is_converted_without_its_last_piece(tmp_path):
+def test_what_a_killed_worker_left_is_converted_but_for_its_end(tmp_path):
     write_lines(tmp_path, "a", range(5), end=b'{"time": "20')
     assert parquet_parts.main(tmp_path) == 0
     assert [each.name for each in tmp_path.iterdir()] == ["predictions-a.parquet"]

@@ -213,7 +213,7 @@ def test_a_log_of_parquet_files_is_replayed_alike(logged, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_the_rows_of_a_log_are_scored_with_the_bits_of_the_server(logged, tmp_path, form):
+def test_rows_of_a_log_are_scored_with_the_bits_of_the_server(logged, tmp_path, form):
     shutil.copytree(logged.log, tmp_path / "log")
     if form == "parquet":
         parquet_parts.main(tmp_path / "log")

@@ -45,6 +45,6 @@ loaded_model.measure_costs = measured
 """
 
 
-def test_workers_use_the_costs_that_were_measured_after_the_replay(tmp_path):
+def test_workers_use_the_costs_measured_after_the_replay(tmp_path):
     with serving(write_tree_bundle(tmp_path / "b"), broken_by=_NO_MEASUREMENT) as server:
         assert server.ask("GET", "/readyz").status == 200

@@ -175,7 +175,7 @@ def test_contributions_are_shapleys_values_by_definition(mixed, tmp_path, policy
         np.testing.assert_allclose(contributions(engine, row[None])[0], brute_force(read.forest, row), atol=1e-12)
 
 
-def test_groups_that_split_a_combination_are_refused_with_a_remedy(bundle, mixed):
+def test_groups_that_split_a_combination_are_refused(bundle, mixed):
     model, frame = mlrf.load(bundle), mixed[1][:3]
     names = list(frame.columns)
     combined = sorted(

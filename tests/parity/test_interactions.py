@@ -91,7 +91,7 @@ def test_shap_on_a_forest(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_weighted_sum_of_models_has_the_weighted_sum_of_interactions(tmp_path):
+def test_a_weighted_sum_of_models_has_the_sum_of_interactions(tmp_path):
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor, VotingRegressor  # noqa: PLC0415
 
     rows = np.nan_to_num(ROWS)
@@ -112,7 +112,7 @@ def test_a_weighted_sum_of_models_has_the_weighted_sum_of_interactions(tmp_path)
     np.testing.assert_allclose(found.interactions, expected, rtol=0, atol=1e-9)
 
 
-def test_an_explanation_keeps_the_interactions_of_the_rows_it_keeps(tmp_path):
+def test_an_explanation_keeps_the_interactions_of_its_rows(tmp_path):
     booster = xgb.train({"max_depth": 3}, xgb.DMatrix(ROWS, TARGET), 5)
     model = built(booster, tmp_path)
     found = model.explain(ROWS[:SHOWN], interactions=True, threads=2)

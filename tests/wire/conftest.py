@@ -1,10 +1,13 @@
-"""The servers of the wire tests: one with default settings, one with limits that a test can reach."""
+"""The servers of the wire tests: one with default settings, one with limits that a test can reach, one that explains."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from bundles import NUMBERS, write_bundle
+import mlrf
+from bundles import NUMBERS, write_bundle, write_tree_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.manifest import LinkEntry
 from running import serving
 
@@ -59,3 +62,48 @@ def strict(running_strictly):
     yield running_strictly
     assert running_strictly.is_ready()
     assert running_strictly.troubles == []
+
+
+@pytest.fixture(scope="session")
+def tree_bundle(tmp_path_factory):
+    """A bundle for tests of whoever asks, and how."""
+    return write_tree_bundle(tmp_path_factory.mktemp("tree") / "b", name="b")
+
+
+@pytest.fixture(scope="session")
+def example(tree_bundle):
+    """A request that its server answers."""
+    return {"features": read_bundle(tree_bundle).schema.example()}
+
+
+@pytest.fixture(scope="session")
+def explained_paths(tmp_path_factory):
+    """Bundles of trees: of one output and of three classes with a background, and one without."""
+    folder = tmp_path_factory.mktemp("explained")
+    classes = {"n_outputs": 3, "task": "multiclass", "classes": ["low", 1, "high"], "link": LinkEntry("softmax")}
+    rest = {"schema": NUMBERS, "background": [[0.0, 0.0, 0.0], [1.0, -1.0, 2.0], [np.nan, 0.3, -2.0]]}
+    return {
+        "one": write_tree_bundle(folder / "one", name="one", **rest),
+        "three": write_tree_bundle(folder / "three", name="three", **classes, **rest),
+        "plain": write_tree_bundle(folder / "plain", name="plain", schema=NUMBERS),
+    }
+
+
+@pytest.fixture(scope="session")
+def explained_models(explained_paths):
+    """The same models in Python."""
+    return {name: mlrf.load(path) for name, path in explained_paths.items()}
+
+
+@pytest.fixture(scope="session")
+def running_explained(explained_paths):
+    with serving(*explained_paths.values()) as server:
+        yield server
+
+
+@pytest.fixture
+def explained(running_explained):
+    """The server of these bundles."""
+    yield running_explained
+    assert running_explained.is_ready()
+    assert running_explained.troubles == []

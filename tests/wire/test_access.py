@@ -11,31 +11,18 @@ import time
 import pytest
 
 from api_keys import bearer, mlrf_keys
-from bundles import write_tree_bundle
 from raw_http import Client, request
 from running import eventually, run_to_its_end, serving
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tree_bundle(tmp_path_factory.mktemp("access") / "b", name="b")
-
-
-@pytest.fixture(scope="module")
-def example(path):
-    with serving(path) as server:
-        document = server.ask("GET", "/openapi.json").json
-    return document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
-
-
-@pytest.fixture(scope="module")
-def keyed(path, tmp_path_factory):
+def keyed(tree_bundle, tmp_path_factory):
     file = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys = {}
     for name, scopes in (("p", ["predict"]), ("e", ["explain"]), ("both", ["predict", "explain"]), ("a", ["admin"])):
         status, keys[name] = mlrf_keys(file, "--add", name, *(part for s in scopes for part in ("--scope", s)))
         assert status == 0
-    with serving(path, options=["--keys", str(file), "--admin", "127.0.0.1:0"]) as server:
+    with serving(tree_bundle, options=["--keys", str(file), "--admin", "127.0.0.1:0"]) as server:
         server.file, server.keys = file, keys
         yield server
 
@@ -278,9 +265,9 @@ def test_invalid_file_changes_nothing(keyed, example):
         ("schlüssel\n", "ASCII"),
     ],
 )
-def test_server_does_not_start_with_invalid_keys(path, tmp_path, content, why):
+def test_server_does_not_start_with_invalid_keys(tree_bundle, tmp_path, content, why):
     (tmp_path / "keys").write_text(content, encoding="utf-8")
-    status, output, _ = run_to_its_end([path], "--port", "0", "--keys", str(tmp_path / "keys"))
+    status, output, _ = run_to_its_end([tree_bundle], "--port", "0", "--keys", str(tmp_path / "keys"))
     assert (status, why in output, "secret" in output) == (2, True, False)
 
 
@@ -294,13 +281,13 @@ def test_wrong_command_usage_is_reported(tmp_path):
     assert mlrf_keys(file, "--revoke", "y")[0] == 2
 
 
-def test_a_server_that_all_can_reach_without_a_key_says_so(path, tmp_path):
-    with serving(path, options=["--host", "0.0.0.0"]) as server:
+def test_a_server_that_all_can_reach_without_a_key_says_so(tree_bundle, tmp_path):
+    with serving(tree_bundle, options=["--host", "0.0.0.0"]) as server:
         assert [entry["level"] for entry in server.log if entry["event"] == "reachable without a key"] == ["warning"]
     mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
-    with serving(path, options=["--host", "0.0.0.0", "--keys", str(tmp_path / "k")]) as server:
+    with serving(tree_bundle, options=["--host", "0.0.0.0", "--keys", str(tmp_path / "k")]) as server:
         assert not [entry for entry in server.log if entry["event"] == "reachable without a key"]
-    status, output, _ = run_to_its_end([path], "--port", "0", "--admin", "0.0.0.0:0")
+    status, output, _ = run_to_its_end([tree_bundle], "--port", "0", "--admin", "0.0.0.0:0")
     assert (status, "--admin" in output) == (2, True)
 
 

@@ -5,36 +5,22 @@ from __future__ import annotations
 import pytest
 
 from api_keys import bearer, mlrf_keys
-from bundles import write_tree_bundle
 from running import serving
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tree_bundle(tmp_path_factory.mktemp("access") / "b", name="b")
-
-
-@pytest.fixture(scope="module")
-def example(path):
-    with serving(path) as server:
-        document = server.ask("GET", "/openapi.json").json
-    return document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
-
 
 PREFLIGHT = ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,content-type"]
 
 
-def test_no_origin_may_read_unless_it_is_named(path):
-    with serving(path) as server:
+def test_no_origin_may_read_unless_it_is_named(tree_bundle):
+    with serving(tree_bundle) as server:
         answer = server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *PREFLIGHT])
         assert answer.status == 405
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 104857600", "Content-Length: 1", "Transfer-Encoding: chunked"])
-def test_a_preflight_with_a_body_is_refused_by_its_head(path, length):
+def test_a_preflight_with_a_body_is_refused_by_its_head(tree_bundle, length):
     origin = "https://a.example"
-    with serving(path, options=["--cors-origin", origin]) as server, server.client() as client:
+    with serving(tree_bundle, options=["--cors-origin", origin]) as server, server.client() as client:
         lines = "\r\n".join(["OPTIONS /predict HTTP/1.1", "Host: a", f"Origin: {origin}", *PREFLIGHT, length])
         client.send(f"{lines}\r\n\r\n".encode())
         answer = client.answer()
@@ -43,7 +29,7 @@ def test_a_preflight_with_a_body_is_refused_by_its_head(path, length):
         assert allowed.status == 200
 
 
-def test_allowed_origins_can_read_refusals_too(path, tmp_path, example):
+def test_allowed_origins_can_read_refusals_too(tree_bundle, tmp_path, example):
     _, key = mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
     options = [
         "--cors-origin",
@@ -53,7 +39,7 @@ def test_allowed_origins_can_read_refusals_too(path, tmp_path, example):
         "--keys",
         str(tmp_path / "k"),
     ]
-    with serving(path, options=options) as server, server.client() as client:
+    with serving(tree_bundle, options=options) as server, server.client() as client:
         for origin in ("https://a.example", "http://localhost:3000"):
             leave = client.ask("OPTIONS", "/predict", headers=[f"Origin: {origin}", *PREFLIGHT])
             assert (leave.status, leave.body, leave.headers["access-control-allow-origin"]) == (200, b"", origin)

@@ -71,7 +71,7 @@ def test_unfinished_message_is_ended_by_its_time_limit(raw, call):
     assert b"the message was incomplete after" in text_of(raw, stream)
 
 
-def test_unfinished_message_of_a_stream_has_the_time_of_a_request(path):
+def test_an_unfinished_message_has_the_time_of_a_request(path):
     with (
         serving(path, options=["--grpc-port", "0", "--request-timeout", "0.5"]) as server,
         RawHttp2(port_of(server)) as client,

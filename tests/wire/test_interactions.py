@@ -6,43 +6,11 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
-import mlrf
-from bundles import NUMBERS, write_tree_bundle
+from bundles import NUMBERS
 from contract_validation import validator
-from mlrf.core.manifest import LinkEntry
-from running import serving
 
-CLASSES = ["low", 1, "high"]
 ROW = [0.5, -1.0, 2.0]
 ROWS = [ROW, [None, 0.0, 1e-36], [3.0, None, -0.0]]
-
-
-@pytest.fixture(scope="module")
-def paths(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("interactions")
-    three = {"n_outputs": 3, "task": "multiclass", "classes": CLASSES, "link": LinkEntry("softmax")}
-    return {
-        "one": write_tree_bundle(folder / "one", name="one", schema=NUMBERS),
-        "three": write_tree_bundle(folder / "three", name="three", schema=NUMBERS, **three),
-    }
-
-
-@pytest.fixture(scope="module")
-def models(paths):
-    return {name: mlrf.load(path) for name, path in paths.items()}
-
-
-@pytest.fixture(scope="module")
-def running(paths):
-    with serving(*paths.values()) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running):
-    yield running
-    assert running.is_ready()
-    assert running.troubles == []
 
 
 def matrix(model, row):
@@ -80,40 +48,42 @@ def check(answered, model, row, k):
 
 @pytest.mark.parametrize("name", ["one", "three"])
 @pytest.mark.parametrize("k", [1, 2, 1000])
-def test_the_largest_interactions_of_a_row_are_named(name, k, server, models):
+def test_the_largest_interactions_of_a_row_are_named(name, k, explained, explained_models):
     for path in ("predict", "explain"):
         for row in ROWS:
-            answer = server.ask("POST", f"/models/{name}/{path}", {"features": row, "explain": {"interactions": k}})
+            answer = explained.ask("POST", f"/models/{name}/{path}", {"features": row, "explain": {"interactions": k}})
             assert answer.status == 200
-            check(answer.json["explanation"], models[name], row, k)
+            check(answer.json["explanation"], explained_models[name], row, k)
 
 
-def test_a_batch_has_them_for_the_rows_that_request_them(server, models):
+def test_a_batch_has_them_for_the_rows_that_request_them(explained, explained_models):
     instances = [
         {"features": ROW, "explain": {"interactions": 2}},
         {"features": ROW},
         {"features": ROWS[2], "explain": True},
     ]
-    answer = server.ask("POST", "/models/one/predict/batch", {"instances": instances}).json
+    answer = explained.ask("POST", "/models/one/predict/batch", {"instances": instances}).json
     first, second, third = answer["explanations"]
-    check(first, models["one"], ROW, 2)
+    check(first, explained_models["one"], ROW, 2)
     assert second is None
     assert "interactions" not in third
     body = {"instances": [{"features": row} for row in ROWS], "explain": {"interactions": 3}}
-    for row, each in zip(ROWS, server.ask("POST", "/models/one/predict/batch", body).json["explanations"], strict=True):
-        check(each, models["one"], row, 3)
+    for row, each in zip(
+        ROWS, explained.ask("POST", "/models/one/predict/batch", body).json["explanations"], strict=True
+    ):
+        check(each, explained_models["one"], row, 3)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, True, 1.5, "2", None])
-def test_another_number_of_pairs_is_refused(k, server):
-    answer = server.ask("POST", "/models/one/predict", {"features": ROW, "explain": {"interactions": k}})
+def test_another_number_of_pairs_is_refused(k, explained):
+    answer = explained.ask("POST", "/models/one/predict", {"features": ROW, "explain": {"interactions": k}})
     assert (answer.status, answer.json["details"]["field"]) == (422, "explain")
     assert "interactions must be the number of pairs of features to name, 1 to 1000" in answer.json["error"]
 
 
 @pytest.mark.parametrize("explain", [{}, {"pairs": 2}, {"interactions": 2, "top": 1}, [2]])
-def test_another_option_is_refused(explain, server):
-    answer = server.ask("POST", "/models/one/predict", {"features": ROW, "explain": explain})
+def test_another_option_is_refused(explain, explained):
+    answer = explained.ask("POST", "/models/one/predict", {"features": ROW, "explain": explain})
     assert answer.status == 422
     assert (
         'explain must be true, false, the number of features to name (1 or more), {"interactions": k} or {"background": true}'
@@ -122,22 +92,22 @@ def test_another_option_is_refused(explain, server):
 
 
 @pytest.mark.parametrize("name", ["one", "three"])
-def test_the_inference_protocol_answers_the_whole_matrix(name, server, models):
+def test_the_inference_protocol_answers_the_whole_matrix(name, explained, explained_models):
     tensor = {"name": "features", "shape": [1, 3], "datatype": "FP64", "data": ROW}
     outputs = [{"name": "shap_interactions"}, {"name": "shap_values"}]
-    answer = server.ask("POST", f"/v2/models/{name}/infer", {"inputs": [tensor], "outputs": outputs})
+    answer = explained.ask("POST", f"/v2/models/{name}/infer", {"inputs": [tensor], "outputs": outputs})
     assert answer.status == 200
     pairs, values = answer.json["outputs"]
-    expected, contributions = matrix(models[name], ROW)
+    expected, contributions = matrix(explained_models[name], ROW)
     assert pairs["shape"] == ([1, 3, 3] if name == "one" else [1, 3, 3, 3])
     np.testing.assert_allclose(np.reshape(pairs["data"], expected.shape), expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(np.reshape(values["data"], contributions.shape), contributions, rtol=0, atol=1e-12)
 
 
-def test_the_contract_describes_them(server):
-    document = server.ask("GET", "/openapi.json").json
+def test_the_contract_describes_them(explained):
+    document = explained.ask("GET", "/openapi.json").json
     validate(document)
-    answer = server.ask("POST", "/models/three/predict", {"features": ROW, "explain": {"interactions": 2}}).json
+    answer = explained.ask("POST", "/models/three/predict", {"features": ROW, "explain": {"interactions": 2}}).json
     operation = document["paths"]["/models/three/predict"]["post"]
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, schema).validate(answer)

@@ -93,7 +93,7 @@ def test_admin_requests_are_answered_at_the_address_advised(plain):
         assert client.ask("POST", load, {}).status == 200
 
 
-def test_a_model_without_a_default_is_asked_by_name_or_made_the_default(tmp_path):
+def test_without_a_default_a_model_is_named_or_made_it(tmp_path):
     bundles = [write_tree_bundle(tmp_path / name, name=name, schema=NUMBERS) for name in ("a", "b")]
     body = {"instances": [list(ROW.values())]}
     with serving(*bundles) as server:

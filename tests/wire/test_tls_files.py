@@ -9,22 +9,9 @@ import time
 
 import pytest
 
-from bundles import write_tree_bundle
 from certificates import TlsClient, make_certificate, n_booted, trusting
 from raw_http import Client, request
 from running import eventually, run_to_its_end, serving
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return write_tree_bundle(tmp_path_factory.mktemp("access") / "b", name="b")
-
-
-@pytest.fixture(scope="module")
-def example(path):
-    with serving(path) as server:
-        document = server.ask("GET", "/openapi.json").json
-    return document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +30,9 @@ def tls_options(folder, *more):
 
 
 @pytest.fixture
-def serving_tls(path, folder):
+def serving_tls(tree_bundle, folder):
     def start(*more):
-        return serving(path, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=n_booted)
+        return serving(tree_bundle, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=n_booted)
 
     return start
 
@@ -146,6 +133,6 @@ def test_a_handshake_that_never_comes_ends(serving_tls):
      ["--tls-cert", "{f}/first.pem", "--tls-key", "{f}/second.key"], ["--tls-cert", "{f}/none", "--tls-key", "{f}/first.key"],
      ["--cors-origin", "app.example"], ["--cors-origin", "https://app.example/x"], ["--cors-origin", "null"]],
 )  # fmt: skip
-def test_what_does_not_fit_ends_the_start(path, folder, options):
-    status, output, _ = run_to_its_end([path], "--port", "0", *(each.format(f=folder) for each in options))
+def test_what_does_not_fit_ends_the_start(tree_bundle, folder, options):
+    status, output, _ = run_to_its_end([tree_bundle], "--port", "0", *(each.format(f=folder) for each in options))
     assert (status, options[0][:6] in output, "Traceback" in output) == (2, True, False)

@@ -1,4 +1,4 @@
-"""Random forests of the IR, and a reference implementation that walks one node at a time."""
+"""Random forests of the IR with every rule on every column, and what their nodes see of rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+import naive_forest as naive
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
 
@@ -54,30 +55,8 @@ def random_forest(seed: int, *, trees: int = 5, depth: int = 4, outputs: int = 1
     return forest
 
 
-def goes_left(forest: Forest, node: int, x: float) -> bool:
-    number = int(forest.category_set[node])
-    if number != NUMERIC:
-        if math.isnan(x):
-            return bool(forest.default_left[node])
-        return math.isfinite(x) and x > -1 and int(x) in forest.category_codes(number).tolist()
-    missing = Missing(int(forest.missing[node]))
-    if math.isnan(x):
-        return forest.threshold[node] >= 0.0 if missing is Missing.NONE else bool(forest.default_left[node])
-    if missing is Missing.ZERO and abs(x) <= ZERO_BAND:
-        return bool(forest.default_left[node])
-    return bool(x <= forest.threshold[node])
-
-
 def margins(forest: Forest, rows: np.ndarray) -> np.ndarray:
-    answers = np.tile(forest.base, (len(rows), 1))
-    for answer, row in zip(answers, rows.tolist(), strict=True):
-        for tree, root in enumerate(forest.tree_offsets[:-1].tolist()):
-            node = root
-            while forest.feature[node] != LEAF:
-                side = forest.left if goes_left(forest, node, row[forest.feature[node]]) else forest.right
-                node = int(side[node])
-            answer[forest.tree_output[tree]] += forest.value[node]
-    return answers / forest.divisor
+    return np.array([naive.margins(forest, row) for row in rows])
 
 
 def odd_rows(forest: Forest, seed: int, count: int) -> np.ndarray:
@@ -97,12 +76,13 @@ def odd_rows(forest: Forest, seed: int, count: int) -> np.ndarray:
 
 def visits(forest, rows):
     """For each inner node the values that reached it in the column that it tests."""
+    nodes = naive.nodes_of(forest)
     seen: dict[int, set[float]] = {}
     for row in rows.tolist():
         for root in forest.tree_offsets[:-1].tolist():
             node = root
-            while forest.feature[node] != LEAF:
-                x = row[forest.feature[node]]
+            while (feature := nodes.feature[node]) != LEAF:
+                x = row[feature]
                 seen.setdefault(node, set()).add(x if not math.isnan(x) else None)  # type: ignore[arg-type]
-                node = int((forest.left if goes_left(forest, node, x) else forest.right)[node])
+                node = (nodes.left if naive.goes_left(forest, node, x) else nodes.right)[node]
     return seen

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightgbm as lgb
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pytest
 import mlrf
 from mlrf.builder.bundle.golden_parquet import encode_golden, read_golden
 from mlrf.builder.bundle.writer import write_bundle
-from mlrf.cli import main
+from mlrf.cli import main, verify
 from mlrf.cli.exit_status import EXIT_STATUS, exit_status
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
@@ -34,6 +35,7 @@ from mlrf.core.errors import (
 )
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
+from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.row_files import read_file
 from once_a_run import once_a_run
 from signed_bundles import make_pair, signed
@@ -362,3 +364,45 @@ def test_build_accepts_defaults_of_optional_features(capsys, tmp_path):
         (tmp_path / "defaults.json").write_text(wrong)
         status, _, error = run(capsys, *build, tmp_path / "c")
         assert (status, named in error, (tmp_path / "c").exists()) == (2, True, False), error
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("margins", "predicts golden rows differently in a batch and one at a time"),
+        ("contributions_many", "the contributions of golden rows differ from their margins by"),
+    ],
+)
+def test_verify_compares_batches_and_contributions(capsys, monkeypatch, bundle, method, message):
+    size = read_golden(bundle / "golden.parquet").rows.nbytes
+
+    class Faulty(TreeEngine):
+        """Wrong for a table of all golden rows alone."""
+
+    def faulty(self, table, *rest):
+        found = np.array(getattr(TreeEngine, method)(self, table, *rest))
+        if memoryview(table).nbytes == size:
+            found[0] += 1.0
+        return found
+
+    setattr(Faulty, method, faulty)
+    monkeypatch.setattr(verify, "open_engine", lambda found, _engine=None: Faulty(found.file("forest.bin")))
+    status, _, error = run(capsys, "verify", bundle)
+    assert (status, message in error) == (3, True), error
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("golden", "its golden rows do not match its model"), ("base", "the expected margin in forest.bin differs")],
+)
+def test_verify_compares_the_manifest_with_the_files(capsys, bundle, tmp_path, what, message):
+    found = read_bundle(bundle)
+    files, manifest = {name: (bundle / name).read_bytes() for name in found.manifest.files}, found.manifest
+    if what == "base":
+        manifest = msgspec.structs.replace(manifest, base=[manifest.base[0] + 1.0])
+    else:
+        golden = read_golden(bundle / "golden.parquet")
+        files["golden.parquet"] = encode_golden(replace(golden, rows=golden.rows[:, 1:].copy()))
+    other = write_bundle(tmp_path / "b", manifest, files, force=False)
+    status, _, error = run(capsys, "verify", other)
+    assert (status, message in error) == (3, True), error

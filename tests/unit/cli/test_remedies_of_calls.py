@@ -55,7 +55,7 @@ def test_a_key_file_is_read_once_the_command_wrote_it(tmp_path):
     assert len(read_keys(path)) == 1
 
 
-def test_a_bundle_without_an_onnx_model_is_served_by_the_engine_advised(tmp_path, capsys):
+def test_without_an_onnx_model_the_engine_advised_serves(tmp_path, capsys):
     bundle = write_tree_bundle(tmp_path / "sales", name="sales", schema=NUMBERS)
     manifest = json.loads((bundle / "manifest.json").read_text())
     if "model.onnx" in manifest["files"]:
@@ -92,7 +92,7 @@ def test_a_foreign_part_is_moved_away_or_another_out_chosen(job, tmp_path):
     assert (tmp_path / "kept").read_bytes() == b"of another program"
 
 
-def test_a_foreign_file_in_place_of_one_output_needs_another_name(job, tmp_path):
+def test_a_foreign_file_at_the_output_needs_another_name(job, tmp_path):
     one = tmp_path / "scored.parquet"
     one.write_bytes(b"of another program")
     with pytest.raises(OutputExistsError, match="exists and is not a file of this job"):

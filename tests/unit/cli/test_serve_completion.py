@@ -1,4 +1,4 @@
-"""What a shell offers for `mlrf serve …`, asked of the program as the shell asks it."""
+"""What a shell offers for `mlrf serve …`, in the way that a shell asks."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import sys
 
 import pytest
 
+from mlrf.cli import main
 from mlrf.serving.config.settings import OPTIONS
 
 
-def offered(line):
-    """Return what bash is offered for the last word of a line."""
+def environment(line):
+    """Return the variables with which bash asks what to offer for the last word of a line."""
     words = line.split(" ")
-    environment = {"_MLRF_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    call = [sys.executable, "-c", "import sys; from mlrf.cli import main; sys.exit(main())"]
-    done = subprocess.run(call, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
-    return done.stdout.split()
+    return {"_MLRF_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
 
 
 def test_every_option_of_serve_is_offered():
     flags = {each.flag for each in OPTIONS if not each.positional}
-    assert flags | {"--config", "--print-config", "--help"} <= set(offered("mlrf serve bundle --"))
+    call = [sys.executable, "-c", "import sys; from mlrf.cli import main; sys.exit(main())"]
+    variables = {**os.environ, **environment("mlrf serve bundle --")}
+    done = subprocess.run(call, env=variables, capture_output=True, text=True, check=True)
+    assert flags | {"--config", "--print-config", "--help"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -36,5 +37,8 @@ def test_every_option_of_serve_is_offered():
         ("mlrf serve --state-dir ", []),
     ],
 )
-def test_options_and_their_choices_are_offered(line, expected):
-    assert offered(line) == expected
+def test_options_and_their_choices_are_offered(line, expected, monkeypatch, capsys):
+    for name, value in environment(line).items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 0
+    assert capsys.readouterr().out.split() == expected

@@ -60,5 +60,5 @@ def test_a_url_that_cannot_be_sent_is_refused(client, url):
         client(url)
 
 
-def test_a_timeout_without_end_is_the_longest_that_a_header_can_give():
+def test_an_endless_timeout_is_the_longest_of_the_header():
     assert Client("http://127.0.0.1:9", timeout_s=math.inf)._transport.settings.deadline_s() - time.monotonic() < 1e5

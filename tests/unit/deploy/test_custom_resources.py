@@ -5,13 +5,13 @@ Two checks: TypeScript finds unknown fields, the schemas find wrong values and m
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 
 import pytest
 import yaml
 
+from changed_documents import changed
 from client_environment import PYTHON
 from mlrf.cli import main
 
@@ -65,19 +65,6 @@ def judged(resources, tmp_path_factory):
     folder = tmp_path_factory.mktemp("judges")
     (folder / "node_modules").symlink_to(MODULES)
     return {name: [] for name in cases} | schema_errors(cases, folder) | unknown_fields(cases, folder)
-
-
-def changed(document, path, value):
-    """A copy with another value at a path, or without what is there for None."""
-    made = at = copy.deepcopy(document)
-    *steps, last = path
-    for step in steps:
-        at = at[step]
-    if value is None:
-        del at[last]
-    else:
-        at[last] = value
-    return made
 
 
 def schema_errors(cases, folder):

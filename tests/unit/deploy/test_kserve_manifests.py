@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from changed_documents import changed
 from client_environment import PYTHON, needs_clients
 from mlrf.cli import main
 from mlrf.deploy.templates import ROOT
@@ -49,18 +50,6 @@ def judged(documents):
         [PYTHON, JUDGE], input=json.dumps(documents), capture_output=True, text=True, check=True, timeout=120
     )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def changed(document, path, value):
-    made = at = copy.deepcopy(document)
-    *steps, last = path
-    for step in steps:
-        at = at[step]
-    if value is None:
-        del at[last]
-    else:
-        at[last] = value
-    return made
 
 
 @needs_clients

@@ -30,7 +30,7 @@ def test_every_package_has_hashes(name):
 
 
 @pytest.mark.parametrize("name", ["requirements-onnx.txt", "requirements-signing.txt", "requirements-stores.txt"])
-def test_files_that_are_installed_together_name_the_same_versions(name):
+def test_files_installed_together_name_the_same_versions(name):
     base, other = locked(CONTAINER / "requirements.txt"), locked(CONTAINER / name)
     assert {each: (base[each], other[each]) for each in base.keys() & other.keys() if base[each] != other[each]} == {}
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import yaml
 
+from changed_documents import changed
 from mlrf.cli import main
 from mlrf.deploy.templates import ROOT
 from mlrf.serving.config.loader import read_settings
@@ -98,14 +99,9 @@ def test_planted_errors_are_found(version, rendered):
         unknown = copy.deepcopy(document)
         (unknown.get("spec", unknown))["unknownField"] = 1
         assert problem(unknown, version) is not None, kind
-        wrong = copy.deepcopy(document)
-        wrong["metadata"]["labels"] = "mlrf"
+        wrong = changed(document, ("metadata", "labels"), "mlrf")
         assert problem(wrong, version) is not None, kind
-        short = at = copy.deepcopy(document)
-        *path, last = MISSING[kind]
-        for step in path:
-            at = at[step]
-        del at[last]
+        short = changed(document, MISSING[kind], None)
         assert problem(short, version) is not None, kind
 
 

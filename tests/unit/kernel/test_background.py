@@ -2,60 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive_forest as naive
+from kernel_levels import MOST_BYTES, engines
 from mlrf import _kernel
-from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.forest import LEAF, Forest
-from mlrf.engines.tree_kernel import TreeEngine
-
-LEVELS = ("baseline", "avx2", "avx512", "vbmi")
-MOST_BYTES = 1 << 26
-
-
-def engines(forest: Forest, tmp_path) -> list[TreeEngine]:
-    """The forest at every level of this processor."""
-    path = tmp_path / "forest.bin"
-    path.write_bytes(encode_forest(forest))
-    found = []
-    for level in LEVELS:
-        try:
-            found.append(TreeEngine(path, level))
-        except ValueError:
-            assert level != "baseline"
-    return found
 
 
 def brute_force(forest: Forest, row: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return the mean over the background of the Shapley values of x -> f(x with the values of a background row elsewhere)."""
-    own, owner = naive.inputs(forest, row), forest.owner.tolist()
+    own, owner, nodes = naive.inputs(forest, row), forest.owner.tolist(), naive.nodes_of(forest)
     n = max(owner) + 1
     result = np.zeros((n, forest.n_outputs))
     for other in (naive.inputs(forest, each) for each in background):
 
-        def worth(tree: int, known: frozenset[int], other: list[float] = other) -> float:
-            node = int(forest.tree_offsets[tree])
-            while forest.feature[node] != LEAF:
-                feature = int(forest.feature[node])
+        def worth(node: int, known: frozenset[int], other: list[float] = other) -> float:
+            while (feature := nodes.feature[node]) != LEAF:
                 value = own[feature] if owner[feature] in known else other[feature]
-                node = int((forest.left if naive.goes_left(forest, node, value) else forest.right)[node])
-            return float(forest.value[node])
+                node = (nodes.left if naive.goes_left(forest, node, value) else nodes.right)[node]
+            return nodes.value[node]
 
         for tree in range(forest.n_trees):
-            sets = (frozenset(s) for size in range(n + 1) for s in combinations(range(n), size))
-            worths = {known: worth(tree, known) for known in sets}
-            for player in range(n):
-                for known, value in worths.items():
-                    if player not in known:
-                        weight = 1.0 / (n * math.comb(n - 1, len(known)))
-                        result[player, forest.tree_output[tree]] += weight * (worths[known | {player}] - value)
+            root = int(forest.tree_offsets[tree])
+            worths = {known: worth(root, known) for known in naive.subsets(n)}
+            result[:, forest.tree_output[tree]] += naive.shapley_values(n, worths)
     return naive.share_groups(forest, result / len(background)) / forest.divisor * forest.scale
 
 

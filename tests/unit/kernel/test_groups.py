@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,69 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive_forest as naive
+from kernel_levels import MOST_BYTES, engines
 from mlrf import _kernel
-from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.forest import LEAF, Forest
-from mlrf.engines.tree_kernel import TreeEngine
-
-LEVELS = ("baseline", "avx2", "avx512", "vbmi")
-MOST_BYTES = 1 << 26
-
-
-def engines(forest: Forest, tmp_path) -> list[TreeEngine]:
-    """The forest at every level of this processor."""
-    path = tmp_path / "forest.bin"
-    path.write_bytes(encode_forest(forest))
-    found = []
-    for level in LEVELS:
-        try:
-            found.append(TreeEngine(path, level))
-        except ValueError:
-            assert level != "baseline"
-    return found
-
-
-def shapley(n_players: int, worth) -> np.ndarray:
-    """The Shapley values of a game by their definition."""
-    sets = [frozenset(s) for size in range(n_players + 1) for s in combinations(range(n_players), size)]
-    worths = {known: worth(known) for known in sets}
-    values = np.zeros(n_players)
-    for player in range(n_players):
-        for known, value in worths.items():
-            if player not in known:
-                weight = 1.0 / (n_players * math.comb(n_players - 1, len(known)))
-                values[player] += weight * (worths[known | {player}] - value)
-    return values
 
 
 def brute_force(forest: Forest, row: np.ndarray, group_of: list[int], background: np.ndarray | None) -> np.ndarray:
     """[G, K] of the game of groups: unknown features follow the covers, or the rows of a background."""
-    own, others = (
-        naive.inputs(forest, row),
-        [naive.inputs(forest, each) for each in (background if background is not None else [])],
-    )
-    result = np.zeros((max(group_of) + 1, forest.n_outputs))
+    own, nodes = naive.inputs(forest, row), naive.nodes_of(forest)
+    others = [None] if background is None else [naive.inputs(forest, each) for each in background]
+    n_groups = max(group_of) + 1
+    result = np.zeros((n_groups, forest.n_outputs))
 
     def worth(node: int, known: frozenset[int], other: list[float] | None) -> float:
-        if forest.feature[node] == LEAF:
-            return float(forest.value[node])
-        feature = int(forest.feature[node])
-        left, right = int(forest.left[node]), int(forest.right[node])
+        feature = nodes.feature[node]
+        if feature == LEAF:
+            return nodes.value[node]
+        left, right = nodes.left[node], nodes.right[node]
         is_known = group_of[feature] in known
         if is_known or other is not None:
             value = own[feature] if is_known else other[feature]
             return worth(left if naive.goes_left(forest, node, value) else right, known, other)
-        covers = forest.cover[left], forest.cover[right]
-        share = covers[0] / sum(covers) if sum(covers) > 0 else 0.5
+        share = naive.share_left(forest, node)
         return share * worth(left, known, other) + (1 - share) * worth(right, known, other)
 
     for tree in range(forest.n_trees):
         root = int(forest.tree_offsets[tree])
-
-        def of_tree(known: frozenset[int], root: int = root) -> float:
-            return float(np.mean([worth(root, known, other) for other in others or [None]]))
-
-        result[:, forest.tree_output[tree]] += shapley(len(result), of_tree)
+        worths = {s: float(np.mean([worth(root, s, each) for each in others])) for s in naive.subsets(n_groups)}
+        result[:, forest.tree_output[tree]] += naive.shapley_values(n_groups, worths)
     return result / forest.divisor * forest.scale
 
 

@@ -9,25 +9,9 @@ from hypothesis import strategies as st
 
 import naive_forest as naive
 import naive_interactions
-from mlrf.builder.exporters.forest_file.encode import encode_forest
+from kernel_levels import engines
 from mlrf.core.errors import NotExplainableError
 from mlrf.core.forest import Forest
-from mlrf.engines.tree_kernel import TreeEngine
-
-LEVELS = ("baseline", "avx2", "avx512", "vbmi")
-
-
-def engines(forest: Forest, tmp_path) -> list[TreeEngine]:
-    """The forest at every level of this processor."""
-    path = tmp_path / "forest.bin"
-    path.write_bytes(encode_forest(forest))
-    found = []
-    for level in LEVELS:
-        try:
-            found.append(TreeEngine(path, level))
-        except ValueError:
-            assert level != "baseline"
-    return found
 
 
 def check(forest: Forest, rows: np.ndarray, tmp_path, compared: int = 2) -> None:
@@ -74,7 +58,7 @@ def test_the_features_of_a_combination_share_its_interactions(tmp_path):
     check(forest, naive.make_rows(rng, forest, 4), tmp_path)
 
 
-def test_trees_of_many_features_a_path_use_more_quadrature_nodes_than_lanes(tmp_path):
+def test_long_paths_use_more_quadrature_nodes_than_lanes(tmp_path):
     """The sum over a matrix row is the contribution, however many quadrature nodes it takes."""
     rng = np.random.default_rng(9)
     forest = naive.make_forest(rng, n_features=60, n_trees=3, max_leaves=80, is_chain=True)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive_forest as naive
+from examples import examples
 from mlrf import _kernel
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.errors import BundleError
@@ -101,7 +102,7 @@ def test_outputs_of_both_precisions(tmp_path: Path, shape: dict[str, int]) -> No
     rng = np.random.default_rng(5)
     forest = naive.make_forest(rng, n_outputs=3, n_trees=24, rounding="by output", divisor=3.0, **shape)  # type: ignore[arg-type]
     rows = naive.make_rows(rng, forest, 40)
-    check(forest, rows, tmp_path)
+    check(forest, rows, tmp_path, explained=1)
     want = np.array([naive.margins(forest, row) for row in rows])
     in_float64 = replace(forest, float32_outputs=None)
     differing = want != np.array([naive.margins(in_float64, row) for row in rows])
@@ -351,7 +352,7 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot open"):
         TreeEngine(tmp_path / "absent.bin")
 
-    assert refused_of_flipped(sound, forest.n_features, path, 3000) > 500
+    assert refused_of_flipped(sound, forest.n_features, path, examples(3000)) > examples(500)
 
 
 def test_flipped_bits_of_mixed_forests_are_refused_or_answered(tmp_path: Path) -> None:

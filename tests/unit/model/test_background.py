@@ -15,7 +15,7 @@ from mlrf.model.background import explainer_against
 
 
 @pytest.mark.parametrize("kind", ["model", "class_model"])
-def test_contributions_start_at_the_mean_margin_of_the_background(kind, table, request):
+def test_the_base_is_the_mean_margin_of_the_background(kind, table, request):
     model = request.getfixturevalue(kind)
     found = model.explain(table[:10], background=table[10:], threads=2)
     margins = model.margin(table[:10])
@@ -76,7 +76,7 @@ def test_an_explainer_may_be_made_once(model, table):
     np.testing.assert_array_equal(found.values, model.explain(table[:3], background=table[10:]).values)
 
 
-def test_a_weighted_sum_of_models_has_the_weighted_sum_of_their_values(class_model, table):
+def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table):
     members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
     engine = combined_engine(class_model.engine, Combination(entry))

@@ -44,7 +44,7 @@ def test_an_explanation_shows_what_its_players_are(model, table):
     assert found.groups.members["promo"] == ["promo"]
 
 
-def test_a_weighted_sum_of_models_has_the_weighted_sum_of_their_values(class_model, table):
+def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table):
     members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
     players = feature_groups(class_model._rows, GROUPS)

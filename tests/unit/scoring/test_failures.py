@@ -52,7 +52,7 @@ def small_disk(path, options):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "csv"])
-def test_a_disk_that_fills_is_one_sentence_and_the_job_continues_after(folder, kind):
+def test_a_full_disk_is_one_sentence_and_the_job_continues(folder, kind):
     with small_disk(folder / "disk", "size=64k") as disk:
         filler = disk / "other"
         filler.write_bytes(b"x" * (52 << 10))

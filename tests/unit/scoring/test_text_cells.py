@@ -56,7 +56,7 @@ def test_a_cell_means_the_same_in_both_readers(kind, neighbour, tmp_path):
         assert np.array(found).tolist() == expected, cell
 
 
-def test_a_file_without_a_line_is_refused_and_one_without_rows_read(tmp_path):
+def test_an_empty_file_is_refused_and_one_without_rows_read(tmp_path):
     schema = Schema((Feature("a"),))
     (tmp_path / "rows.csv").write_text("")
     with pytest.raises(MlrfError, match="is empty; its first line must name the columns"):

@@ -167,7 +167,7 @@ def test_content_beyond_the_window_of_a_stream_resets_it():
         assert code_of(server, HELLO + opened() + frame(DATA, 0, 1, bytes(16384)) * 5, RST_STREAM, 1) == FLOW_CONTROL
 
 
-def test_content_in_transit_for_a_stream_that_has_ended_is_no_flood(server):
+def test_content_in_transit_for_an_ended_stream_is_no_flood(server):
     late = frame(DATA, 0, 1, b"x") * 5000
     after = HELLO + opened(1) + frame(RST_STREAM, 0, 1, word(8)) + late + opened(3, END_HEADERS | END_STREAM)
     found = answered(
@@ -199,7 +199,7 @@ class _WithBytesUnsent:
         return 10
 
 
-def test_a_client_that_has_not_read_all_is_answered_what_it_asks_meanwhile():
+def test_a_client_that_reads_slowly_is_answered_meanwhile():
     with http2_server() as server, connected(server) as client:
         client.sendall(HELLO + frame(SETTINGS, ACK, 0))
         (connection,) = eventually(lambda: tuple(server.server._connections))

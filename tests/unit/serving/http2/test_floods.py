@@ -99,7 +99,7 @@ def test_windows_of_a_kilobyte_are_no_flood():
     assert ended[0] == HEADERS
 
 
-def test_bytes_let_out_now_and_then_do_not_extend_the_time_for_an_answer():
+def test_bytes_read_now_and_then_do_not_extend_the_deadline():
     with (
         http2_server(stream=_Long, write_timeout_s=0.2) as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as client,

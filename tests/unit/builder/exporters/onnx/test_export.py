@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 import naive_forest as naive
+from examples import examples
 from forests import margins, odd_rows, random_forest
 from mlrf.builder.exporters.onnx.export import LEAF_COVERS, NODE_COVERS, export_onnx
 from mlrf.builder.exporters.onnx.rank_columns import rank_columns
@@ -19,7 +20,7 @@ from mlrf.core.forest import LEAF, NOT_NEGATIVE, TRUNCATED
 from mlrf.core.link import Link
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(examples(40)))
 def test_margins_follow_the_rules_to_the_bit(seed):
     forest = random_forest(seed, outputs=1 + seed % 3, categorical=seed % 4)
     rows = odd_rows(forest, seed, 400)
@@ -110,7 +111,7 @@ def test_sets_that_contain_one_another_share_a_column():
     np.testing.assert_array_equal(run_onnx(export_onnx(chain, Link()), rows)[0], margins(chain, rows))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(examples(60)))
 def test_no_leaf_shares_the_number_of_its_sibling(seed):
     # ONNX Runtime 1.23 takes a node whose two children have one number for a leaf, even where one child is none.
     forest = random_forest(seed, trees=1 + seed % 7, depth=1 + seed % 3, categorical=0)

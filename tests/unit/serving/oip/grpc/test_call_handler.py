@@ -134,7 +134,7 @@ def test_an_unknown_call_is_named():
         assert (status.code, status.details) == (CODES["UNIMPLEMENTED"], "this server has no call /a.B/C")
 
 
-def test_metadata_beyond_the_limit_are_refused_and_the_connection_stays():
+def test_too_much_metadata_is_refused_and_the_connection_stays():
     with calls_answered_by(lambda body: body) as calls:
         assert calls.status(INFER, b"", {"x-long": "a" * 16_300}).code == CODES["RESOURCE_EXHAUSTED"]
         assert calls.ask(INFER, b"abc") == b"abc"
@@ -157,7 +157,7 @@ def test_a_compressed_message_is_inflated(coding, n_bytes):
         assert end(body + b"x", coding).code == CODES["INVALID_ARGUMENT"]
 
 
-def test_a_long_message_is_inflated_in_the_thread_and_never_past_the_limit(monkeypatch):
+def test_a_long_message_is_inflated_in_the_thread_to_the_limit(monkeypatch):
     threads = []
 
     def inflate_whole(*arguments):

@@ -115,7 +115,7 @@ def test_many_floats_are_read_without_an_object_each(datatype, field, code, n):
     assert (bytes(tensor.data) if n > 4096 else array(code, tensor.data).tobytes()) == array(code, values).tobytes()
 
 
-def test_fields_that_contents_do_not_have_stand_not_among_the_values():
+def test_fields_that_contents_lack_are_not_among_the_values():
     contents = b"\xf8\x06\x01" + b"\x3a" + varint(8 * 5000) + bytes(8 * 5000) + b"\xf8\x06\x01"
     tensor = b"\x0a\x01x\x12\x04FP64\x1a\x02" + varint(5000) + b"\x2a" + varint(len(contents)) + contents
     (read,) = read_request(b"\x0a\x01m\x2a" + varint(len(tensor)) + tensor).inputs

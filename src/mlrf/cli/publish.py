@@ -15,6 +15,7 @@ from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
 from mlrf.core.named_bundle import open_model_directory
 from mlrf.engines.selection import open_engine
+from mlrf.features.stored_files import check_stored_files
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.stores.address import is_address, parse_address
@@ -69,10 +70,11 @@ def publish(
 
 
 def _prove(bundle: Bundle, identity: list[Path] | None) -> None:
-    """Check the signature, and replay the golden rows through the engine that would serve; BundleError when either fails."""
+    """Check the signature, the golden rows in the engine that would serve, and rows by key; BundleError when one fails."""
     if identity:
         check_identity(bundle, identity, quiet=True)
     replay(RowPredictor(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
+    check_stored_files(bundle)
 
 
 def rollback(

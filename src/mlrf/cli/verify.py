@@ -19,6 +19,7 @@ from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import ONNX_EXTRA, ONNX_RUNTIME, TREES, onnx_runtime_is_installed, open_engine
+from mlrf.features.stored_files import check_stored_files
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
@@ -89,6 +90,7 @@ def verify(
                 file=GOLDEN,
             )
     _check_batch(bundle, model, golden)
+    check_stored_files(found)
     typer.echo(
         f"{found.name} {found.short_version}: {len(found.manifest.files)} files intact, {len(golden.rows)} golden rows "
         f"predicted as in training by {model.engine.name}, {equal} of them equal to the bit"

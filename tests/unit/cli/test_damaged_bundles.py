@@ -108,3 +108,13 @@ def test_a_model_that_never_answers_is_not_published(capsys, monkeypatch, tmp_pa
     replaced(bundle, "model.onnx", endless(3))
     monkeypatch.setattr("mlrf.cli.publish.REPLAY_LIMIT_S", 1.0)
     assert ends_with_3(capsys, ["publish", bundle, tmp_path / "models"])
+
+
+@pytest.mark.parametrize("name", ["features.parquet", "explanations.parquet"])
+def test_rows_that_a_server_could_not_load_are_refused(capsys, sound, tmp_path, name):
+    content = bytearray((sound / name).read_bytes())
+    content[len(content) // 4] ^= 1
+    copy = copied(sound, tmp_path, lambda copy: replaced(copy, name, bytes(content)))
+    assert ends_with_3(capsys, ["verify", copy])
+    assert ends_with_3(capsys, ["publish", copy, tmp_path / "models"])
+    assert not (tmp_path / "models").exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.builder.foreign_files import foreign_file, foreign_object
+from mlrf.builder.foreign_files import foreign_container, foreign_file, foreign_object
 from mlrf.builder.importers import (
     catboost,
     combination,
@@ -39,6 +39,7 @@ LIBRARIES: tuple[Library, ...] = (
 ONNX last, because its files have no magic number."""
 
 _SHOWN_BYTES = 12
+_SHOWN_KEY = 40
 
 
 def import_model(
@@ -82,9 +83,12 @@ def recognise(source: Source) -> Library:
         )
     kind = type(source.value)
     if isinstance(source.value, dict | list | tuple):
+        if (dump := foreign_container(source.value)) is not None:
+            raise UnsupportedModelError(f"the {kind.__name__} is {dump}")
+        index = repr(next(iter(source.value), "…"))[:_SHOWN_KEY] if isinstance(source.value, dict) else "0"
         raise UnsupportedModelError(
             f"mlrf builds from one model, but this is a {kind.__name__} of {len(source.value)} objects; take the model out "
-            "of it: mlrf.build(models[0], …) in Python, or save the model alone"
+            f"of it: mlrf.build(models[{index}], …) in Python, or save the model alone"
         )
     raise UnsupportedModelError(
         f"mlrf builds from a model file or a fitted model, not from {kind.__module__}.{kind.__qualname__}. mlrf reads {kinds}"

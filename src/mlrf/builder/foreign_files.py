@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 _HEAD_BYTES = 4096
 _DUMPED_TREE = re.compile(rb'\s*(\[\s*"?\s*)?(0:(\[|leaf=)|\{\s*\\?"nodeid\\?")')
@@ -53,6 +54,14 @@ def foreign_object(modules: list[str]) -> str | None:
     """Return the same for an object whose class and its bases are defined in `modules`."""
     packages = {module.partition(".")[0] for module in modules}
     return next((said for package, said in _OBJECTS.items() if package in packages), None)
+
+
+def foreign_container(container: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> str | None:
+    """Return the same for a container of objects: what libraries dump their trees into."""
+    if isinstance(container, dict):
+        return _DUMP_OF_LIGHTGBM if container.get("name") == "tree" and "tree_info" in container else None
+    first = container[0] if container else None
+    return _DUMP_OF_XGBOOST if isinstance(first, str) and _DUMPED_TREE.match(first[:_HEAD_BYTES].encode()) else None
 
 
 def foreign_directory(directory: Path) -> str | None:

@@ -15,7 +15,7 @@ from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.schema import Schema
-from mlrf.model.csv_dialect import find_dialect
+from mlrf.model.csv_dialect import find_dialect, one_column
 from mlrf.model.json_instances import features_of, spelled_as_features
 from mlrf.model.text_cells import read_column
 
@@ -97,11 +97,11 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
             rows.append(cells)
     except (csv.Error, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"{path} is not CSV in UTF-8: {error}") from error
+    found = find_columns(schema.names, header)
+    if not found and len(header) == 1 < len(schema.names):
+        raise InvalidRequestError(f"{path}: {one_column(header[0])}")
     by_name = {feature.name: feature for feature in schema.features}
-    columns = {
-        name: read_column(by_name[name], [cells[index] for cells in rows])
-        for name, index in find_columns(schema.names, header).items()
-    }
+    columns = {name: read_column(by_name[name], [cells[index] for cells in rows]) for name, index in found.items()}
     return [{name: column[index] for name, column in columns.items()} for index in range(len(rows))]
 
 

@@ -11,6 +11,7 @@ from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidFeatureError, InvalidRequestError, MissingFeatureError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
+from mlrf.model.csv_dialect import one_column
 from mlrf.model.logged_rows import LOG_MEMBERS
 from mlrf.scoring.arrow_input import ArrowInput
 from mlrf.scoring.csv_input import CsvInput
@@ -68,6 +69,8 @@ def columns_to_read(opened: Input, schema: Schema, keep: Sequence[str]) -> list[
         raise InvalidRequestError(f"{file}: {error}", **error.details) from error
     elsewhere = find_columns(schema.names, [*partition])
     absent = [each.name for each in schema.features if each.name not in {**found, **elsewhere} and not each.optional]
+    if isinstance(opened, CsvInput) and not found and len(names) == 1 < len(schema.features):
+        raise InvalidRequestError(f"{file}: {one_column(names[0])}")
     if absent:
         raise MissingFeatureError(f"{file}: the file has no column {absent[0]!r}", feature=absent[0])
     if absent := [name for name in keep if name not in names and name not in partition]:

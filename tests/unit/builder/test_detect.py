@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import pytest
 
+from mlrf import build
 from mlrf.builder import model_source as source_module
 from mlrf.builder.detect import import_model
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -148,3 +149,14 @@ def test_an_mlflow_directory_names_its_file(tmp_path, booster):
     (tmp_path / "MLmodel").write_text("flavors:\n  keras:\n    data: data\n  python_function:\n    env: x\n")
     with pytest.raises(UnsupportedModelError, match="it has keras, python_function"):
         import_model(tmp_path)
+
+
+def test_dumps_and_containers_in_memory_are_named(tmp_path, booster):
+    found = []
+    for given in (booster.dump_model(), {"best": booster}, ["0:[f0<0.5] yes=1,no=2,missing=1\n"]):
+        with pytest.raises(UnsupportedModelError) as refused:
+            build(given, tmp_path / "out", name="m")
+        found.append(str(refused.value))
+    assert "the dict is a dump of LightGBM's trees" in found[0]
+    assert "mlrf.build(models['best'], …)" in found[1]
+    assert "the list is a dump of XGBoost's trees" in found[2]

@@ -92,3 +92,15 @@ def test_inspect_says_when_probabilities_can_leave_their_range(capsys, tmp_path,
     mlrf.build(tmp_path / "m.onnx", tmp_path / "b", name="m")
     assert main(["inspect", str(tmp_path / "b")]) == 0
     assert ("can be outside [0, 1]" in " ".join(capsys.readouterr().out.split())) is is_said
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+@pytest.mark.parametrize("separator", [":", " ", "~"])
+def test_a_header_that_no_separator_divides_names_those_that_do(bundle, tmp_path, capsys, command, separator):
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"price{separator}count\n1{separator}2\n")
+    assert main([command, str(bundle), str(rows)]) == 1
+    said = (
+        f"its first line is one column, 'price{separator}count'; separate the columns by commas, semicolons, tabs or |"
+    )
+    assert said in capsys.readouterr().err

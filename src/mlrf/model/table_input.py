@@ -93,8 +93,8 @@ def _column(schema: Schema, index: int, column: Any, leniency: Leniency, faults:
     """Return a column [n]; InvalidFeatureError also if its library cannot convert it, whatever error it raises."""
     feature = schema.features[index]
     try:
-        numbers = whole_column(feature, _numeric_values(column))
-        if numbers is not None:
+        # Not for categories by value: a column of strings would be converted to Python's, and not be used.
+        if feature.categories is None and (numbers := whole_column(feature, _numeric_values(column))) is not None:
             return numbers
         if (encoded := encoded_column(column)) is not None:
             return numbers_of_codes(schema, index, *encoded, leniency, faults)

@@ -31,6 +31,7 @@ ENDINGS = {
 
 
 _SAMPLED_VALUES = 4096
+_ROW_GROUP_BYTES = 8 << 20
 
 
 class TableWriter(Protocol):
@@ -79,16 +80,25 @@ class _ParquetWriter:
         self._metadata = dict(metadata)
         self._schema = schema.with_metadata(self._metadata)
         self._writer: Any = None
+        self._waiting: list[Any] = []
 
     def write(self, table: Any) -> None:
-        if self._writer is None:
-            self._open(table)
-        self._writer.write_table(table.replace_schema_metadata(self._metadata))
+        self._waiting.append(table.replace_schema_metadata(self._metadata))
+        if sum(each.nbytes for each in self._waiting) >= _ROW_GROUP_BYTES:
+            self._write_group()
 
     def close(self) -> None:
-        if self._writer is None:
-            self._open(self._schema.empty_table())
+        if self._waiting or self._writer is None:
+            self._write_group()
         self._writer.close()
+
+    def _write_group(self) -> None:
+        """Write the tables that wait as one row group."""
+        group = pa.concat_tables(self._waiting) if self._waiting else self._schema.empty_table()
+        self._waiting = []
+        if self._writer is None:
+            self._open(group)
+        self._writer.write_table(group)
 
     def _open(self, first: Any) -> None:
         repeated = [name for name in first.column_names if _repeats(first[name])]

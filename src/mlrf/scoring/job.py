@@ -28,6 +28,7 @@ from mlrf.scoring.bad_rows import OnBadRow
 from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.formats import PART_FORMATS, PartFormat
 from mlrf.scoring.memory_estimate import fitting_workers
+from mlrf.scoring.memory_pool import system_memory_pool
 from mlrf.scoring.output import OutputDirectory
 from mlrf.scoring.part_writer import PartCounts, PartWriter
 from mlrf.scoring.parts import Part
@@ -121,7 +122,7 @@ def score(
     job = plan.identity() | {"format": format, "layout": _LAYOUT, "pyarrow": pa.__version__}
     run = hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:_RUN_DIGITS]
     output = OutputDirectory(target, run, format)
-    with output.opened(job, restart=restart):
+    with output.opened(job, restart=restart), system_memory_pool():
         if on_start is not None:
             on_start(workers, plan.estimated_bytes(workers))
         return _Job(plan, output, on_bad_row, on_rows).run(workers)

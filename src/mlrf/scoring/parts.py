@@ -10,7 +10,7 @@ from mlrf.scoring.row_batches import Batch, BatchReader
 
 BLOCK_BYTES = 16 << 20
 """Bytes of text, or of decoded values, in a part of an input that is read sequentially."""
-MOST_BATCH_ROWS = 1 << 16
+MOST_BATCH_ROWS = 1 << 15
 _BATCH_BYTES = 32 << 20
 _LEAST_BATCH_ROWS = 256
 

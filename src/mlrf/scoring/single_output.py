@@ -18,6 +18,7 @@ from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.formats import VERSION_KEY, open_writer
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.job import OnRows
+from mlrf.scoring.memory_pool import system_memory_pool
 from mlrf.scoring.part_writer import answered, check_on_bad_row
 from mlrf.scoring.parts import Part
 from mlrf.scoring.plan import Plan, make_plan
@@ -61,7 +62,7 @@ def score_to(
         caller=caller,
         is_partitioned=False,
     )
-    with _replaced(sink) as target:
+    with _replaced(sink) as target, system_memory_pool():
         return _write(plan, target, kind, on_bad_row, workers or len(os.sched_getaffinity(0)), on_rows)
 
 

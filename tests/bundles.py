@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -79,12 +79,13 @@ def write_bundle(
     forest: Forest | None = None,
     key: dict[str, str] | None = None,
     background: Sequence[Sequence[float]] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Write a bundle with valid digests, and return its path; `model` or `forest` replaces the stumps.
 
     With a `key` (type by field) it is served by key too, without rows of its own.
 
-    `background` are rows against which it is explained.
+    `background` are rows against which it is explained, `groups` the features that are explained as one.
 
     Only a bundle of a `forest` also has a file for the tree engine.
     """
@@ -99,6 +100,8 @@ def write_bundle(
     if background is not None:
         rows = np.asarray(background, dtype=np.float64).tobytes()
         (path / "background.bin").write_bytes(encode_background(rows, len(schema.features)))
+    if groups is not None:
+        (path / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
     trees = len(schema.features) + 1
     manifest = Manifest(

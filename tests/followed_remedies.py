@@ -64,7 +64,7 @@ ROUTES: dict[str, tuple[Request, Request]] = {
         post("/curve", {"features": NAMED, "vary": "x0", "leaves": True}),
         post("/curve", {"features": NAMED, "vary": "x0"}),
     ),
-    "is path-dependent; leave out the parameter": (
+    "is path-dependent, of features; leave out the parameter": (
         infer(one(), outputs=[{"name": "shap_interactions"}], parameters={"background": True}),
         infer(one(), outputs=[{"name": "shap_interactions"}]),
     ),

@@ -78,10 +78,11 @@ def example(tree_bundle):
 
 @pytest.fixture(scope="session")
 def explained_paths(tmp_path_factory):
-    """Bundles of trees: of one output and of three classes with a background, and one without."""
+    """Bundles of trees: of one output and of three classes with a background and groups, and one without."""
     folder = tmp_path_factory.mktemp("explained")
     classes = {"n_outputs": 3, "task": "multiclass", "classes": ["low", 1, "high"], "link": LinkEntry("softmax")}
-    rest = {"schema": NUMBERS, "background": [[0.0, 0.0, 0.0], [1.0, -1.0, 2.0], [np.nan, 0.3, -2.0]]}
+    background = [[0.0, 0.0, 0.0], [1.0, -1.0, 2.0], [np.nan, 0.3, -2.0]]
+    rest = {"schema": NUMBERS, "background": background, "groups": {"outer": ["x0", "x2"]}}
     return {
         "one": write_tree_bundle(folder / "one", name="one", **rest),
         "three": write_tree_bundle(folder / "three", name="three", **classes, **rest),

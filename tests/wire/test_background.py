@@ -1,4 +1,4 @@
-"""Explanations against a background over real sockets: by row and in batches, cached by their kind, and what is refused."""
+"""Explanations of other games over real sockets: against a background, of groups of features, by row, in batches, refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 from contract_validation import validator
 
 ROWS = [[0.5, -1.0, 2.0], [None, 0.0, 1e-36], [3.0, None, -0.0]]
+GROUPS = {"outer": ["x0", "x2"]}
 AGAINST = {"background": True}
+GROUPED = {"groups": True}
+BOTH = {"background": True, "groups": True}
 
 
 def explanation(explained, name, row, explain, **options):
@@ -17,18 +20,20 @@ def explanation(explained, name, row, explain, **options):
     return answer.json["explanation"]
 
 
-def check(found, model, row, moved=0.0):
-    """The values are those of the model's own explanation against the background, and say so."""
-    expected = model.explain([row], background=True)
-    assert found["game"] == "interventional"
+def check(found, model, row, moved=0.0, *, background=True, groups=False):
+    """The values are those of the model's own explanation of the game, and say so."""
+    expected = model.explain([row], background=background, groups=groups)
+    assert found.get("game") == ("interventional" if background else None)
+    assert found.get("groups") == (GROUPS if groups else None)
     assert found["source"] == "live"
     np.testing.assert_allclose(found["base"], np.asarray(expected.base) + moved, rtol=0, atol=1e-9)
     contributions = found["contributions"]
     if model.classes is not None:
         contributions = {
-            name: [contributions[str(label)][name] for label in model.classes] for name in model.schema.names
+            name: [contributions[str(label)][name] for label in model.classes] for name in expected.feature_names
         }
-    np.testing.assert_array_equal(list(contributions.values()), expected.values[0])
+    assert list(contributions) == expected.feature_names
+    np.testing.assert_allclose(list(contributions.values()), expected.values[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(
         np.sum(list(contributions.values()), axis=0) + found["base"], found["margin"], rtol=0, atol=1e-9
     )
@@ -45,6 +50,19 @@ def test_a_row_is_explained_against_the_background_on_request(name, explained, e
         assert explanation(explained, name, row, {"background": False}) == plain
 
 
+@pytest.mark.parametrize("name", ["one", "three"])
+def test_a_row_is_explained_with_groups_as_players_on_request(name, explained, explained_models):
+    for row in ROWS:
+        plain = explanation(explained, name, row, True)
+        for _ in range(2):  # the second is answered from the cache
+            check(
+                explanation(explained, name, row, GROUPED), explained_models[name], row, background=False, groups=True
+            )
+            check(explanation(explained, name, row, BOTH), explained_models[name], row, groups=True)
+        assert explanation(explained, name, row, True) == plain
+        assert explanation(explained, name, row, {"groups": False}) == plain
+
+
 def test_the_largest_are_named(explained, explained_models):
     found = explanation(explained, "one", ROWS[0], {"background": True, "top": 1})
     values = explained_models["one"].explain([ROWS[0]], background=True).values[0]
@@ -54,11 +72,14 @@ def test_the_largest_are_named(explained, explained_models):
 
 
 def test_a_batch_has_each_kind_for_the_rows_that_request_it(explained, explained_models):
-    kinds = [AGAINST, False, True, {"interactions": 1}, AGAINST]
+    kinds = [AGAINST, False, True, {"interactions": 1}, AGAINST, GROUPED, BOTH, GROUPED]
     instances = [{"features": ROWS[i % 3], "explain": kind} for i, kind in enumerate(kinds)]
     found = explained.ask("POST", "/models/one/predict/batch", {"instances": instances}).json["explanations"]
     check(found[0], explained_models["one"], ROWS[0])
     check(found[4], explained_models["one"], ROWS[1])
+    check(found[5], explained_models["one"], ROWS[2], background=False, groups=True)
+    check(found[6], explained_models["one"], ROWS[0], groups=True)
+    check(found[7], explained_models["one"], ROWS[1], background=False, groups=True)
     assert found[1] is None
     assert "game" not in found[2]
     assert "game" not in found[3]
@@ -75,7 +96,8 @@ def test_a_batch_has_each_kind_for_the_rows_that_request_it(explained, explained
     [
         ({"background": 1}, "background must be true or false, not the number 1"),
         ({"background": True, "top": 0}, "top must be the number of features to name (1 or more)"),
-        ({"background": True, "interactions": 2}, '{"interactions": k} or {"background": true}'),
+        ({"groups": "all"}, "groups must be true or false, not the string"),
+        ({"background": True, "interactions": 2}, '{"interactions": k}, {"background": true} or {"groups": true}'),
     ],
 )
 def test_another_option_is_refused(explain, message, explained):
@@ -84,19 +106,24 @@ def test_another_option_is_refused(explain, message, explained):
     assert message in answer.json["error"]
 
 
-def test_a_bundle_without_a_background_refuses(explained):
+@pytest.mark.parametrize("what", ["background", "groups"])
+def test_a_bundle_without_them_refuses(what, explained):
+    explain = {what: True}
     for path, body in (
-        ("predict", {"features": ROWS[0], "explain": AGAINST}),
-        ("predict/batch", {"instances": [{"features": ROWS[0]}, {"features": ROWS[0], "explain": AGAINST}]}),
+        ("predict", {"features": ROWS[0], "explain": explain}),
+        ("predict/batch", {"instances": [{"features": ROWS[0]}, {"features": ROWS[0], "explain": explain}]}),
     ):
         answer = explained.ask("POST", f"/models/plain/{path}", body)
         assert (answer.status, answer.json["code"]) == (422, "NOT_EXPLAINABLE")
-        assert "has no background; build it again with --background" in answer.json["error"]
+        assert f"build it again with --{what}" in answer.json["error"]
 
 
 def test_the_contract_describes_them(explained):
     document = explained.ask("GET", "/openapi.json").json
     operation = document["paths"]["/models/three/predict"]["post"]
-    answer = explained.ask("POST", "/models/three/predict", {"features": ROWS[0], "explain": AGAINST}).json
+    answer = explained.ask("POST", "/models/three/predict", {"features": ROWS[0], "explain": BOTH}).json
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, schema).validate(answer)
+    explain = document["components"]["schemas"]["Explain"]
+    for option in (AGAINST, GROUPED, BOTH):
+        validator(document, explain).validate(option)

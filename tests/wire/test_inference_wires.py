@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,7 @@ WIRES = ("REST, JSON", "REST, binary", "gRPC, values", "gRPC, raw")
 MODELS = ("sample", "binary", "three")
 KEY = {"shop": "string", "sku": "integer", "open": "boolean"}
 EXAMPLE = ALL_KINDS.example()
+GROUPS = {"outer": [ALL_KINDS.names[0], ALL_KINDS.names[4]]}
 BACKGROUND = [[*ALL_KINDS.row(EXAMPLE)[:6], depth] for depth in (-1.0, 0.0, 0.1, 2.0)]
 MOST_ROWS, MOST_BYTES = 500, 200_000
 
@@ -34,9 +36,9 @@ def served(tmp_path_factory):
     classifier = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", "yes"]}
     three = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": [0, 1, "other"], "n_outputs": 3}
     paths = [
-        write_tree_bundle(folder / "sample", key=KEY, background=BACKGROUND),
+        write_tree_bundle(folder / "sample", key=KEY, background=BACKGROUND, groups=GROUPS),
         write_tree_bundle(folder / "binary", name="binary", seed=10, predict_returns="label", **classifier),
-        write_tree_bundle(folder / "three", name="three", seed=9, background=BACKGROUND, **three),
+        write_tree_bundle(folder / "three", name="three", seed=9, background=BACKGROUND, groups=GROUPS, **three),
     ]
     made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain", "admin")}
     write_keys(folder / "keys", {line.id: line for _, line in made.values()})
@@ -137,6 +139,28 @@ def test_explanations_against_the_background_are_the_native_apis(server, wire, m
     assert plain.outputs != got.outputs
 
 
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("model", ["sample", "three"])
+def test_explanations_of_groups_are_the_native_apis(server, wire, model, background):
+    rows = some_rows("FP64", 5)
+    players = ["outer", *(name for name in ALL_KINDS.names if name not in GROUPS["outer"])]
+    game = {"groups": True, "background": background}
+    grouped = ParsedRequest(
+        one_tensor(rows, "FP64"), model, outputs=["shap_values", "shap_base", "prediction"], parameters=game
+    )
+    expected = native(server, rows, model, explain=game)
+    for _ in range(2):  # the second answer comes from the cache
+        got = wire.infer(grouped)
+        assert got.error == ""
+        assert json.loads(got.parameters.pop("groups")) == GROUPS
+        assert got.parameters.get("game") == ("interventional" if background else None)
+        assert got.shapes["shap_values"] == [5, len(players), *([3] if model == "three" else [])]
+        assert got.outputs["shap_values"] == [
+            x for each in expected["explanations"] for x in contributions(each, model, players)
+        ]
+        assert got.outputs["shap_base"] == flat([bases(expected["explanations"][0], model)])
+
+
 def test_a_background_is_refused_where_there_is_none(wire):
     rows = some_rows("FP64", 2)
     against = ParsedRequest(one_tensor(rows, "FP64"), outputs=["shap_values"], parameters={"background": True})
@@ -145,7 +169,12 @@ def test_a_background_is_refused_where_there_is_none(wire):
     assert "the bundle of binary has no background; build it again with --background" in refused.error
     refused = wire.infer(replace(against, outputs=["shap_interactions"]))
     assert refused.code == "INVALID_TENSOR"
-    assert "output shap_interactions is path-dependent; leave out the parameter background" in refused.error
+    assert (
+        "output shap_interactions is path-dependent, of features; leave out the parameter background" in refused.error
+    )
+    refused = wire.infer(replace(against, model="binary", parameters={"groups": True}))
+    assert refused.code == "NOT_EXPLAINABLE"
+    assert "the bundle of binary has no groups; build it again with --groups" in refused.error
     # Outputs without explanations do not depend on it.
     assert wire.infer(replace(against, model="binary", outputs=["prediction"])).error == ""
 
@@ -190,12 +219,12 @@ def flat(values):
     return [x for value in values for x in (value if isinstance(value, list) else [value])]
 
 
-def contributions(explanation, model):
+def contributions(explanation, model, players=ALL_KINDS.names):
     """The native API tells them by name, and of several classes by class; the tensor has them by feature, then by class."""
     if model != "three":
-        return [explanation["contributions"][name] for name in ALL_KINDS.names]
+        return [explanation["contributions"][name] for name in players]
     by_class = [explanation["contributions"][label] for label in ("0", "1", "other")]
-    return [each[name] for name in ALL_KINDS.names for each in by_class]
+    return [each[name] for name in players for each in by_class]
 
 
 def bases(explanation, model):

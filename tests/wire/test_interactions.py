@@ -86,8 +86,8 @@ def test_another_option_is_refused(explain, explained):
     answer = explained.ask("POST", "/models/one/predict", {"features": ROW, "explain": explain})
     assert answer.status == 422
     assert (
-        'explain must be true, false, the number of features to name (1 or more), {"interactions": k} or {"background": true}'
-        in answer.json["error"]
+        'explain must be true, false, the number of features to name (1 or more), {"interactions": k}, {"background": true} or '
+        '{"groups": true}' in answer.json["error"]
     )
 
 

@@ -125,6 +125,7 @@ ELSEWHERE = {
     "give fewer rows, or leave background out": "unit/model/test_background.py",
     "the background has no rows": "unit/model/test_background.py",
     "has no background; build it again with --background": "unit/model/test_background.py",
+    "has no groups; build it again with --groups": "wire/test_inference_wires.py",
     "is not a valid row": "wire/test_forged_rows.py",
     "has another value in the features": "wire/test_by_key.py",
     "a push of {} rows would block": "wire/test_shared_rows.py",

@@ -12,6 +12,7 @@ import msgspec
 from mlrf.builder.bundle.background_file import background_file, check_background
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
+from mlrf.builder.bundle.groups_file import groups_file, read_groups
 from mlrf.builder.bundle.keyed_rows import check_rows_file, keyed_rows
 from mlrf.builder.bundle.keyed_rows_options import keyed_rows_options
 from mlrf.builder.bundle.rows_file import write_rows
@@ -27,7 +28,7 @@ from mlrf.builder.sample import sampled_categories
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
-from mlrf.core.manifest import BACKGROUND, FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
+from mlrf.core.manifest import BACKGROUND, FOREST, GROUPS, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def build(
     partial: bool = False,
     explain: bool = False,
     background: Any = None,
+    groups: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build a bundle at `out` from a trained model, verify it against the training library, and return its path.
@@ -77,6 +79,7 @@ def build(
 
     `background`: rows (the path of a Parquet, CSV or JSON file, or rows as `Model.predict` takes them) against which
     servers explain on request, stored in the bundle; SampleError if their table takes more than 256 MB.
+    `groups`: {name: [feature, …]} (or a JSON file of that), features that servers explain as one player on request.
 
     Raises a BuildError that says what is wrong; ParityError if the exported model does not predict as the library does.
     Nothing is left behind in that case. The same inputs and library versions give the same bundle, byte for byte.
@@ -89,6 +92,7 @@ def build(
             raise ConfigError(f"{what} is an empty path")
     rows_options = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
     optional = read_defaults(defaults)
+    grouped = read_groups(groups)
     target = Path(out)
     check_output(target, force=force)
     report("reading the model", 0.0)
@@ -104,7 +108,7 @@ def build(
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
         with_defaults(part.schema, optional)  # refuses invalid defaults before the long steps
-        _check_explained(part, background, explain=explain)
+        _check_explained(part, background, groups, explain=explain)
         check_rows_file(rows_options, part.schema)
         with side_folder(target) as folder:
             proven, manifest = part.prove(name, report)
@@ -121,6 +125,8 @@ def build(
                 report("tabulating the background", 0.0)
                 files[BACKGROUND] = background_file(background, schema, proven[FOREST], manifest.combination, folder)
                 report("tabulating the background", 1.0)
+            if grouped is not None:
+                files[GROUPS] = groups_file(grouped, name, schema, proven[FOREST], manifest.combination, folder)
             report("writing", 0.0)
             path = write_bundle(target, manifest, files, force=force)
             report("writing", 1.0)
@@ -145,9 +151,10 @@ def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress
     return ForestBundle(imported, sample, report)
 
 
-def _check_explained(part: ForestBundle | GraphBundle, background: Any, *, explain: bool) -> None:
+def _check_explained(part: ForestBundle | GraphBundle, background: Any, groups: Any, *, explain: bool) -> None:
     """Refuse options that need explanations of a model without them, and a missing file; SampleError."""
-    for option, is_given in (("--explain", explain), ("--background", background is not None)):
+    given = {"--explain": explain, "--background": background is not None, "--groups": groups is not None}
+    for option, is_given in given.items():
         if is_given and part.unexplained is not None:
             raise SampleError(f"{option}: {part.unexplained}")
     check_background(background)

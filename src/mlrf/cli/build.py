@@ -75,6 +75,14 @@ def build(
             "Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values)."
         ),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            parser=non_empty_path,
+            metavar="<path>",
+            help='JSON {"group": ["feature", "feature"]}: features to explain as one on request.',
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
@@ -111,6 +119,7 @@ def build(
             partial=partial,
             explain=explain,
             background=background,
+            groups=groups,
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )

@@ -74,6 +74,9 @@ def explain(
         Path | None,
         path_option('JSON {"group": ["feature", "feature"]}: features that contribute as one.'),
     ] = None,
+    stored_groups: Annotated[
+        bool, typer.Option("--stored-groups", help="Explain the groups of features that the bundle was built with.")
+    ] = False,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
     ] = None,
@@ -107,7 +110,8 @@ def explain(
     leniency = leniency_of(unknown_categories)
     as_json = as_json or out is not None
     _check_options(out, html, class_label, interactions, as_json=as_json)
-    if interactions is not None and (stored_background or background is not None or groups is not None):
+    is_plain = background is None and groups is None and not stored_background and not stored_groups
+    if interactions is not None and not is_plain:
         raise ConfigError(
             "--interactions: they are path-dependent, of features; leave out the background and the groups, or --interactions"
         )
@@ -116,7 +120,9 @@ def explain(
     output = None if class_label is None else _output(model, class_label)
     check_rows_fit(rows, model.schema, _STREAMED)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
-    game = explanation_game(model, background, groups, leniency, stored=stored_background)
+    game = explanation_game(
+        model, background, groups, leniency, stored_background=stored_background, stored_groups=stored_groups
+    )
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if html is not None:

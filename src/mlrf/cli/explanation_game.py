@@ -48,17 +48,26 @@ class ExplanationGame(NamedTuple):
 
 
 def explanation_game(
-    model: Model, background: Path | None, groups: Path | None, leniency: Leniency, *, stored: bool
+    model: Model,
+    background: Path | None,
+    groups: Path | None,
+    leniency: Leniency,
+    *,
+    stored_background: bool,
+    stored_groups: bool,
 ) -> ExplanationGame:
-    """Return the game that `--background`, `--stored-background` and `--groups` choose; their errors name the option."""
-    if background is not None and stored:
+    """Return the game that `--[stored-]background` and `--[stored-]groups` choose; their errors name the option."""
+    if background is not None and stored_background:
         raise ConfigError("--stored-background: --background gives other rows; leave one of the two out")
+    if groups is not None and stored_groups:
+        raise ConfigError("--stored-groups: --groups gives other groups; leave one of the two out")
     rows = RowPredictor(model.bundle, model.engine)
-    players = None if groups is None else _read_groups(rows, groups)
+    players = rows.games().groups if stored_groups else None if groups is None else _read_groups(rows, groups)
     game = ExplanationGame(groups=players)
     if players is not None:
-        game = game._replace(title=f", groups of {groups}", members={"groups": players.named})
-    if stored:
+        source = "the bundle" if groups is None else groups
+        game = game._replace(title=f", groups of {source}", members={"groups": players.named})
+    if stored_background:
         rows.background()
         game = _against(game, True, "the bundle's background")
     elif background is not None:
@@ -79,7 +88,7 @@ def _checked(rows: RowPredictor, table: Table, path: Path) -> Background:
 
 def _read_groups(rows: RowPredictor, path: Path) -> FeatureGroups:
     try:
-        return feature_groups(rows, msgspec.json.decode(read_bytes(path)))
+        return feature_groups(rows.bundle, rows.explainer(), msgspec.json.decode(read_bytes(path)))
     except msgspec.DecodeError as error:
         raise ConfigError(f"--groups: {path} is not JSON: {error}") from error
     except InvalidRequestError as error:

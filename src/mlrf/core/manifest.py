@@ -18,6 +18,7 @@ EXPLANATIONS = "explanations.parquet"
 GOLDEN_ROWS = "golden.bin"
 LEAVES = "leaves.bin"
 BACKGROUND = "background.bin"
+GROUPS = "groups.json"
 SIGNATURE = "model.sig"
 """The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")

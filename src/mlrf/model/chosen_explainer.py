@@ -17,7 +17,7 @@ def explainer_of(model: RowPredictor, background: Background, groups: FeatureGro
         return background
     if groups is None and background is True:
         return model.background()
-    players = model.explainer() if groups is None else group_explainer(model, groups)
+    players = model.explainer() if groups is None else group_explainer(model.explainer(), groups)
     if background is None or background is False:
         return players
     return explainer_against(players, stored_rows(model.bundle) if background is True else background)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
-from mlrf.core.manifest import BACKGROUND
+from mlrf.core.manifest import BACKGROUND, GROUPS
 from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer, Row, Rows
 
 if TYPE_CHECKING:
     from mlrf.model.leaves import Leaves
+    from mlrf.model.stored_games import StoredGames
 
 Prediction = float | list[float]
 """The prediction of a row, as the training library's `predict` returns it: a number, or K numbers for a multiclass model."""
@@ -42,7 +43,7 @@ class RowPredictor:
         # Once, because checking whether an object implements a protocol takes some 3 µs.
         self._explainer = engine if explains and isinstance(engine, Explainer) else None
         self._leaves: Leaves | None = None
-        self._background: BackgroundExplainer | None = None
+        self._games: StoredGames | None = None
 
     @property
     def name(self) -> str:
@@ -110,16 +111,25 @@ class RowPredictor:
 
         Errors as of `background.stored_background`.
         """
-        if self._background is None:
-            from mlrf.model.background import stored_background  # noqa: PLC0415  few bundles have one
+        return self.games().game(background=True, groups=False).explainer
 
-            self._background = stored_background(self.bundle, self.explainer())
-        return self._background
+    def games(self) -> StoredGames:
+        """Return the games that the files of the bundle allow; errors as of `explainer`."""
+        if self._games is None:
+            from mlrf.model.stored_games import StoredGames  # noqa: PLC0415  few requests choose one
+
+            self._games = StoredGames(self.bundle, self.explainer())
+        return self._games
 
     @property
     def has_background(self) -> bool:
         """Whether `background` returns: the bundle has one, and the engine explains."""
         return self._explainer is not None and BACKGROUND in self.bundle.manifest.files
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the bundle has groups, and the engine explains."""
+        return self._explainer is not None and GROUPS in self.bundle.manifest.files
 
     def explainer(self) -> Explainer:
         """Return the engine as an Explainer; NotExplainableError if it cannot explain, or if covers are missing."""

@@ -156,7 +156,7 @@ class TableModel:
         threads: int = 1,
         interactions: bool = False,
         background: Any = None,
-        groups: Mapping[str, Sequence[str]] | None = None,
+        groups: Mapping[str, Sequence[str]] | bool | None = None,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
@@ -165,25 +165,29 @@ class TableModel:
 
         Exact path-dependent Shapley values, and with `interactions` the interaction values of every pair of features. With a
         `background`, rows of any form or True for those in the bundle, exact interventional ones against all of its rows;
-        `base` is then their mean margin. `groups`, {name: [feature, …]}, are players as a whole: their values are the Shapley
-        values of the game of groups, and of the features that are in none; they are not the sums of their features' values.
+        `base` is then their mean margin. `groups`, {name: [feature, …]} or True for those in the bundle, are whole players,
+        whose values are those of the game of groups and the features in none, not the sums of their features' values.
         NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
         import numpy as np  # noqa: PLC0415
 
         from mlrf.model.chosen_explainer import explainer_of  # noqa: PLC0415
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
-        from mlrf.model.feature_groups import feature_groups  # noqa: PLC0415
+        from mlrf.model.feature_groups import feature_groups, stored_groups  # noqa: PLC0415
 
         threads = _checked(threads)
         is_interventional = background is not None and background is not False
+        groups = None if groups is False else groups
         if interactions and (is_interventional or groups is not None):
             raise ConfigError(
                 "interactions are path-dependent, of features: leave out interactions, or background and groups"
             )
-        self._rows.explainer()
+        trees = self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        players = None if groups is None else feature_groups(self._rows, groups)
+        players = None
+        if groups is not None:
+            is_stored = groups is True
+            players = stored_groups(self.bundle, trees) if is_stored else feature_groups(self.bundle, trees, groups)
         if is_interventional and not isinstance(background, bool | BackgroundExplainer):
             background = self._read(background, leniency, unknown_features, unknown_categories).data
         explainer = explainer_of(self._rows, background, players)

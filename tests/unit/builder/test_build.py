@@ -271,6 +271,30 @@ def test_a_background_is_stored_whatever_holds_its_rows(tmp_path, built, booster
         assert file == (bundle / BACKGROUND).read_bytes()
 
 
+def test_groups_are_stored_for_servers(tmp_path, booster, frame):
+    groups = {"goods": ["price", "stock"]}
+    (tmp_path / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
+    for number, given in enumerate([groups, str(tmp_path / "groups.json")]):
+        path = mlrf.build(booster, tmp_path / f"g{number}", name="shop-sales", sample=frame, groups=given)
+        model = mlrf.load(path)
+        found, expected = (model.explain(frame.iloc[:9], groups=each) for each in (True, groups))
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.feature_names == ["goods", "promo", "shop"]
+
+
+def test_groups_that_cannot_be_used_are_refused(tmp_path, booster, frame):
+    (tmp_path / "groups.json").write_text('{"goods": "price"}', encoding="utf-8")
+    for given, message in [
+        (tmp_path / "absent.json", "--groups: .*absent.json cannot be read"),
+        (tmp_path / "groups.json", "--groups: not .*array"),
+        ({"goods": ["prize"]}, "--groups: .*prize"),
+        ({}, "--groups: groups must be"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame, groups=given)
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_background_that_cannot_be_used_is_refused(tmp_path, booster, frame, monkeypatch):
     (tmp_path / "rows.csv").write_text("price,stock,promo,shop\n1,2,true,north\n1,x,true,north\n")
     for given, message in [

@@ -86,6 +86,20 @@ def test_groups_of_features_contribute_as_one(bundle, files, tmp_path, capsys):
     assert "row 0 of 2, groups of" in shown
 
 
+def test_the_bundles_groups_are_those_of_a_file(files, tmp_path, capsys):
+    groups = {"money": ["price", "count"]}
+    (tmp_path / "groups.json").write_text(json.dumps(groups))
+    stored = str(write_tree_bundle(tmp_path / "grouped", groups=groups))
+    written = []
+    for option in (["--stored-groups"], ["--groups", str(tmp_path / "groups.json")]):
+        assert main(["explain", stored, files[0], "--json", *option]) == 0
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1]
+    assert json.loads(written[0].splitlines()[0])["groups"] == groups
+    assert main(["explain", stored, files[0], "--stored-groups"]) == 0
+    assert "groups of the bundle" in capsys.readouterr().out
+
+
 def test_a_file_that_holds_no_groups_is_refused(bundle, files, tmp_path, capsys):
     path = tmp_path / "groups.json"
     for text, message in (("[", "is not JSON"), ('{"money": ["prize"]}', "'prize' in the group")):

@@ -50,6 +50,12 @@ def text_model(world: World) -> Path:
     return path
 
 
+def groups(world: World) -> Path:
+    path = world.path / "groups.json"
+    path.write_text('{"outer": ["x0", "x1"]}', encoding="utf-8")
+    return path
+
+
 def build(world: World, model: Path, *options: Any) -> list[Any]:
     return ["build", model, "-o", world.path / "out", "--name", "m", *options]
 
@@ -220,6 +226,10 @@ QUICK: dict[str, Case] = {
         ["explain", w.bundle, w.json, "--stored-background", "--background", w.json],
         ["explain", w.bundle, w.json, "--background", w.json],
     ),
+    "--stored-groups: --groups gives other groups": lambda w: (
+        ["explain", w.bundle, w.json, "--stored-groups", "--groups", groups(w)],
+        ["explain", w.bundle, w.json, "--groups", groups(w)],
+    ),
     "--json and --out contain every class": lambda w: (
         ["explain", w.bundle, w.json, "--class", "a", "--json"],
         ["explain", w.bundle, w.json, "--json"],
@@ -303,6 +313,10 @@ SLOW: dict[str, Case] = {
     "build it again with --background": lambda w: (
         ["explain", w.bundle, w.json, "--stored-background"],
         build(w, text_model(w), "--background", w.rows),
+    ),
+    "build it again with --groups": lambda w: (
+        ["explain", w.bundle, w.json, "--stored-groups"],
+        build(w, text_model(w), "--groups", groups(w)),
     ),
     "replace it with --force": lambda w: (
         build(w, text_model(w), "-o", w.bundle),

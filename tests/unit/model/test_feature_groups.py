@@ -47,7 +47,7 @@ def test_an_explanation_shows_what_its_players_are(model, table):
 def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table):
     members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
-    players = feature_groups(class_model._rows, GROUPS)
+    players = feature_groups(class_model.bundle, class_model.engine, GROUPS)
     groups = combined_engine(class_model.engine, Combination(entry)).grouped(players.group_of, len(PLAYERS))
     for explainer, background in ((groups, None), (groups.background(table[10:].tobytes(), 1 << 26), table[10:])):
         found = np.array(explainer.contributions_many(table[:5].tobytes())).reshape(5, -1)

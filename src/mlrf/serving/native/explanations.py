@@ -10,6 +10,7 @@ import msgspec
 from mlrf.engines.interface import BackgroundExplainer, Explainer, Row
 from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.model.stored_games import StoredGame
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
 from mlrf.serving.native.requests import ExplainOption, Game, Interactions
@@ -17,7 +18,6 @@ from mlrf.serving.runtime.cost_model import shortest
 from mlrf.serving.runtime.stages import EXPLAIN, staged
 
 _encode = msgspec.json.encode
-_INTERVENTIONAL = {"game": "interventional"}
 
 
 class Explanations:
@@ -74,9 +74,10 @@ class Explanations:
         return shortest(lambda: self.write(margins, contributions, True, "live"))
 
     def _explainer(self, explain: ExplainOption) -> BackgroundExplainer:
-        if isinstance(explain, Game) and explain.background:
-            return self._model.background()
-        return self._model.explainer()
+        return self._game(explain).explainer if isinstance(explain, Game) else self._model.explainer()
+
+    def _game(self, game: Game) -> StoredGame:
+        return self._model.games().game(background=game.background, groups=game.groups)
 
     def _of_game(
         self,
@@ -86,8 +87,9 @@ class Explanations:
         source: Source,
         moved: Sequence[float] | None,
     ) -> dict[str, object]:
-        base = self._explainer(game).base
+        stored = self._game(game)
+        base = stored.explainer.base
         if moved is not None:
             base = [own + (to - by) for own, to, by in zip(base, moved, self._model.explainer().base, strict=True)]
-        writer = ExplanationWriter(self._model.schema.names, base, self._model.classes, _INTERVENTIONAL)
+        writer = ExplanationWriter(stored.players, base, self._model.classes, stored.members)
         return writer.write(margins, contributions, game.top, source)

@@ -279,7 +279,7 @@ class PredictHandler:
         """Refuse an explanation that the model does not have, and more interactions than an answer may have."""
         self._model.explainer()
         if isinstance(explain, Game):
-            self._model.background()
+            self._model.games().check(background=explain.background, groups=explain.groups)
         if isinstance(explain, Interactions):
             check_interactions(self._model, n_paired, MOST_INTERACTIONS)
 

@@ -75,11 +75,11 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
         return chosen
     if isinstance(chosen, dict) and list(chosen) == ["interactions"]:
         return Interactions(_pairs(chosen["interactions"]))
-    if isinstance(chosen, dict) and chosen and chosen.keys() <= {"background", "top"}:
+    if isinstance(chosen, dict) and chosen and chosen.keys() <= {"background", "groups", "top"}:
         return _game(chosen)
     raise InvalidRequestError(
         "explain must be true, false, the number of features to name (1 or more), "
-        f'{{"interactions": k}} or {{"background": true}}, not {shown(chosen)}',
+        f'{{"interactions": k}}, {{"background": true}} or {{"groups": true}}, not {shown(chosen)}',
         field="explain",
     )
 
@@ -89,15 +89,21 @@ def _is_count(chosen: object) -> bool:
 
 
 def _game(chosen: Mapping[str, Any]) -> ExplainOption:
-    top, background = chosen.get("top", True), chosen.get("background", False)
+    top = chosen.get("top", True)
     if top is not True and not _is_count(top):
         raise InvalidRequestError(
             f"top must be the number of features to name (1 or more), or true for all, not {shown(top)}",
             field="explain",
         )
-    if not isinstance(background, bool):
-        raise InvalidRequestError(f"background must be true or false, not {shown(background)}", field="explain")
-    return Game(top) if background else top
+    background, groups = (_is_chosen(chosen, name) for name in ("background", "groups"))
+    return Game(top, background, groups) if background or groups else top
+
+
+def _is_chosen(chosen: Mapping[str, Any], name: str) -> bool:
+    value = chosen.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise InvalidRequestError(f"{name} must be true or false, not {shown(value)}", field="explain")
 
 
 def _pairs(chosen: object) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from mlrf.core.feature import Value
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
-from mlrf.serving.runtime.cost_model import ExplanationKind
+from mlrf.serving.runtime.cost_model import ExplanationKind, game_kind
 
 MAX_EXPLAINED = 1 << 31
 """Largest number of features that a request may want named in an explanation."""
@@ -28,8 +28,10 @@ class Game(msgspec.Struct, frozen=True, gc=False):
 
     top: bool | int = True
     """True for all features, or the number of those with the largest contributions."""
-    background: bool = True
+    background: bool = False
     """Whether the rows of the bundle's background stand for features that are not known."""
+    groups: bool = False
+    """Whether the bundle's groups of features are players as a whole."""
 
 
 ExplainOption = bool | int | Interactions | Game
@@ -40,7 +42,9 @@ def kind_of(explain: ExplainOption) -> ExplanationKind | None:
     """Return the kind of an explanation whose time differs from that of path-dependent contributions; None for those."""
     if isinstance(explain, Interactions):
         return "interactions"
-    return "background" if isinstance(explain, Game) else None
+    if not isinstance(explain, Game):
+        return None
+    return game_kind(background=explain.background, groups=explain.groups)
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):

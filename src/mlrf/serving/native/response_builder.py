@@ -21,7 +21,8 @@ from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source
 from mlrf.serving.native.explanations import Explanations
-from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest
+from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest, kind_of
+from mlrf.serving.runtime.cost_model import ExplanationKind
 from mlrf.serving.runtime.stages import ENGINE, staged
 
 _encode = msgspec.json.encode
@@ -193,9 +194,9 @@ class ResponseBuilder:
                 its_margins, contributions, parsed[index][1], "precomputed", bases.get(index)
             )
         live = [index for index in explained if index not in precomputed]
-        games = [isinstance(parsed[index][1], Game) for index in live]
-        for is_game in set(games):
-            chosen = [index for index, each in zip(live, games, strict=True) if each is is_game]
+        games = [_game_of(parsed[index][1]) for index in live]
+        for game in dict.fromkeys(games):
+            chosen = [index for index, each in zip(live, games, strict=True) if each == game]
             contributions = self.explanations.of_rows([rows[i] for i in chosen], parsed[chosen[0]][1])
             width = len(contributions) // len(chosen)
             for position, index in enumerate(chosen):
@@ -227,3 +228,8 @@ class ResponseBuilder:
 
     def _instance(self, row: Row) -> bytes:
         return instance_json(self.model, row)
+
+
+def _game_of(explain: ExplainOption) -> ExplanationKind | None:
+    """Return the kind of an instance's contributions: instances of one kind are computed in one call."""
+    return kind_of(explain) if isinstance(explain, Game) else None

@@ -58,7 +58,7 @@ def compute_values(model: RowPredictor, run: InferenceRun, rows: Rows) -> tuple[
     explainer, interactions = explainer_of(run.requested, model), NO_VALUES.interactions
     if run.requested.kind == "interactions":
         interactions = interactions_of(model, rows, run.count, MOST_INTERACTIONS)
-    if run.requested.kind == "background":
+    if run.requested.game is not None:
         contributions = explainer.contributions_many(rows)
     else:
         contributions = contributions_of(model, rows, run.found, run.precomputed)

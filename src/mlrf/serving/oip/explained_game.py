@@ -1,44 +1,62 @@
-"""The game of the explanations in a request: path-dependent, or against the bundle's background if a parameter says so."""
+"""The game of the explanations in a request: path-dependent and of features, unless its parameters choose another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from mlrf.core.errors import InvalidRequestError, InvalidTensorError
 from mlrf.core.value_text import shown
 from mlrf.engines.interface import BackgroundExplainer
 from mlrf.model.row_predictor import RowPredictor
-from mlrf.serving.oip.output_tensors import SHAP_INTERACTIONS, RequestedOutputs, requested_outputs
+from mlrf.serving.oip.messages import Parameter
+from mlrf.serving.oip.output_tensors import SHAP_INTERACTIONS, OutputGame, RequestedOutputs, requested_outputs
 
-PARAMETER = "background"
-"""The parameter of a request; only explanations depend on it."""
-GAME: Mapping[str, str] = {"game": "interventional"}
-"""The parameter of a response with explanations against a background."""
+BACKGROUND, GROUPS = "background", "groups"
+"""The parameters of a request; only explanations depend on them."""
 
 
 def in_game(requested: RequestedOutputs, parameters: Mapping[str, Any], model: RowPredictor) -> RequestedOutputs:
     """Return outputs that include explanations, of the game that the parameters of the request choose.
 
-    InvalidRequestError for a parameter that is no boolean, InvalidTensorError for interactions against a background,
-    NotExplainableError for a bundle without one.
+    InvalidRequestError for a parameter that is no boolean, InvalidTensorError for interactions in another game than the
+    path-dependent one of features, NotExplainableError for a bundle without a background or without groups.
     """
-    chosen = parameters.get(PARAMETER, False)
-    if not isinstance(chosen, bool):
-        raise InvalidRequestError(
-            f"the parameter {PARAMETER} must be true or false, not {shown(chosen)}", field=PARAMETER
-        )
-    if not chosen:
+    chosen = {name: _is_chosen(parameters, name) for name in (BACKGROUND, GROUPS)}
+    given = [name for name, is_chosen in chosen.items() if is_chosen]
+    if not given:
         return requested
     if requested.kind == "interactions":
         raise InvalidTensorError(
-            f"output {SHAP_INTERACTIONS} is path-dependent; leave out the parameter {PARAMETER}, or the output",
+            f"output {SHAP_INTERACTIONS} is path-dependent, of features; leave out the parameter {given[0]}, or the output",
             output=SHAP_INTERACTIONS,
         )
-    model.background()
-    return requested_outputs(requested.outputs, against_background=True)
+    model.games().check(**chosen)
+    n_players = len(model.games().groups.members) if chosen[GROUPS] else None
+    return requested_outputs(requested.outputs, OutputGame(**chosen, n_players=n_players))
 
 
 def explainer_of(requested: RequestedOutputs, model: RowPredictor) -> BackgroundExplainer:
     """Return what explains the rows of a request with these outputs."""
-    return model.background() if requested.kind == "background" else model.explainer()
+    if (game := requested.game) is None:
+        return model.explainer()
+    return model.games().game(background=game.background, groups=game.groups).explainer
+
+
+def game_parameters(game: OutputGame, model: RowPredictor) -> dict[str, Parameter]:
+    """Return the parameters of a response that name the game of its explanations: `groups` is JSON, as it was built."""
+    parameters: dict[str, Parameter] = {}
+    if game.background:
+        parameters["game"] = "interventional"
+    if game.groups:
+        parameters[GROUPS] = msgspec.json.encode(model.games().groups.named).decode()
+    return parameters
+
+
+def _is_chosen(parameters: Mapping[str, Any], name: str) -> bool:
+    chosen = parameters.get(name, False)
+    if isinstance(chosen, bool):
+        return chosen
+    raise InvalidRequestError(f"the parameter {name} must be true or false, not {shown(chosen)}", field=name)

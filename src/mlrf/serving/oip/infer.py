@@ -19,7 +19,7 @@ from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
-from mlrf.serving.oip.explained_game import GAME, in_game
+from mlrf.serving.oip.explained_game import game_parameters, in_game
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
@@ -245,7 +245,8 @@ class ModelInference:
         return answer
 
     def _encode(self, run: InferenceRun, packed: bytes) -> bytes:
-        parameters = self._origin if run.requested.kind != "background" else {**self._origin, **GAME}
+        game = run.requested.game
+        parameters = self._origin if game is None else {**self._origin, **game_parameters(game, self._model)}
         features = None
         if run.by_key:
             features = features_of(packed)

@@ -24,7 +24,7 @@ from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
-from mlrf.serving.runtime.cost_model import ExplanationKind
+from mlrf.serving.runtime.cost_model import ExplanationKind, game_kind
 
 Kind = Literal[
     "prediction", "probabilities", "label", "shap_values", "shap_interactions", "shap_base", "shap_bases", "leaves"
@@ -53,7 +53,7 @@ _TAGS = {
     SHAP_BASES: b"B",
     LEAVES: b"t",
 }
-_BACKGROUND_TAG = b"~"
+_BACKGROUND_TAG, _GROUPS_TAG = b"~", b"+"
 
 
 class RowValues(NamedTuple):
@@ -74,6 +74,15 @@ class RowValues(NamedTuple):
 NO_VALUES = RowValues()
 
 
+class OutputGame(NamedTuple):
+    """A game of the bundle's: against its background, with its groups as players, or both."""
+
+    background: bool
+    groups: bool
+    n_players: int | None = None
+    """How many contributions a row has; None: one for each feature."""
+
+
 class RequestedOutputs(NamedTuple):
     """The outputs of a request, in their order: each with its name in the response, and its kind."""
 
@@ -81,11 +90,13 @@ class RequestedOutputs(NamedTuple):
     explains: bool
     """Whether they include explanations."""
     kind: ExplanationKind | None
-    """Whether they include interactions, or explanations against the bundle's background."""
+    """Whether they include interactions, or explanations of another game."""
     reports_leaves: bool
     """Whether they include leaves."""
     tag: bytes
     """Identifies the result of `Outputs.pack` for the same rows, independent of the names in a request."""
+    game: OutputGame | None = None
+    """The game of the explanations; None: the path-dependent one of features."""
 
 
 class Outputs:
@@ -208,17 +219,18 @@ class Outputs:
             name, kind = requested.outputs[0]
             if kind == PREDICTION and self._k == 1:
                 return [OutputTensor(name, FP64.name, [n_rows], packed)]
-            return [self._tensor(name, kind, self._shape(kind, n_rows), packed)]
+            return [self._tensor(name, kind, self._shape(kind, n_rows, requested.game), packed)]
         tensors, start = [], 0
         for name, kind in requested.outputs:
-            shape = self._shape(kind, n_rows)
+            shape = self._shape(kind, n_rows, requested.game)
             end = start + math.prod(shape) * FP64.width
             tensors.append(self._tensor(name, kind, shape, packed[start:end]))
             start = end
         return tensors
 
-    def _shape(self, kind: Kind, n: int) -> list[int]:
+    def _shape(self, kind: Kind, n: int, game: OutputGame | None = None) -> list[int]:
         k = self._k
+        n_players = self._n_features if game is None or game.n_players is None else game.n_players
         match kind:
             case "prediction" | "shap_bases":
                 return [n] if k == 1 else [n, k]
@@ -227,7 +239,7 @@ class Outputs:
             case "probabilities":
                 return [n, max(k, 2)]
             case "shap_values" | "shap_interactions":
-                features = [self._n_features] * (1 if kind == SHAP_VALUES else 2)
+                features = [n_players] * (1 if kind == SHAP_VALUES else 2)
                 return [n, *features] if k == 1 else [n, *features, k]
             case "shap_base":
                 return [k]
@@ -260,13 +272,16 @@ class Outputs:
         return numbers.tobytes()
 
 
-def requested_outputs(outputs: Sequence[tuple[str, Kind]], *, against_background: bool = False) -> RequestedOutputs:
-    """Return outputs, each with its name in the response."""
+def requested_outputs(outputs: Sequence[tuple[str, Kind]], game: OutputGame | None = None) -> RequestedOutputs:
+    """Return outputs, each with its name in the response; `game` is that of their explanations."""
     kinds = [kind for _, kind in outputs]
     explains = not _EXPLANATIONS.isdisjoint(kinds)
-    tag = (_BACKGROUND_TAG if against_background else b"") + b"".join(_TAGS[kind] for kind in kinds)
     kind: ExplanationKind | None = "interactions" if SHAP_INTERACTIONS in kinds else None
-    return RequestedOutputs(outputs, explains, "background" if against_background else kind, LEAVES in kinds, tag)
+    tag = b"".join(_TAGS[kind] for kind in kinds)
+    if game is not None:
+        kind = game_kind(background=game.background, groups=game.groups)
+        tag = _BACKGROUND_TAG * game.background + _GROUPS_TAG * game.groups + tag
+    return RequestedOutputs(outputs, explains, kind, LEAVES in kinds, tag, game)
 
 
 def _label_elements(classes: Sequence[Category]) -> tuple[str, list[bytes]]:

@@ -15,6 +15,10 @@ GAME_OPTION = object_of(
             "type": "boolean",
             "description": "Whether to explain against the rows of the bundle's background",
         },
+        "groups": {
+            "type": "boolean",
+            "description": "Whether the bundle's groups of features contribute as one each",
+        },
         "top": {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED},
     },
     required=[],
@@ -24,6 +28,12 @@ GAME = {
     "type": "string",
     "enum": ["interventional"],
     "description": "That contributions are against a background, whose mean margin is the base; absent: path-dependent",
+}
+
+GROUPS = {
+    "type": "object",
+    "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    "description": "The groups of features, by name, that contribute as one each; absent: every feature by itself",
 }
 
 

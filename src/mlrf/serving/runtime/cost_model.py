@@ -25,7 +25,7 @@ _INTERACTIONS_SHARE = 4.0
 """Time of a row's interactions, in rows of contributions (ADR 21), until the first were timed."""
 _SMOOTHING = 0.3
 
-ExplanationKind = Literal["interactions", "background"]
+ExplanationKind = Literal["interactions", "background", "groups", "groups against background"]
 """Explanations that take another time than contributions: the length of a body does not say how long."""
 _T = TypeVar("_T")
 
@@ -84,6 +84,13 @@ class CostModel(msgspec.Struct, frozen=True):
         return run_timed, self.of_kind(kind, n_rows)
 
 
+def game_kind(*, background: bool, groups: bool) -> ExplanationKind | None:
+    """Return the kind of contributions of a game; None for the path-dependent one of features."""
+    if not groups:
+        return "background" if background else None
+    return "groups against background" if background else "groups"
+
+
 def measure_costs(model: RowPredictor) -> CostModel:
     """Measure the cost model of a model's engine, on its example."""
     engine, row = model.engine, model.schema.row(model.schema.example())
@@ -97,12 +104,20 @@ def measure_costs(model: RowPredictor) -> CostModel:
     if model.has_background:
         against, one = model.background(), model.table([row])
         background_row_s = shortest(lambda: against.contributions_many(one))
+    if model.has_groups:
+        model.games().check(background=False, groups=True)  # damaged groups are found before the first request
     return CostModel(
         one_s=shortest(lambda: engine.margin(row)),
         row_s=row_s,
         block_s=shortest(lambda: engine.margins(many)) if row_s * _MANY < _MOST_TIMED_S else math.inf,
         explained_row_s=explained_row_s,
-        kind_row_s={"interactions": explained_row_s * _INTERACTIONS_SHARE, "background": background_row_s},
+        kind_row_s={
+            "interactions": explained_row_s * _INTERACTIONS_SHARE,
+            "background": background_row_s,
+            # Groups are fewer players than features, on the same paths.
+            "groups": explained_row_s,
+            "groups against background": background_row_s,
+        },
     )
 
 

@@ -8,14 +8,17 @@ import warnings
 
 import numpy as np
 import pytest
+import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest, f_regression
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
     Binarizer,
     KBinsDiscretizer,
+    MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
@@ -98,6 +101,39 @@ def test_steps_are_folded_to_the_bit(tmp_path, what):
     engine = assert_library_agrees(model, tmp_path, most=1_500)
     np.testing.assert_array_equal(np.reshape(engine.margins(rows_of(model, raw)), (-1, 1)), answers(proto, raw))
     assert {feature.name for feature in model.features} == {column for _, columns in STEPS[what] for column in columns}
+
+
+@pytest.mark.parametrize(
+    ("marker", "encoder"),
+    [("", OneHotEncoder(handle_unknown="ignore")), ("?", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1))],
+)  # fmt: skip
+def test_a_string_that_stands_for_a_missing_one_is_imputed(tmp_path, marker, encoder):
+    raw = frame(3)
+    raw.loc[::5, "city"] = marker
+    imputer = SimpleImputer(missing_values=marker, strategy="most_frequent")
+    columns = ColumnTransformer([("city", make_pipeline(imputer, encoder), ["city"])], sparse_threshold=0.0)
+    proto = to_onnx(make_pipeline(columns, tree()).fit(raw, raw["price"]), raw)
+    model = import_model(proto)
+    engine = assert_library_agrees(model, tmp_path, most=500)
+    np.testing.assert_array_equal(np.reshape(engine.margins(rows_of(model, raw)), (-1, 1)), answers(proto, raw))
+
+
+ARRAYS = {
+    "columns of two steps": FeatureUnion([("all", StandardScaler()), ("one", make_pipeline(MaxAbsScaler(), Binarizer(threshold=0.2)))]),
+    "chosen columns": make_pipeline(StandardScaler(), SelectKBest(f_regression, k=2)),
+    "a category in floats": ColumnTransformer([("g", OneHotEncoder(handle_unknown="ignore", sparse_output=False), [3]), ("p", "passthrough", [0, 1])]),
+    "division in double": StandardScaler(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ARRAYS)
+def test_arrays_are_folded_to_the_bit(tmp_path, what):
+    x = frame(3)[["price", "zeros", "visits", "grade"]].to_numpy(np.float32)
+    pipeline = make_pipeline(ARRAYS[what], tree()).fit(x, x[:, 0] + x[:, 3])
+    options = {StandardScaler: {"div": "div_cast"}} if what == "division in double" else None
+    model = import_model(skl2onnx.to_onnx(pipeline, x[:1], options=options))
+    assert isinstance(model, ImportedModel), model.notes
+    assert_library_agrees(model, tmp_path, most=500)
 
 
 def test_bundle_has_the_raw_columns_and_explains_them(tmp_path):

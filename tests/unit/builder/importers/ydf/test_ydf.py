@@ -15,7 +15,7 @@ from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.ydf_directory import is_joined, join_files, split_files, ydf_files
 from mlrf.builder.parity.exports import run_trees
 from mlrf.builder.parity.golden_rows import golden_rows_of
-from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.errors import BuildError, ModelUnreadableError, ParityError, SampleError, UnsupportedModelError
 
 ydf = pytest.importorskip("ydf")
 
@@ -94,6 +94,13 @@ def test_nodes_compressed_with_gzip_are_read(saved, tmp_path):
     nodes.write_bytes(plain[:4] + b"\x01" + plain[5:8] + packed[:-9])
     with pytest.raises(ModelUnreadableError, match="is cut off or no sequence of nodes"):
         import_model(folder)
+
+
+@pytest.mark.slow
+def test_a_sum_of_votes_that_ydf_clips_is_found_by_the_proof(tmp_path):
+    model = ydf_models.train("RandomForest classes", seed=695563569, trees=24)
+    with pytest.raises(ParityError, match=r"margin differs from ydf's"):
+        mlrf.build(model, tmp_path / "bundle", name="m")
 
 
 def test_what_is_not_served_is_refused_by_name(tmp_path, saved):

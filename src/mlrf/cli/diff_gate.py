@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mlrf.cli.prediction_differences import LIMITS, QUANTILES, ContributionShift, Differences
-from mlrf.core import json_infinities
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model import Model
 from mlrf.model.json_instances import spelled_as_features
 from mlrf.model.logged_predictions import is_log, read_log
-from mlrf.model.logged_rows import rows_of_request
+from mlrf.model.logged_rows import decoded, rows_of_request
 from mlrf.model.row_predictor import RowPredictor
 
 _BATCH_ROWS = 1 << 16
@@ -125,8 +124,11 @@ def batches(rows: Path, schema: Schema) -> Iterator[Any]:
 def _logged(log: Path, schema: Schema) -> Iterator[list[Any]]:
     waiting: list[Any] = []
     for record in read_log(log):
-        features = json_infinities.decode(record.features) if record.has_features else None
-        waiting += rows_of_request(json_infinities.decode(record.request), features)
+        try:
+            features = decoded(record.features) if record.has_features else None
+            waiting += rows_of_request(decoded(record.request), features)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{log}: the request {record.request_id} of {record.route} {error}") from error
         if wrong := next((each for each in waiting if isinstance(each, InvalidRequestError)), None):
             raise InvalidRequestError(f"{log}: the record {record.request_id}: {wrong}")
         if len(waiting) >= _BATCH_ROWS:

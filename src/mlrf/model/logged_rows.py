@@ -10,6 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
 
 RECORD_COLUMNS = ("time", "request_id", "route", "model", "version", "instance", "key")
@@ -23,7 +26,23 @@ def rows_of_request(request: Any, features: Any) -> list[Any]:
     """Return the features of each instance: an object, an array in schema order, or an InvalidRequestError for none.
 
     `features` are the stored rows that the log kept: an object, a list with null for what was not by key, or None.
+    InvalidRequestError, the end of a sentence about the request, if it has no form that is known.
     """
+    try:
+        return _rows_of(request, features)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidRequestError(f"has no form that is known ({error})") from error
+
+
+def decoded(text: bytes | msgspec.Raw) -> Any:
+    """Return the decoded JSON of a record; InvalidRequestError, the end of a sentence about the request, if it is none."""
+    try:
+        return json_infinities.decode(text)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidRequestError(f"is no JSON: {error}") from error
+
+
+def _rows_of(request: Any, features: Any) -> list[Any]:
     if isinstance(features, Mapping):
         return [features]
     if isinstance(request, Mapping):
@@ -63,7 +82,11 @@ def _rows_of_tensors(inputs: Any) -> list[Any]:
     if len(inputs) == 1 and inputs[0]["name"] in _ONE_TENSOR and len(inputs[0]["shape"]) == 2:  # noqa: PLR2004  rows x features
         count, width = inputs[0]["shape"]
         values = inputs[0]["data"]
+        if len(values) != count * width:
+            raise ValueError(f"{len(values)} values are not those of {count} rows of {width}")
         return [values[at * width : (at + 1) * width] for at in range(count)]
     columns = {each["name"]: each["data"] for each in inputs}
     count = max(math.prod(each["shape"]) for each in inputs)
+    if any(len(values) != count for values in columns.values()):
+        raise ValueError("its tensors have other numbers of values than their shapes")
     return [{name: values[row] for name, values in columns.items()} for row in range(count)]

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import pyarrow.parquet as pq
 
-from mlrf.core import json_infinities
 from mlrf.core.errors import InvalidRequestError
 from mlrf.model.logged_predictions import timestamp_text
-from mlrf.model.logged_rows import LOG_MEMBERS, RECORD_COLUMNS, keys_of_request, rows_of_request
+from mlrf.model.logged_rows import LOG_MEMBERS, RECORD_COLUMNS, decoded, keys_of_request, rows_of_request
 from mlrf.scoring.input_files import InputFile
 from mlrf.scoring.parts import Part, block_part
 from mlrf.scoring.row_batches import Batch, BatchReader
@@ -72,9 +70,9 @@ class LogInput:
         request, answer = record["request"], record["answer"]
         try:
             rows = rows_of_request(request, record.get("features"))
-        except (KeyError, TypeError, ValueError) as error:
+        except InvalidRequestError as error:
             raise InvalidRequestError(
-                f"{self.file}: the request {record['request_id']} of {record['route']} has no form that is known ({error})"
+                f"{self.file}: the request {record['request_id']} of {record['route']} {error}"
             ) from error
         keys = keys_of_request(request, len(rows))
         identity = {name: record.get(name) for name in ("time", "request_id", "route")} | _origin(answer)
@@ -99,9 +97,9 @@ def parquet_records(file: InputFile, metadata: Any) -> Iterator[Iterator[Any]]:
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     texts = {name: row[name] for name in _JSON_COLUMNS if isinstance(row.get(name), str)}
     try:
-        documents = {name: json_infinities.decode(text.encode()) for name, text in texts.items()}
-    except msgspec.MsgspecError as error:
-        raise InvalidRequestError(f"the record {row.get('request_id')} is no JSON: {error}") from error
+        documents = {name: decoded(text.encode()) for name, text in texts.items()}
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"the record {row.get('request_id')} {error}") from error
     return {**row, **documents, "time": timestamp_text(row["time"])}
 
 

@@ -20,7 +20,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import shown_name
 from mlrf.serving.arrow.base_margin_column import ABSENT, read_base_margins
-from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, keys, numbers
+from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, TypeId, keys, numbers
 from mlrf.serving.arrow.known_prefixes import KnownPrefixes
 from mlrf.serving.arrow.number_columns import part_at, read_numbers
 from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
@@ -214,6 +214,12 @@ class RowReader:
         dictionaries: dict[int, Dictionary],
         budget: _TextBudget,
     ) -> array[float]:
+        if column.type_id == TypeId.NULL and column.dictionary is None and n:
+            # Rows take no bytes in such a column, so they must cost next to nothing.
+            try:
+                return array("d", [self._schema.number(index, None, self._leniency)]) * n
+            except InvalidRequestError as error:
+                raise _at_row(error, 0) from error
         dictionary = None
         if column.dictionary is not None:
             dictionary = dictionaries.get(column.dictionary)

@@ -17,9 +17,6 @@ namespace {
 constexpr std::size_t kExplainedRowsPerThread = 16;
 constexpr std::size_t kPairedRowsPerThread = 2;
 
-// Memory that the columns and sums of one explained block may take.
-constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
-
 // Memory that the lists of a forest's pairs, and the sums of one row's, may take.
 constexpr std::size_t kMostPairBytes = std::size_t{128} << 20;
 
@@ -39,38 +36,42 @@ struct Explainer::ShareScratch {
     LookupScratch lookup;
 };
 
-struct Explainer::RowScratch {
-    RowScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
-        : lanes(level.vector_bytes / sizeof(double)),
-          weight(f.max_shap_slots * lanes),
-          value(f.max_shap_slots * lanes),
-          share(f.max_shap_nodes * lanes),
-          delta(f.max_shap_nodes * lanes),
-          spent(2 * f.max_shap_nodes * lanes),
-          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
-          factors(2 * kFactorNodes * f.max_shap_nodes),
-          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
-               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
+struct Explainer::ExplainedScratch {
+    ExplainedScratch(const Forest& f, const ShapLayout& layout, const QuadratureRules& rules)
+        : slots(layout.most_slots * kMostLanes),
+          shares(layout.most_upper * kMostLanes),
+          sums(std::size_t{f.n_outputs} * f.shap_features.count * kMostLanes),
+          ways(layout.most_nodes),
+          columns((f.n_columns + kColumnRoom) * column_bytes(f)),
+          view{rules.rules(), slots.data(), shares.data(), sums.data(), ways.data(), columns.data()} {}
 
-    std::size_t lanes;
-    Arena<double> weight, value, share, delta, spent, sums, factors;
+    Arena<double> slots, shares, sums;
+    Arena<std::uint8_t> ways;
     Arena<unsigned char> columns;
-    ShapScratch view;
+    ExplainScratch view;
 };
 
 struct Explainer::PairRowScratch {
     PairRowScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_pairs)
-        : row(f, level, rules, 1),
-          edges(2 * f.max_shap_nodes * row.lanes),
-          sums(n_pairs * row.lanes),
+        : lanes(level.vector_bytes / sizeof(double)),
+          weight(f.max_shap_slots * lanes),
+          value(f.max_shap_slots * lanes),
+          share(f.max_shap_nodes * lanes),
+          delta(f.max_shap_nodes),
+          spent(2 * std::size_t{f.max_shap_nodes}),
+          sums(f.n_outputs * f.shap_features.count * lanes),
+          edges(2 * f.max_shap_nodes * lanes),
+          pair_sums(n_pairs * lanes),
           contributions(std::size_t{f.n_inputs} * f.n_outputs),
-          shared(std::size_t{f.n_inputs} * f.n_outputs),
           pairs(n_pairs),
-          view{edges.data(), sums.data()} {}
+          columns((f.n_columns + kColumnRoom) * column_bytes(f)),
+          row{rules.rules(), weight.data(), value.data(), share.data(), delta.data(), spent.data(), sums.data(), columns.data()},
+          view{edges.data(), pair_sums.data()} {}
 
-    RowScratch row;
-    Arena<double> edges, sums, contributions, shared, pairs;
+    std::size_t lanes;
+    Arena<double> weight, value, share, delta, spent, sums, edges, pair_sums, contributions, pairs;
+    Arena<unsigned char> columns;
+    ShapScratch row;
     PairScratch view;
 };
 
@@ -129,28 +130,20 @@ void Explainer::each_block(const Rows& rows, std::size_t block, std::size_t leas
 
 void Explainer::of_inputs(const Rows& rows, unsigned threads, double* contributions) const {
     const Forest& f = game_;
-    const Level& level = engine_.level();
-    if (rows.n_rows == 1) {
-        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f, level, rules_, 1); });
-        level.explain_row(f, rows.values, rows.is_float32, scratch->view, contributions);
-        settle(rows, contributions);
-        return;
-    }
-    const std::size_t lanes = level.vector_bytes / sizeof(double);
+    const ShapLayout& trees = layout();
     const std::size_t row_size = std::size_t{f.n_inputs} * f.n_outputs;
-    const std::size_t group_bytes =
-        lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
-    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
-    const std::size_t block_rows = n_groups * lanes;
-    run_pieces(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const auto scratch = blocks_.take([&] { return std::make_unique<RowScratch>(f, level, rules_, n_groups); });
-        for (std::size_t row = first; row < end; row += block_rows) {
-            const std::size_t n = std::min(block_rows, end - row);
-            level.explain_block(f, row_of(f.n_inputs, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
-                                contributions + row * row_size);
-        }
+    run_pieces(rows.n_rows, 1, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = rows_.take([&] { return std::make_unique<ExplainedScratch>(f, trees, rules_); });
+        for (std::size_t row = first; row < end; ++row)
+            engine_.level().explain_row(f, trees, row_of(f.n_inputs, rows, row), rows.is_float32, scratch->view,
+                                        contributions + row * row_size);
         settle(Rows{row_of(f.n_inputs, rows, first), rows.is_float32, end - first}, contributions + first * row_size);
     });
+}
+
+const ShapLayout& Explainer::layout() const {
+    std::call_once(has_trees_, [&] { trees_ = std::make_unique<const ShapTrees>(game_); });
+    return trees_->view();
 }
 
 void Explainer::settle(const Rows& rows, double* contributions) const {
@@ -177,7 +170,7 @@ void Explainer::interactions(const Rows& rows, unsigned threads, double* interac
         const auto scratch =
             pair_rows_.take([&] { return std::make_unique<PairRowScratch>(f, level, rules_, lists.pairs().size()); });
         double* of_players = scratch->contributions.data();
-        level.explain_pairs(f, paths, inputs.values, inputs.is_float32, scratch->row.view, scratch->view, of_players,
+        level.explain_pairs(f, paths, inputs.values, inputs.is_float32, scratch->row, scratch->view, of_players,
                             scratch->pairs.data());
         settle(inputs, of_players);
         share(f, shares_, of_players, shared.contributions.data());

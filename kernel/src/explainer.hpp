@@ -11,6 +11,7 @@
 #include "pool.hpp"
 #include "quadrature.hpp"
 #include "shap_paths.hpp"
+#include "shap_trees.hpp"
 #include "shares.hpp"
 
 namespace mlrf {
@@ -41,11 +42,12 @@ private:
     void require_constant_leaves() const;
     void of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
     void settle(const Rows& rows, double* contributions) const;
+    const ShapLayout& layout() const;
     const PairLists& pair_lists() const;
     void fill_matrix(const double* contributions, const double* pairs, double* matrix) const;
 
     struct ShareScratch;
-    struct RowScratch;
+    struct ExplainedScratch;
     struct PairRowScratch;
 
     const Engine& engine_;
@@ -55,9 +57,10 @@ private:
     QuadratureRules rules_;
     mutable Pool<ShareScratch> single_inputs_;
     mutable Pool<ShareScratch> block_inputs_;
-    mutable Pool<RowScratch> rows_;
-    mutable Pool<RowScratch> blocks_;
+    mutable Pool<ExplainedScratch> rows_;
     mutable Pool<PairRowScratch> pair_rows_;
+    mutable std::once_flag has_trees_;
+    mutable std::unique_ptr<const ShapTrees> trees_;
     mutable std::once_flag has_pair_lists_;
     mutable std::unique_ptr<const PairLists> pair_lists_;
 };

@@ -4,6 +4,7 @@
 #include "forest.hpp"
 #include "packed.hpp"
 #include "scratch.hpp"
+#include "shap_layout.hpp"
 
 namespace mlrf {
 
@@ -26,11 +27,9 @@ struct Level {
     void (*rank_values)(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
                         void* lanes);
 
-    // Contributions [F][K] of one row, or [n][F][K] of at most as many rows as the scratch was made for.
-    void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
+    // Contributions [F][K] of one row.
+    void (*explain_row)(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, const ExplainScratch& scratch,
                         double* contributions);
-    void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
-                          double* contributions);
     // Contributions [F][K] and the interactions [n_pairs] of `paths` of one row.
     void (*explain_pairs)(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
                           const PairScratch& pairs, double* contributions, double* interactions);

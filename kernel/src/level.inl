@@ -3,8 +3,8 @@
 #include "ranks.hpp"
 #include "shap.hpp"
 #include "shap_background.hpp"
-#include "shap_block.hpp"
 #include "shap_pairs.hpp"
+#include "shap_row.hpp"
 #include "sweep.hpp"
 #include "walk.hpp"
 
@@ -96,15 +96,19 @@ static void rank_values(const Forest& f, const NumericFeature& feature, const fl
         rank_values_in<std::int16_t>(f, feature, values, stride, n, lanes);
 }
 
-static void explain_one(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
+static void explain_one(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, const ExplainScratch& scratch,
                         double* contributions) {
     if (f.is_wide) {
         fill_row<std::uint32_t>(f, values, is_float32, scratch.columns);
-        explain_row(f, static_cast<const std::uint32_t*>(scratch.columns), scratch, ContributionLanes{f, scratch}, contributions);
-    } else {
-        fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
-        explain_row(f, static_cast<const std::uint16_t*>(scratch.columns), scratch, ContributionLanes{f, scratch}, contributions);
+        explain_one_row<std::uint32_t>(f, layout, static_cast<const std::uint32_t*>(scratch.columns), scratch, contributions);
+        return;
     }
+    fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
+    const std::uint16_t* columns = static_cast<const std::uint16_t*>(scratch.columns);
+    if (layout.is_short)
+        explain_one_row<std::uint16_t>(f, layout, columns, scratch, contributions);
+    else
+        explain_one_row<std::uint32_t>(f, layout, columns, scratch, contributions);
 }
 
 static void explain_one_pairs(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
@@ -116,23 +120,6 @@ static void explain_one_pairs(const Forest& f, const PairPaths& paths, const voi
         fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
         explain_pairs(f, paths, static_cast<const std::uint16_t*>(scratch.columns), scratch, pairs, contributions, interactions);
     }
-}
-
-template <typename Column>
-void explain_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
-                      double* contributions) {
-    if (is_float32)
-        explain_block<Column>(f, static_cast<const float*>(values), n_rows, scratch, contributions);
-    else
-        explain_block<Column>(f, static_cast<const double*>(values), n_rows, scratch, contributions);
-}
-
-static void explain_many(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
-                         double* contributions) {
-    if (f.is_wide)
-        explain_block_in<std::uint32_t>(f, values, is_float32, n_rows, scratch, contributions);
-    else
-        explain_block_in<std::uint16_t>(f, values, is_float32, n_rows, scratch, contributions);
 }
 
 static void fill_columns_of_row(const Forest& f, const void* values, bool is_float32, void* columns) {
@@ -160,7 +147,7 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, rank_values, explain_one, explain_many,
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, rank_values, explain_one,
                                 explain_one_pairs, fill_columns_of_row, explain_against, nullptr};
     return level;
 }

@@ -11,8 +11,7 @@ namespace mlrf {
 constexpr std::size_t kSweepBytes = 128;    // of one column of a sweep block
 constexpr std::size_t kRowLanes = 16;       // rows that go through a tree in lockstep
 constexpr std::size_t kWalkBlockRows = 64;  // rows walked together, at most
-constexpr std::size_t kShapBlockRows = 64;  // rows explained together, at most
-constexpr std::size_t kFactorNodes = 8;     // quadrature nodes whose factors a block keeps at once
+constexpr std::size_t kMostLanes = 8;       // quadrature nodes that go through a tree together, at most
 
 // For rows that are walked in blocks.
 struct WalkScratch {
@@ -75,17 +74,26 @@ struct Quadrature {
     const double* weight;
 };
 
-// All 64-byte aligned; `lanes` are those of the level, `groups` are kShapBlockRows / lanes at most.
-struct ShapScratch {
+// For contributions, over the slots of a ShapLayout; all 64-byte aligned.
+struct ExplainScratch {
     const Quadrature* rules;  // by number of nodes; those that the forest names are filled
-    double* weight;           // [max_shap_slots][lanes] P on the way down, then the factor of a node's sum
-    double* value;            // [max_shap_slots][lanes] G
-    double* share;            // [max_shap_nodes][lanes] g
-    double* delta;            // [max_shap_nodes][lanes] d
-    double* spent;            // [2 * max_shap_nodes][lanes] Z after going left, after going right
-    double* sums;             // [groups][K * U][lanes]
-    double* factors;          // [kFactorNodes][max_shap_nodes][2]: t / F and R / F^2
-    void* columns;            // [groups][n_columns][lanes]
+    double* slots;            // [most_slots][kMostLanes]
+    double* shares;           // [most_upper][kMostLanes] g
+    double* sums;             // [K * U][kMostLanes]
+    std::uint8_t* ways;       // [most_nodes]
+    void* columns;            // [n_columns]
+};
+
+// For interactions; all 64-byte aligned; `lanes` are those of the level.
+struct ShapScratch {
+    const Quadrature* rules;
+    double* weight;  // [max_shap_slots][lanes] P on the way down, then the factor of a node's sum
+    double* value;   // [max_shap_slots][lanes] G
+    double* share;   // [max_shap_nodes][lanes] g
+    double* delta;   // [max_shap_nodes][lanes] d
+    double* spent;   // [2 * max_shap_nodes] Z after going left, after going right
+    double* sums;    // [K * U][lanes]
+    void* columns;   // [n_columns]
 };
 
 // A split above a node, on another feature than the node's: the nearest one of its feature.

@@ -69,23 +69,6 @@ void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, c
     }
 }
 
-// From the leaves upwards: compute G, and each node's part of its feature's sum.
-template <int kLanes>
-void gather_up(const ShapNode* nodes, std::size_t n_nodes, const double* weight, double* value, const double* share,
-               double* sums) {
-    typedef typename Doubles<kLanes>::Vector Vector;
-    const Vector* w = reinterpret_cast<const Vector*>(weight);
-    const Vector* g = reinterpret_cast<const Vector*>(share);
-    Vector* v = reinterpret_cast<Vector*>(value);
-    Vector* sum = reinterpret_cast<Vector*>(sums);
-    for (std::size_t i = n_nodes; i-- > 0;) {
-        const Vector right = v[nodes[i].right];
-        const Vector difference = v[nodes[i].left] - right;
-        v[i] = right + g[i] * difference;
-        sum[nodes[i].sum] += w[i] * difference;
-    }
-}
-
 // From the roots downwards, for one row, one chunk and `kLanes` nodes of the quadrature rule from `first` on: compute g, and the
 // factor of each node's part of its feature's sum.
 template <int kLanes>
@@ -131,22 +114,6 @@ void weigh_down(const Forest& f, const ShapChunk& chunk, std::size_t first, cons
         }
     }
 }
-
-// Sums contributions alone.
-struct ContributionLanes {
-    const Forest& f;
-    const ShapScratch& scratch;
-
-    void begin(std::size_t) const {}
-    void end(std::size_t) const {}
-
-    template <int kLanes>
-    void explain(const ShapChunk& chunk, std::size_t first) const {
-        weigh_down<kLanes>(f, chunk, first, scratch);
-        gather_up<kLanes>(f.shap_nodes.data + chunk.first_node, chunk.n_nodes, scratch.weight, scratch.value, scratch.share,
-                          scratch.sums);
-    }
-};
 
 // Contributions of one row, [F][K], and whatever else `lanes` sums. `lanes.explain<width>(chunk, first)` explains a chunk;
 // `lanes.begin(width)` and `lanes.end(width)` are called around a pass over the chunks of one width.

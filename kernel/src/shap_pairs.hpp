@@ -30,7 +30,7 @@ void fill_edges(const ShapNode* nodes, std::size_t n_nodes, typename Doubles<kLa
     }
 }
 
-// gather_up of shap.hpp, and each node's part of its pairs.
+// From the leaves upwards: compute G, and each node's part of its feature's sum and of its pairs.
 template <int kLanes>
 void gather_pairs(const ShapNode* nodes, std::size_t n_nodes, const std::uint32_t* first_edge, const PairPaths& paths,
                   const ShapScratch& scratch, const double* edges, double* pair_sums) {

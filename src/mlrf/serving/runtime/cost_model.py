@@ -15,7 +15,7 @@ from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
 _EXPLAINED = 8
-"""Rows that are explained for the measurement: as many as the kernel explains at once. They take longer than all else in it."""
+"""Rows that are explained for the measurement, which take longer than all else in it."""
 _MOST_TIMED_S = 20e-3
 """A large batch is timed only if it is expected, from a small one, to take at most this long; nothing is timed again once its
 runs have taken longer."""

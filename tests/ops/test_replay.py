@@ -189,6 +189,19 @@ def test_what_cannot_be_answered_fails(logged, tmp_path):
     assert "is not in the repository" in found["failed"][0]["refused"]
 
 
+@pytest.mark.parametrize("request_text", ["{", "[" * 100_000, '{"inputs": 5}', '{"instances": 5}', "[1]", "5"])
+def test_a_damaged_record_fails_by_itself(logged, tmp_path, request_text):
+    [line, *_] = next(logged.log.glob("*.jsonl")).read_bytes().splitlines()
+    record = json.loads(line)
+    rows = [
+        {**record, "route": route, "request": request_text} for route in ("/predict", "/predict/batch", "/v2/infer")
+    ]
+    rows = [each | {"answer": json.dumps(record["answer"]), "features": None} for each in rows]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "predictions-1.parquet")
+    status, found = run(tmp_path / "predictions-1.parquet", logged.folder / "old")
+    assert (status, found["versions"]) == (1, {name: {"not answered": 3} for name in found["versions"]})
+
+
 def test_a_log_may_omit_the_features(logged, tmp_path):
     options = ["--prediction-log", str(tmp_path), "--prediction-log-features", "omit"]
     with serving(

@@ -127,7 +127,16 @@ def test_page_without_a_key_asks_for_one_and_names_no_model(keyed, path_):
     for secret in ("sample", "price", "/models/b", "north"):
         assert secret not in text
     assert keyed.ask("GET", "/docs/models").code == "UNAUTHENTICATED"
-    part = keyed.ask("GET", "/docs/models", headers=bearer(keyed.keys["p"])).body.decode()
+    models = keyed.ask("GET", "/docs/models", headers=bearer(keyed.keys["p"]))
+    for name in (
+        "content-security-policy",
+        "x-content-type-options",
+        "x-frame-options",
+        "referrer-policy",
+        "content-type",
+    ):
+        assert models.headers[name] == answer.headers[name]
+    part = models.body.decode()
     assert "/models/b/predict" in part
     assert "<script" not in part
 

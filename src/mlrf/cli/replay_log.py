@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from mlrf.cli.exit_status import FAILED
@@ -110,6 +111,10 @@ class _Replay:
         except MlrfError as error:
             counts["not answered"] += 1
             described["refused"] = str(error)
+        except (msgspec.MsgspecError, RecursionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # Of a damaged record: a server logs only what it answered.
+            counts["not answered"] += 1
+            described["refused"] = f"the record has no form that is known ({error})"
         if len(self._described) < n_shown:
             self._described.append(described)
 

@@ -106,7 +106,7 @@ class Generation:
         def docs_models() -> bytes:
             from mlrf.serving.pages import docs  # noqa: PLC0415
 
-            return docs.models_part(bundles, default)
+            return Framed(docs.models_part(bundles, default), HTML, docs.HEADERS)
 
         self.openapi: Handler = _constant(openapi_document)
         self.docs: Handler = _constant(docs_page)

@@ -243,3 +243,25 @@ def test_only_values_that_repeat_are_written_as_dictionaries(tmp_path):
     assert {each.path_in_schema: each.has_dictionary_page for each in stored} == {
         "id": False, "shop": True, "name": True, "prediction": False
     }  # fmt: skip
+
+
+def test_row_groups_of_the_output_do_not_depend_on_batches(bundle, rows, tmp_path, monkeypatch):
+    score(bundle, tmp_path / "rows.parquet", tmp_path / "whole")
+    monkeypatch.setattr("mlrf.scoring.plan.rows_per_batch", lambda *_sizes: 7)
+    score(bundle, tmp_path / "rows.parquet", tmp_path / "out")
+    for path in (tmp_path / "out").glob("part-*"):
+        assert pq.ParquetFile(path).num_row_groups == 1
+        assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+
+
+def test_a_job_leaves_the_allocator_of_its_caller(bundle, rows, tmp_path):
+    found = []
+    earlier = pa.default_memory_pool().backend_name
+    score(
+        bundle,
+        tmp_path / "rows.parquet",
+        tmp_path / "out",
+        on_start=lambda *_given: found.append(pa.default_memory_pool().backend_name),
+    )
+    assert found == ["system"]
+    assert pa.default_memory_pool().backend_name == earlier

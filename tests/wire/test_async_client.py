@@ -29,7 +29,11 @@ RECORDS = [RECORD, RECORD | {"price": None, "store": "east"}, RECORD | {"price":
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     path = write_tree_bundle(
-        tmp_path_factory.mktemp("async") / "b", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"]
+        tmp_path_factory.mktemp("async") / "b",
+        task="binary",
+        link=LinkEntry("sigmoid"),
+        classes=["no", "yes"],
+        groups={"offer": ["price", "promo"]},
     )
     with serving(path, options=("--max-infer-rows", "100", "--max-wait", "60", "--worker-timeout", "60")) as server:
         yield server, mlrf.load(path)
@@ -70,12 +74,16 @@ def test_every_method_returns_what_the_blocking_client_does(served):
             lambda client: client.predict(RECORD),
             lambda client: client.predict_proba(RECORD),
             lambda client: client.explain(RECORD, top=2),
+            lambda client: client.explain(RECORD, groups=True),
         ):
             assert run(served, ask) == ask(blocking)
         curve = run(served, lambda client: client.curve(RECORD, "price"))
         assert curve.predictions == blocking.curve(RECORD, "price").predictions
         explained = run(served, lambda client: client.explain(RECORDS))
         np.testing.assert_array_equal(explained.values, blocking.explain(RECORDS).values)
+        grouped = run(served, lambda client: client.explain(RECORDS, groups=True))
+        assert grouped.feature_names[0] == "offer"
+        np.testing.assert_array_equal(grouped.values, blocking.explain(RECORDS, groups=True).values)
 
 
 def test_many_calls_at_once_each_get_their_own_answer(served):

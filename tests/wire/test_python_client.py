@@ -138,31 +138,49 @@ def test_interactions_are_those_of_the_model(client, bundle, monkeypatch):
     assert client.explain(records(1)[0], interactions=True)["interactions"]["other"] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_explanations_against_the_background_are_those_of_the_model(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlrf.client.table_inference._CHUNK_ROWS", 8)
+@pytest.fixture(scope="module")
+def games(tmp_path_factory):
+    """A server of a model with a background and groups, and of one without either; and the first model."""
+    folder = tmp_path_factory.mktemp("games")
     rows = [ALL_KINDS.row(each) for each in records(5)]
-    path = write_tree_bundle(tmp_path / "sales", background=rows)
-    local = mlrf.load(path).explain(frame(20), background=True)
-    with serving(
-        path, write_tree_bundle(tmp_path / "plain", name="plain"), options=(*PATIENT, "--default", "sample")
-    ) as running:
-        with running.client(timeout_s=300) as client:
-            served = client.explain(frame(20), background=True)
-            one = client.explain(records(1)[0], background=True)
-            assert len(client.explain(records(1)[0], top=1, background=True)["contributions"]) == 1
-            assert client.explain(frame(2)).game == "path-dependent"
-            with pytest.raises(InvalidRequestError, match="leave out `background`, or `interactions`"):
-                client.explain(frame(2), interactions=True, background=True)
-            with pytest.raises(InvalidRequestError, match="`background` is True, for the rows in the server's bundle"):
-                client.explain(frame(2), background=frame(2))
-        with (
-            running.client(timeout_s=300, model="plain") as client,
-            pytest.raises(NotExplainableError, match="has no background"),
-        ):
-            client.explain(frame(2), background=True)
-    assert (served.game, served.base) == ("interventional", local.base)
+    path = write_tree_bundle(folder / "sales", background=rows, groups={"place": ["store", "depth"]})
+    plain = write_tree_bundle(folder / "plain", name="plain")
+    with serving(path, plain, options=(*PATIENT, "--default", "sample")) as running:
+        yield running, mlrf.load(path)
+
+
+@pytest.mark.parametrize("game", [{"background": True}, {"groups": True}, {"background": True, "groups": True}])
+def test_explanations_of_another_game_are_those_of_the_model(games, game, monkeypatch):
+    monkeypatch.setattr("mlrf.client.table_inference._CHUNK_ROWS", 8)
+    running, model = games
+    local = model.explain(frame(20), **game)
+    with running.client(timeout_s=300) as client:
+        served = client.explain(frame(20), **game)
+        one = client.explain(records(1)[0], **game)
+        assert len(client.explain(records(1)[0], top=1, **game)["contributions"]) == 1
+    assert (served.game, served.groups, served.base) == (local.game, local.groups, local.base)
+    assert served.feature_names == local.feature_names
+    assert served.display_data().tolist() == local.display_data().tolist()
     np.testing.assert_allclose(served.values, local.values, atol=1e-12)
-    np.testing.assert_allclose(list(one["contributions"].values()), local.values[0], atol=1e-12)
+    np.testing.assert_allclose(
+        [one["contributions"][name] for name in local.feature_names], local.values[0], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("game", "content"), [("background", "rows"), ("groups", "groups")])
+def test_a_game_that_no_request_can_have_is_refused(games, game, content):
+    running, _ = games
+    with running.client(timeout_s=300) as client:
+        assert (client.explain(frame(2)).game, client.explain(frame(2)).groups) == ("path-dependent", None)
+        with pytest.raises(InvalidRequestError, match=f"leave out `{game}`, or `interactions`"):
+            client.explain(frame(2), interactions=True, **{game: True})
+        with pytest.raises(InvalidRequestError, match=f"`{game}` is True, for the {content} in the server's bundle"):
+            client.explain(frame(2), **{game: {"place": ["store"]}})
+    with (
+        running.client(timeout_s=300, model="plain") as client,
+        pytest.raises(NotExplainableError, match=f"has no {game}"),
+    ):
+        client.explain(frame(2), **{game: True})
 
 
 def test_probabilities_of_a_classifier(tmp_path):

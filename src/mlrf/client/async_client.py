@@ -67,10 +67,13 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         base_margin: Any = None,
         interactions: bool | int = False,
         background: bool = False,
+        groups: bool = False,
         timeout_s: float | None = None,
     ) -> Any:
         """Return the contributions of the features to each prediction; see `Client.explain`."""
-        return await self._drive(self._calls.explain(rows, top, base_margin, interactions, background), timeout_s)
+        return await self._drive(
+            self._calls.explain(rows, top, base_margin, interactions, background, groups), timeout_s
+        )
 
     async def curve(
         self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None

@@ -14,25 +14,23 @@ import numpy as np
 
 from mlrf.client.curve_answers import read_curve
 from mlrf.client.errors import VersionChangedError, not_of_mlrf, reading
+from mlrf.client.explanations import ExplainOptions
 from mlrf.client.frames import like
 from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel, class_names, read_served_model
 from mlrf.client.table_inference import TableInference
-from mlrf.client.tensors import Array
+from mlrf.client.tensors import Array, InferResponse
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, ModelNotFoundError, NotReadyError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.base_margins import starts_of
 from mlrf.model.curve import Curve
-from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
 
 T = TypeVar("T")
 Call = Generator[Request, Response, T]
 _CHUNK_KEYS = 100
 """The server's default for --max-batch."""
-_MOST_PAIRS = 1000
-"""Most interactions that the explanation of a record may name."""
 _ATTEMPTS_AT_ONE_VERSION = 2
 
 
@@ -63,7 +61,7 @@ class Calls:
         """Return predictions of a record or a table."""
         if isinstance(rows, Mapping):
             return _member((yield from self._predict_one(rows, _started(base_margin))), "prediction")
-        served, (values,) = yield from self._infer(rows, ("prediction",), base_margin)
+        served, values = yield from self._infer_one(rows, "prediction", base_margin)
         return like(rows, "prediction", values, class_names(served, values))
 
     def predict_proba(self, rows: Any, base_margin: Any = None) -> Call[Any]:
@@ -76,14 +74,14 @@ class Calls:
         known = yield from self._known()
         if known.classes is None:
             raise _no_classifier(known.name)
-        served, (values,) = yield from self._infer(rows, ("probabilities",), base_margin)
+        served, values = yield from self._infer_one(rows, "probabilities", base_margin)
         return like(rows, "probabilities", values, class_names(served, values))
 
     def leaves(self, rows: Any) -> Call[Any]:
         """Return the leaves that a record or the rows of a table reach."""
         if isinstance(rows, Mapping):
             return _member((yield from self._predict_one(rows, {"leaves": True})), "leaves")
-        _, (values,) = yield from self._infer(rows, ("leaves",))
+        _, values = yield from self._infer_one(rows, "leaves")
         return values
 
     def explain(
@@ -93,38 +91,17 @@ class Calls:
         base_margin: Any = None,
         interactions: bool | int = False,
         background: bool = False,
+        groups: bool = False,
     ) -> Call[Any]:
         """Return the explanation of a record, or an Explanation of a table."""
-        if not isinstance(background, bool):
-            raise InvalidRequestError(
-                "`background` is True, for the rows in the server's bundle, or False; `Model.explain` takes rows of yours"
-            )
-        if background and interactions:
-            raise InvalidRequestError("`interactions` are path-dependent; leave out `background`, or `interactions`")
+        options = ExplainOptions(top, interactions, background, groups)
+        options.check()
         if isinstance(rows, Mapping):
-            parts = {"explain": _parts(top, interactions, background), **_started(base_margin)}
+            parts = {"explain": options.member(), **_started(base_margin)}
             return _member((yield from self._predict_one(rows, parts)), "explanation")
-        if top is not None:
-            raise InvalidRequestError(
-                "`top` applies to a single record; the explanation of a table contains every feature"
-            )
-        outputs = ("shap_values", "shap_base", *(("shap_interactions",) if interactions else ()))
-        parameters = {"background": True} if background else {}
-        served, (values, base, *pairs) = yield from self._infer(rows, outputs, base_margin, parameters)
-        expected: Any = float(base[0]) if base_margin is None and len(base) == 1 else base
+        served, found = yield from self._infer(rows, options.outputs(), base_margin, options.parameters())
         table = read_rows(served.schema, rows, self._leniency)
-        classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
-        names = list(served.schema.names)
-        return Explanation(
-            values,
-            expected,
-            table,
-            names,
-            served.schema,
-            classes,
-            pairs[0] if pairs else None,
-            game="interventional" if background else "path-dependent",
-        )
+        return options.explanation(served, table, found, is_one_base=base_margin is None)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str]) -> Call[Curve]:
         """Return the response curve of a record over one feature or two."""
@@ -189,13 +166,18 @@ class Calls:
                 served = self._served = read_served_model(document, self._model)
         return served
 
+    def _infer_one(self, rows: Any, output: str, base_margin: Any = None) -> Call[tuple[ServedModel, Array]]:
+        served, found = yield from self._infer(rows, (output,), base_margin)
+        (values,) = found.outputs.values()
+        return served, values
+
     def _infer(
         self,
         rows: Any,
         outputs: Sequence[str],
         base_margin: Any = None,
         parameters: Mapping[str, bool] | None = None,
-    ) -> Call[tuple[ServedModel, list[Array]]]:
+    ) -> Call[tuple[ServedModel, InferResponse]]:
         """Return outputs of a whole table; all chunks are answered by the version whose schema was used to read the table."""
         for _ in range(_ATTEMPTS_AT_ONE_VERSION):
             served = yield from self._known()
@@ -222,17 +204,6 @@ def _starts(base_margin: Any, n_rows: int, n_outputs: int) -> Array:
     shape = np.shape(base_margin)
     n_outputs = shape[1] if len(shape) == 2 else n_outputs  # noqa: PLR2004
     return np.array(starts_of(base_margin, n_rows, n_outputs)).reshape(n_rows, n_outputs)
-
-
-def _parts(top: int | None, interactions: bool | int, background: bool) -> Any:
-    """Return the member `explain` of a request about one record."""
-    if background:
-        return {"background": True} if top is None else {"background": True, "top": top}
-    if interactions is False:
-        return True if top is None else top
-    if top is not None:
-        raise InvalidRequestError("`top` and `interactions` cannot be combined; the explanation has every feature then")
-    return {"interactions": _MOST_PAIRS if interactions is True else interactions}
 
 
 def _fewer_keys(error: BatchTooLargeError, n_keys: int) -> int:

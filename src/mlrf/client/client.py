@@ -76,6 +76,7 @@ class Client(ConfiguredClient[Transport]):
         base_margin: Any = None,
         interactions: bool | int = False,
         background: bool = False,
+        groups: bool = False,
         timeout_s: float | None = None,
     ) -> Any:
         """Return exact Shapley values of the raw margin.
@@ -83,9 +84,10 @@ class Client(ConfiguredClient[Transport]):
         One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` limits it to that many
         features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]). `interactions=True` adds the values
         of all pairs of features, a number k those of the k largest pairs of a record. `background=True` explains against the
-        rows that the bundle was built with, with their mean margin as `base`; NotExplainableError for a bundle without them.
+        rows that the bundle was built with, with their mean margin as `base`, `groups=True` the groups of features that it was
+        built with as whole players, as `Model.explain` does; NotExplainableError for a bundle without them.
         """
-        return self._drive(self._calls.explain(rows, top, base_margin, interactions, background), timeout_s)
+        return self._drive(self._calls.explain(rows, top, base_margin, interactions, background, groups), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
         """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel
-from mlrf.client.tensors import Array, read_response, write_request
+from mlrf.client.tensors import Array, InferResponse, read_response, write_request
 from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError
 
 _CHUNK_ROWS = 10_000
@@ -30,8 +30,8 @@ class TableInference:
         outputs: Sequence[str],
         base_margin: Array | None = None,
         parameters: Mapping[str, bool] | None = None,
-    ) -> Generator[Request, Response, list[Array]]:
-        """Yield the requests for a table [n, F] in schema order, and return its outputs, each [n, ...].
+    ) -> Generator[Request, Response, InferResponse]:
+        """Yield the requests for a table [n, F] in schema order, and return its outputs, each [n, ...], and its parameters.
 
         `base_margin` [n, K] is where the margins of each row start, `parameters` are those of the requests.
 
@@ -42,7 +42,7 @@ class TableInference:
         is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
         names = ["probabilities" if name == "prediction" and is_multiclass else name for name in outputs]
         kind = (*names, *(parameters or ()))
-        parts: list[dict[str, Array]] = []
+        parts: list[InferResponse] = []
         start = 0
         while start < len(table) or not parts:
             chunk = table[start : start + self._rows_a_chunk(table, kind)]
@@ -59,7 +59,11 @@ class TableInference:
                 continue
             parts.append(read_response(response))
             start += len(chunk)
-        return [_joined(name, parts, is_one=name == "shap_base" and base_margin is None) for name in names]
+        arrays = [part.outputs for part in parts]
+        outputs_of_all = {
+            name: _joined(name, arrays, is_one=name == "shap_base" and base_margin is None) for name in names
+        }
+        return InferResponse(outputs_of_all, parts[0].parameters)
 
     def _rows_a_chunk(self, table: Array, kind: tuple[str, ...]) -> int:
         most_rows = self._chunk_rows.get(kind, _CHUNK_ROWS)

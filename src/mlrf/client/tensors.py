@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,6 +16,13 @@ from mlrf.core.errors import MlrfError
 Array = npt.NDArray[np.float64]
 _DTYPES = {"FP64": ("<f8", 8), "INT32": ("<i4", 4)}
 LENGTH_HEADER = "Inference-Header-Content-Length"
+
+
+class InferResponse(NamedTuple):
+    """The outputs of an infer response by name, in their shapes, and its parameters."""
+
+    outputs: dict[str, Array]
+    parameters: Mapping[str, Any]
 
 
 def write_request(
@@ -42,8 +49,8 @@ def write_request(
     return body, {LENGTH_HEADER: str(len(header)), "Content-Type": "application/octet-stream"}
 
 
-def read_response(response: Response) -> dict[str, Array]:
-    """Return the outputs of an infer response by name, in their shapes."""
+def read_response(response: Response) -> InferResponse:
+    """Return the outputs and parameters of an infer response."""
     length = response.headers.get(LENGTH_HEADER)
     if length is None:
         raise MlrfError("the response has no binary tensors; check whether a proxy removes its headers")
@@ -57,4 +64,4 @@ def read_response(response: Response) -> dict[str, Array]:
             flat: Array = np.frombuffer(response.content, dtype=dtype, count=size // width, offset=offset)
             arrays[output["name"]] = flat.reshape(output["shape"])
             offset += size
-    return arrays
+        return InferResponse(arrays, document.get("parameters", {}))

@@ -115,6 +115,24 @@ def test_a_response_without_its_binary_part_is_an_error(server, client):
         client.predict(ROWS)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"groups": 3}, {"groups": "{"}, {"groups": "{}"}, {"groups": '{"g":["y"]}'}, {"groups": '{"g":["x"]}'}],
+)
+def test_groups_that_do_not_match_their_values_are_an_error(server, client, parameters):
+    named = [("shap_values", [2, 2]), ("shap_base", [1])]
+    sizes = {name: 8 * int(np.prod(shape)) for name, shape in named}
+    outputs = [
+        {"name": name, "datatype": "FP64", "shape": shape, "parameters": {"binary_data_size": sizes[name]}}
+        for name, shape in named
+    ]
+    header = json.dumps({"outputs": outputs, "parameters": parameters}).encode()
+    body = header + bytes(sum(sizes.values()))
+    server.script = lambda _n: (200, body, [("Inference-Header-Content-Length", str(len(header)))])
+    with pytest.raises(MlrfError, match="not of mlrf"):
+        client.explain(ROWS, groups=True)
+
+
 def test_answers_of_two_versions_are_not_mixed(server, client):
     server.script = lambda n: (200, {"predictions": [1.0] * 100, "model": "m", "version": f"v{n}"})
     with pytest.raises(VersionChangedError, match="the model m"):

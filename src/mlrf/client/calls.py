@@ -107,7 +107,7 @@ class Calls:
         """Return the response curve of a record over one feature or two."""
         names = [features] if isinstance(features, str) else list(features)
         is_stored = "key" in row and set(row) <= {"key", "overrides"} and isinstance(row["key"], Mapping)
-        body = {**(row if is_stored else {"features": row}), "vary": names}
+        body = {**(_stored(row) if is_stored else {"features": encoded_infinities(row)}), "vary": names}
         answer = yield from self._post("/curve", body)
         with reading(msgspec.json.encode(answer)):
             return read_curve(answer)
@@ -122,7 +122,7 @@ class Calls:
         if isinstance(keys, Mapping):
             body: dict[str, Any] = {"key": keys}
             if overrides:
-                body["overrides"] = overrides
+                body["overrides"] = encoded_infinities(overrides)
             if explain is not False:
                 body["explain"] = explain
             return (yield from self._post("/predict", body))
@@ -192,6 +192,14 @@ class Calls:
         raise _version_changed(served.name)
 
 
+def _stored(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a request about a stored row."""
+    overrides = row.get("overrides")
+    if not isinstance(overrides, Mapping):
+        return dict(row)
+    return {**row, "overrides": encoded_infinities(overrides)}
+
+
 def _started(base_margin: Any) -> dict[str, Any]:
     """Return the member of a request about one record that gives its base margin."""
     if base_margin is None:
@@ -245,7 +253,8 @@ def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     """Return a JSON value for a NumPy value or a date."""
     if isinstance(value, np.generic):
-        return value.item()
+        plain = value.item()
+        return encoded_infinities({"": plain})[""]
     raise InvalidRequestError(
         f"a value of type {type(value).__name__} cannot be sent; send a number, string or boolean"
     )

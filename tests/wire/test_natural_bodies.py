@@ -7,9 +7,14 @@ from dataclasses import replace
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
+import mlrf
+from arrow_streams import stream
 from bundles import ALL_KINDS, write_tree_bundle
+from mlrf.client import Client
+from mlrf.core.errors import MissingFeatureError
 from mlrf.core.schema import Schema
 from running import serving
 
@@ -118,6 +123,34 @@ def test_absent_features_use_defaults_and_are_named(server):
     assert "promo" not in refused.json["details"]["missing"]
     described = {each["name"]: each for each in server.ask("GET", "/models").json["models"]}["optional"]
     assert {f["name"]: f["default"] for f in described["features"] if "default" in f} == DEFAULTS
+
+
+def test_the_client_sends_defaults_for_absent_features(server, optional):
+    given = {name: value for name, value in ROW.items() if name not in DEFAULTS}
+    expected = mlrf.load(optional).predict([ROW])
+    with Client(f"http://127.0.0.1:{server.port}", model="optional") as client:
+        for rows in (pd.DataFrame([given]), pl.DataFrame([given]), [given]):
+            assert list(client.predict(rows)) == list(expected)
+        assert client.predict(given) == expected[0]
+        with pytest.raises(MissingFeatureError, match="price"):
+            client.predict(pd.DataFrame([given]).drop(columns="price"))
+
+
+def test_a_stream_without_optional_columns_uses_defaults_and_names_them(server):
+    given = [{name: value for name, value in ROW.items() if name not in DEFAULTS}] * 2
+    path, content = "/models/optional/predict/batch", stream(pa.Table.from_pylist(given))
+    arrow = "application/vnd.apache.arrow.stream"
+    expected = server.ask("POST", path, {"instances": [{"features": row} for row in given]}).json
+    for _ in range(2):  # in the worker's thread, then on the event loop
+        answer = server.ask("POST", path, content, [f"Content-Type: {arrow}"])
+        assert answer.json == expected
+    whole = server.ask("POST", path, stream(pa.Table.from_pylist([ROW])), [f"Content-Type: {arrow}"])
+    assert "defaults" not in whole.json
+    table = pa.ipc.open_stream(
+        server.ask("POST", path, content, [f"Content-Type: {arrow}", f"Accept: {arrow}"]).body
+    ).read_all()
+    assert table["prediction"].to_pylist() == expected["predictions"]
+    assert json.loads(table.schema.metadata[b"defaults"]) == DEFAULTS
 
 
 FRAME = pd.DataFrame([ROW, ROW | {"price": None, "store": "east"}])

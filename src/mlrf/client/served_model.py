@@ -52,5 +52,7 @@ def _feature(described: Mapping[str, Any]) -> Feature:
         Kind(described["kind"]),
         None if categories is None else tuple(categories),
         described["nullable"],
+        optional="default" in described,
+        default=described.get("default"),
         infinities=read_infinities(described.get("infinities")),
     )

@@ -1,17 +1,20 @@
 """Writes answers as Arrow IPC streams: one record batch with `prediction`, and for classifiers `label` and `probabilities`.
 
-The schema's metadata names the model and its version. Probabilities, and predictions of several numbers, are fixed-size lists.
+The schema's metadata names the model and its version, and, as JSON, the defaults that were used for absent features.
+Probabilities, and predictions of several numbers, are fixed-size lists.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from mlrf.core.feature import Category
+import msgspec
+
+from mlrf.core.feature import Category, Value
 from mlrf.core.flatbuffers_writer import Child, Field, FlatBufferWriter
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.arrow.columns import TypeId
@@ -35,15 +38,12 @@ class AnswerWriter:
         self._columns: list[_Column] = [_Numbers("prediction", width)]
         if model.classes is not None:
             self._columns += [_Labels(model.classes), _Numbers("probabilities", len(model.classes))]
-        fields = [column.field for column in self._columns]
-        origin = {"model": model.name, "version": model.bundle.short_version}
-        pairs = [_table([_text(name), _text(value)]) for name, value in origin.items()]
-        schema: list[Field] = [_LITTLE_ENDIAN, _tables(fields), _tables(pairs)]
-        self._schema = _message(Header.SCHEMA, schema, 0)
+        self._origin = {"model": model.name, "version": model.bundle.short_version}
+        self._schema = self._schema_message(self._origin)
         self._headers: dict[Any, bytes] = {}
 
-    def stream(self, predictions: Sequence[Prediction]) -> bytes:
-        """Return the stream of the predictions of n rows."""
+    def stream(self, predictions: Sequence[Prediction], defaults: Mapping[str, Value]) -> bytes:
+        """Return the stream of the predictions of n rows, for which these defaults were used."""
         model = self._model
         given: list[Sequence[Any]] = [predictions]
         if model.classes is not None:
@@ -57,7 +57,16 @@ class AnswerWriter:
             for buffer in column.buffers(values):
                 buffer_ranges.append((len(body), len(buffer)))
                 body += buffer + bytes(-len(buffer) % 8)
-        return b"".join((self._schema, self._header(n, nodes, buffer_ranges, len(body)), body, _END))
+        schema = self._schema
+        if defaults:
+            schema = self._schema_message({**self._origin, "defaults": msgspec.json.encode(defaults).decode()})
+        return b"".join((schema, self._header(n, nodes, buffer_ranges, len(body)), body, _END))
+
+    def _schema_message(self, metadata: Mapping[str, str]) -> bytes:
+        fields = [column.field for column in self._columns]
+        pairs = [_table([_text(name), _text(value)]) for name, value in metadata.items()]
+        schema: list[Field] = [_LITTLE_ENDIAN, _tables(fields), _tables(pairs)]
+        return _message(Header.SCHEMA, schema, 0)
 
     def _header(
         self, n: int, nodes: list[tuple[int, int]], buffer_ranges: list[tuple[int, int]], body_bytes: int

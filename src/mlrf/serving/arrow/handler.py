@@ -69,14 +69,14 @@ class ArrowHandler:
         return self._answer(body, self._stream)
 
     def as_json(self, body: bytes, _answer: bytes) -> tuple[bytes, bytes]:
-        """Return a body that was answered, and its answer, as native JSON by name; for the prediction log."""
+        """Return a body that was answered, and its answer, as native JSON by name, complete; for the prediction log."""
         rows = self._opened().reader.rows(body)
         schema, width = self._model.schema, len(self._model.schema.features)
         features = (schema.instance(rows.table[at : at + width]) for at in range(0, len(rows.table), width))
         instances: list[dict[str, Any]] = [{"features": encoded_infinities(each)} for each in features]
         for instance, start in zip(instances, rows.base_margins or (), strict=False):
             instance["base_margin"] = start
-        return msgspec.json.encode({"instances": instances}), self._json(rows)
+        return msgspec.json.encode({"instances": instances}), self._json(rows._replace(defaults={}))
 
     def _answer(self, body: bytes, write: Callable[[StreamRows], bytes]) -> Result:
         if len(body) > self._loop_bytes or self._codec is None or not self._codec.reader.knows(body):
@@ -118,13 +118,17 @@ class ArrowHandler:
         return len(rows.table) // len(self._model.schema.features)
 
     def _json(self, rows: StreamRows) -> bytes:
-        return self._responses.predictions(self._model.predictions(self._margins(rows))) + b"}"
+        answer = self._responses.predictions(self._model.predictions(self._margins(rows)))
+        if rows.defaults:
+            answer += b',"defaults":%b' % msgspec.json.encode([rows.defaults] * self._n_rows(rows))
+        return answer + b"}"
 
     def _stream(self, rows: StreamRows) -> bytes:
-        return Framed(self._opened().writer.stream(self._model.predictions(self._margins(rows))), ARROW, b"")
+        predictions = self._model.predictions(self._margins(rows))
+        return Framed(self._opened().writer.stream(predictions, rows.defaults), ARROW, b"")
 
     def _margins(self, rows: StreamRows) -> array[float]:
-        table, base_margins = rows
+        table, base_margins, _ = rows
         if base_margins is None:
             return staged(ENGINE, self._model.engine.margins, table)
         n_outputs = self._model.engine.n_outputs

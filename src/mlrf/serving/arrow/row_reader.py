@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from mlrf.core.errors import (
     InvalidRequestError,
     MalformedRequestError,
 )
+from mlrf.core.feature import Value
 from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -37,10 +39,13 @@ _KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
 
 
 class StreamRows(NamedTuple):
-    """The rows [n, F] of a stream, row-major, and the base margins [n] that it gives them."""
+    """The rows [n, F] of a stream, row-major, and what it says about all of them."""
 
     table: array[float]
     base_margins: array[float] | None
+    """Where the margin of each row starts, [n]."""
+    defaults: Mapping[str, Value]
+    """The defaults that were used for features without a column, by name."""
 
 
 class _Prefix(NamedTuple):
@@ -93,8 +98,8 @@ class RowReader:
     def rows(self, body: bytes) -> StreamRows:
         """Return the rows of a stream; InvalidRequestError or MalformedRequestError says what is wrong."""
         try:
-            table, base_margins = self._read(body)
-            return StreamRows(self._checked(table), base_margins)
+            rows = self._read(body)
+            return rows._replace(table=self._checked(rows.table))
         except (DamagedBufferError, struct.error) as error:
             raise malformed(f"the metadata of a message is damaged, {error}") from error
 
@@ -127,9 +132,9 @@ class RowReader:
                     base_margins += read_base_margins(message, layout.columns, layout.base_margin, n_rows)
             else:
                 raise malformed(f"a message is of the kind {message.kind}")
-        if not table:
+        if not table or layout is None:
             raise EmptyBatchError("the stream contains no rows; send at least one", instances=0)
-        return StreamRows(table, base_margins or None)
+        return StreamRows(table, base_margins or None, layout.defaults)
 
     def _read_dictionary(self, message: Message, layout: Layout, dictionaries: dict[int, Dictionary]) -> bool:
         """Add a dictionary, and return whether it is kept: one that was read before is not read again."""

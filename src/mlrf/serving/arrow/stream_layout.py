@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidFeatureError, MissingFeatureError, UnknownFeatureError
-from mlrf.core.feature import Feature, Kind
+from mlrf.core.feature import Feature, Kind, Value
 from mlrf.core.flatbuffers import Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -29,6 +30,8 @@ class Layout:
     column_indices: tuple[int, ...]
     base_margin: int
     """The index of the column of base margins; ABSENT without one."""
+    defaults: Mapping[str, Value]
+    """The defaults of the features that are left out, by name."""
 
 
 def read_layout(number: int, header: Table, size_bytes: int, schema: Schema, leniency: Leniency) -> Layout:
@@ -64,7 +67,7 @@ def read_layout(number: int, header: Table, size_bytes: int, schema: Schema, len
             _check_type(feature, columns[column_index])
     indices = tuple(found.get(feature.name, -1) for feature in features)
     plan = plan_columns(columns, indices, [feature.categories is None for feature in features])
-    return Layout(number, plan, columns, indices, base_margin)
+    return Layout(number, plan, columns, indices, base_margin, schema.defaults_for(found))
 
 
 def _check_type(feature: Feature, column: Column) -> None:

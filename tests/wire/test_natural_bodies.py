@@ -176,7 +176,17 @@ def test_frames_as_pandas_and_polars_write_them_are_batches(server, body):
     ("path", "body", "message"),
     [
         ("/predict/batch", {"price": [1.0, 2.0], "promo": [True]}, "differ in length"),
-        ("/predict/batch", ROW, "a batch is"),
+        ("/predict", {"MedInc": 3}, 'unknown member "MedInc" in the request body: a request is'),
+        ("/predict/batch", {"rows": []}, 'unknown member "rows" in the request body: a batch is'),
+        ("/predict/batch", ROW, "; a single row goes to /predict"),
+        ("/predict/batch", {"features": ROW}, "; a single row goes to /predict"),
+        (
+            "/predict/batch",
+            NAMING,
+            "an instance must be an object or an array of 7 values, not a number; a single row goes",
+        ),
+        ("/predict/batch", [None], "an instance must be an object or an array of 7 values, not null"),
+        ("/predict", b"3", "the body must be an object or an array of 7 values, not a number"),
         ("/predict", {"features": [[1.0]]}, "several rows go to /predict/batch"),
         ("/predict", {"instances": [ROW]}, "several rows go to /predict/batch"),
         ("/predict", {"Price": 1.0}, 'the feature is "price"'),

@@ -27,7 +27,7 @@ def read_document(document: Any, rows: RowFormat, *, partial: bool = False) -> t
         raise InvalidRequestError(f"a row must be an object, not {json_type(document)}: {_CONTRACT}", expected="object")
     for name in document:
         if name not in _MEMBERS:
-            raise InvalidRequestError(f"a row has no member {shown_name(name)}: {_CONTRACT}", field=clip(name))
+            raise InvalidRequestError(f"unknown member {shown_name(name)} in a row: {_CONTRACT}", field=clip(name))
     key = document.get("key")
     if not isinstance(key, Mapping):
         raise InvalidKeyError(f"a row needs a key, an object of {rows.key.contract()}", field="key")

@@ -17,7 +17,7 @@ from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.canonical_rows import Rows, RowWriter
 from mlrf.serving.native.column_rows import rows_of_columns
-from mlrf.serving.native.json_scanner import begins_with, items_of, members_of
+from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, type_of
 from mlrf.serving.native.split_rows import rows_of_split
 
 _SPLIT = ("columns", "data", "index")
@@ -35,6 +35,12 @@ class NaturalBodies:
         """Return the members of an instance; `what` names it in errors."""
         if begins_with(raw, b"["):
             return {"features": self._unnamed(raw, what)}
+        if not begins_with(raw, b"{") and not begins_with(raw, b'"'):
+            remedy = "" if what == "the body" or type_of(raw) == "null" else "; a single row goes to /predict"
+            raise InvalidRequestError(
+                f"{what} must be an object or an array of {len(self._names)} values, not {type_of(raw)}{remedy}",
+                expected="object or array",
+            )
         members = members_of(raw, what)
         return {"features": raw} if self._are_features(members) else members
 
@@ -99,7 +105,7 @@ def check_members(schema: Schema, members: Members, known: tuple[str, ...], cont
             elif name.casefold() in folded:
                 neither = f"; the feature is {shown_name(folded[name.casefold()])}"
             raise InvalidRequestError(
-                f"the body has no member {shown_name(name)}{neither}: {contract}", field=clip(name)
+                f"unknown member {shown_name(name)} in the request body{neither}: {contract}", field=clip(name)
             )
     remedy = f'did you mean {{"features": {{{shown_name(unknown[0])}: …}}}}?'
     if (reserved := reserved_among(members)) and names.issuperset(members):

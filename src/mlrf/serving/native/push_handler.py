@@ -135,7 +135,9 @@ def _split(body: bytes) -> tuple[list[msgspec.Raw], bool]:
     members = members_of(whole_document(body, ()), "the body")
     for name in members:
         if name not in _MEMBERS:
-            raise InvalidRequestError(f"the body has no member {shown_name(name)}: {_CONTRACT}", field=clip(name))
+            raise InvalidRequestError(
+                f"unknown member {shown_name(name)} in the request body: {_CONTRACT}", field=clip(name)
+            )
     if "rows" not in members or not begins_with(members["rows"], b"["):
         raise InvalidRequestError(f"rows must be an array: {_CONTRACT}", field="rows", expected="array")
     partial = value_of(members["partial"], "partial") if "partial" in members else False

@@ -96,8 +96,11 @@ class StrictParser:
                     f'"{name}" belongs to a row: send {{"instances": [{{"features": …, "{name}": …}}, …]}}', field=name
                 )
             if name not in _MANY:
+                is_row = name in ("features", "key") or members.keys() <= set(self.schema.names)
                 raise InvalidRequestError(
-                    f"the body has no member {shown_name(name)}: {_MANY_CONTRACT}", field=clip(name)
+                    f"unknown member {shown_name(name)} in the request body: {_MANY_CONTRACT}"
+                    + ("; a single row goes to /predict" if is_row else ""),
+                    field=clip(name),
                 )
         return members, self._instances(members) if instances is None else instances
 

@@ -15,16 +15,18 @@ import pytest
 import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from certificates import make_certificate
-from mlrf.client import Client, ServerUnreachableError, retries
+from mlrf.client import Client, Leniency, ServerUnreachableError, retries
 from mlrf.core.errors import (
     ConfigError,
     DeadlineExceededError,
+    InvalidFeatureError,
     InvalidRequestError,
     ModelNotFoundError,
     NotExplainableError,
     OverloadedError,
     UnauthenticatedError,
     UnknownCategoryError,
+    UnknownFeatureError,
 )
 from mlrf.core.manifest import LinkEntry
 from mlrf.core.publishing import publish
@@ -73,6 +75,21 @@ def frame(n: int = N_ROWS) -> pd.DataFrame:
         index=np.arange(most) * 10,
     )
     return whole.iloc[:n]
+
+
+def test_an_error_of_a_table_advises_what_the_client_takes(server, client):
+    table = frame(2)
+    with pytest.raises(
+        UnknownFeatureError, match=r'or make the client with leniency=Leniency\(unknown_features="ignore"'
+    ):
+        client.predict(table.assign(more=1))
+    with pytest.raises(UnknownCategoryError, match=r"None for missing, or make the client with leniency=Leniency\(unk"):
+        client.predict(table.assign(store="west"))
+    with pytest.raises(InvalidFeatureError, match="send None or NaN where it is missing"):
+        client.predict(table.assign(price="cheap"))
+    with server.client(leniency=Leniency("ignore", "missing"), timeout_s=300) as lenient:
+        expected = client.predict(table.assign(store=None))
+        assert lenient.predict(table.assign(store="west", more=1)).tolist() == expected.tolist()
 
 
 def records(n: int = N_ROWS) -> list[dict[str, object]]:

@@ -39,7 +39,7 @@ class Calls:
 
     def __init__(self, model: str | None, leniency: Leniency) -> None:
         self._model = model
-        self._leniency = leniency
+        self._leniency = msgspec.structs.replace(leniency, caller="client")
         self._tables = TableInference()
         self._served: ServedModel | None = None
         self._chunk_keys = _CHUNK_KEYS

@@ -25,7 +25,7 @@ from mlrf.core.errors import (
     UnknownFeatureError,
 )
 from mlrf.core.feature import Feature, Kind
-from mlrf.core.leniency import Leniency
+from mlrf.core.leniency import IGNORE_UNKNOWN_FEATURES, Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table, array_rows
 from mlrf.model.arrow_columns import fill_numbers
@@ -68,7 +68,8 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency, faults: Faults |
     extra = [name for index, name in enumerate(names) if index not in used]
     if extra and leniency.unknown_features == "refuse":
         raise UnknownFeatureError(
-            f'the table\'s column {extra[0]!r} is not a feature of the model; drop it, or pass unknown_features="ignore"',
+            f"the table's column {extra[0]!r} is not a feature of the model; drop it, or "
+            f"{IGNORE_UNKNOWN_FEATURES['client' if leniency.caller == 'client' else 'python']}",
             feature=extra[0],
             unknown=extra[:_SHOWN],
         )

@@ -8,7 +8,7 @@ import pytest
 
 from advice import messages
 from bundles import NUMBERS, write_tree_bundle
-from followed_remedies import ELSEWHERE, ROUTES, Request, pattern_of
+from followed_remedies import ELSEWHERE, ROUTES, Request, infer, one, pattern_of
 from raw_http import Answer
 from running import Server, serving
 
@@ -36,6 +36,12 @@ def test_what_an_error_advises_is_answered(server, part):
     assert pattern_of(part).search(answer.json["error"]), answer.json["error"]
     answer = ask(server, advised)
     assert answer.status == 200, answer.body
+
+
+def test_a_refused_output_says_what_a_request_without_outputs_gets(server):
+    refused = ask(server, infer(one(), outputs=[{"name": "y"}]))
+    assert refused.json["error"].endswith(", or no outputs for prediction alone")
+    assert [output["name"] for output in ask(server, infer(one())).json["outputs"]] == ["prediction"]
 
 
 def test_every_error_that_advises_a_request_is_followed():

@@ -187,7 +187,7 @@ class Outputs:
                 offered = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
                     f"output {shown_name(name)} is not an output of this model; "
-                    f"request {offered}, or no outputs for all of them",
+                    f"request {offered}, or no outputs for {self._first} alone",
                     output=clip(name),
                 )
         if (twice := first_repeated(names)) is not None:

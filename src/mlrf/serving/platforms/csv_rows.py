@@ -229,10 +229,11 @@ def _number(field: str) -> bytes:
         return text.encode()
     if _NUMBER.fullmatch(text):
         number = float(text)
-        return repr(number).encode() if math.isfinite(number) else text.lstrip("+").encode()
-    if _INFINITY.fullmatch(text):
-        return b"-1e999" if text.startswith("-") else b"1e999"
-    return _encode(field)
+        if math.isfinite(number):
+            return repr(number).encode()
+    elif not _INFINITY.fullmatch(text):
+        return _encode(field)
+    return b"-1e999" if text.startswith("-") else b"1e999"
 
 
 def _boolean(field: str) -> bytes:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from bundles import NUMBERS
+from mlrf.core import json_infinities
 from mlrf.core.errors import (
     BatchTooLargeError,
     FeatureCountError,
@@ -51,6 +54,12 @@ def test_every_row_has_a_field_for_each_column(body, header, message):
 def test_an_empty_line_is_missing_for_a_model_of_one_feature():
     one = Schema((Feature("x"),))
     assert rows(b"1\n\n2\n", schema=one) == [b"[1]", b"[null]", b"[2]"]
+
+
+@pytest.mark.parametrize("number", ["1.e400", ".5e401", "+1e400", "007e400", "inf"])
+def test_a_number_beyond_float64_is_an_infinity_however_written(number):
+    (row,) = rows(f"{number},-{number.lstrip('+')},1".encode())
+    assert json_infinities.decode(row) == [math.inf, -math.inf, 1]
 
 
 def test_a_line_of_too_many_fields_is_refused_before_splitting():

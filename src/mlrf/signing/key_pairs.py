@@ -63,8 +63,9 @@ def read_private_key(file: Path, passphrase_file: Path | None = None) -> Private
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     passphrase = None if passphrase_file is None else _read(passphrase_file, "--passphrase-file").rstrip(b"\r\n")
+    raw = _read(file, "--key")
     try:
-        key = load_pem_private_key(_read(file, "--key"), passphrase)
+        key = load_pem_private_key(raw, passphrase)
     except TypeError as error:
         wrong = "is encrypted; give --passphrase-file" if passphrase is None else "is not encrypted"
         raise ConfigError(f"--key: {file} {wrong}", option="--key") from error

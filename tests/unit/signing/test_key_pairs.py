@@ -96,3 +96,13 @@ def test_what_is_no_public_key_is_refused_with_a_remedy(tmp_path):
         read_public_keys([tmp_path / "absent"])
     with pytest.raises(ConfigError, match="is not a private key"):
         read_private_key(public)
+
+
+def test_a_private_key_that_cannot_be_read_is_not_called_malformed(tmp_path):
+    with pytest.raises(ConfigError, match="absent cannot be read: No such file"):
+        read_private_key(tmp_path / "absent")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_private_key(tmp_path)
+    (tmp_path / "large").write_bytes(bytes(1 << 17))
+    with pytest.raises(ConfigError, match="too many for a key"):
+        read_private_key(tmp_path / "large")

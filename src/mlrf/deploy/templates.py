@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlrf.core.errors import OutputExistsError
+from mlrf.core.errors import BuildError, OutputExistsError
 
 ROOT = Path(__file__).parent
 MARK = "example-"
@@ -20,8 +20,16 @@ MARK = "example-"
 def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
     """Write the files of a folder of this package into `out`, and return their paths within it.
 
-    `values`: by the part of a name after `example-`. OutputExistsError if `out` exists and is not an empty directory.
+    `values`: by the part of a name after `example-`. OutputExistsError if `out` exists and is not an empty directory,
+    BuildError if it cannot be written.
     """
+    try:
+        return _write_files(kind, out, values)
+    except OSError as error:
+        raise BuildError(f"{out} cannot be written: {error.strerror}; name another directory") from error
+
+
+def _write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
             f"{out} exists and is not an empty directory; name another one with --out", path=str(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlrf.core.errors import OutputExistsError
+from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.deploy.templates import ROOT, filled, write_files
 
 
@@ -42,3 +42,11 @@ def test_what_is_there_is_not_overwritten(is_file, tmp_path):
     (tmp_path / "out").write_text("mine") if is_file else (tmp_path / "out/sub").mkdir(parents=True)
     with pytest.raises(OutputExistsError, match="not an empty directory"):
         write_files("container", tmp_path / "out", {"version": "1"})
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for out in (tmp_path / "file/out", tmp_path / "link", tmp_path / ("x" * 300)):
+        with pytest.raises(BuildError, match=r"cannot be written: .*; name another directory"):
+            write_files("container", out, {"version": "1"})

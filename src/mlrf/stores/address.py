@@ -82,9 +82,10 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
     """Return the address that a text or path holds; ConfigError says what is wrong with it."""
     given = os.fspath(path)
     scheme = (scheme_of(given) or "").lower()
-    if scheme in _LATER:
+    if scheme not in _MLFLOW:
         # A path has one slash where the address had two.
         given = re.sub(r":/+", "://", given, count=1)
+    if scheme in _LATER:
         raise ConfigError(
             f"{given}: {_LATER[scheme]} ({scheme}://) is not supported; copy it to this machine, or serve it by s3:// or https://"
         )

@@ -49,3 +49,9 @@ def test_what_is_no_address_is_refused(text, sentence):
         parse_address(text)
     assert sentence in str(refused.value)
     assert "password" not in str(refused.value)
+
+
+def test_a_refused_address_is_shown_as_it_was_given():
+    for text in ("http://models.example/x", "https://host/x?y=1", "ftp://host/x"):
+        with pytest.raises(ConfigError, match=f"^{text.split('?', maxsplit=1)[0]}"):
+            parse_address(Path(text))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,22 +10,30 @@ from typing import Annotated
 import typer
 
 import mlrf
-from mlrf.cli.path_arguments import path_option
+from mlrf.cli.path_arguments import path_option, path_or_address
 from mlrf.core.errors import ConfigError
 from mlrf.deploy.alert_rules import alert_groups
+from mlrf.deploy.checked_values import (
+    FILE_NAME,
+    HOST_NAME,
+    IMAGE,
+    NAMESPACE,
+    PATH,
+    RESOURCE_NAME,
+    SERVICE_NAME,
+    STORE,
+    UNIT_NAME,
+    URI,
+    URL,
+    checked,
+    checked_address,
+)
 from mlrf.deploy.templates import write_files
+from mlrf.stores.address import is_address, path_text
 
 deploy = typer.Typer(
     name="deploy", help="Write files for deploying a server.", no_args_is_help=True, rich_markup_mode=None
 )
-_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
-_IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/@-]*")
-_HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_ADDRESS = re.compile(r"[0-9.]+|\[[0-9a-f:.]+\]")
-_PATH = re.compile(r"/[\w./@+-]*")
-_URI = re.compile(r"[a-z][a-z0-9+-]*://[\w./:@%?=&+-]+")
-_FILE = re.compile(r"[\w.-]+")
-_URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
     path_option("Directory to write to; it must be empty or not exist.", "--out", "-o"),
@@ -74,15 +82,15 @@ def kubernetes(
     Example: mlrf deploy kubernetes -o k8s --name sales --image registry/sales:1 && kubectl kustomize k8s/overlays/production
     """
     values = {
-        "name": _checked("--name", name, _LABEL),
-        "namespace": _checked("--namespace", namespace, _LABEL),
-        "image": _checked("--image", image, _IMAGE),
-        "host": _checked("--host", host, _HOST),
-        "ingress-class": _checked("--ingress-class", ingress_class, _LABEL),
-        "gateway": _checked("--gateway", gateway, _LABEL),
-        "gateway-namespace": _checked("--gateway-namespace", gateway_namespace, _LABEL),
-        "monitoring-namespace": _checked("--monitoring-namespace", monitoring_namespace, _LABEL),
-        "prometheus": _checked("--prometheus", prometheus, _URL),
+        "name": checked("--name", name, SERVICE_NAME),
+        "namespace": checked("--namespace", namespace, NAMESPACE),
+        "image": checked("--image", image, IMAGE),
+        "host": checked("--host", host, HOST_NAME),
+        "ingress-class": checked("--ingress-class", ingress_class, RESOURCE_NAME),
+        "gateway": checked("--gateway", gateway, RESOURCE_NAME),
+        "gateway-namespace": checked("--gateway-namespace", gateway_namespace, NAMESPACE),
+        "monitoring-namespace": checked("--monitoring-namespace", monitoring_namespace, NAMESPACE),
+        "prometheus": checked("--prometheus", prometheus, URL),
         "alert-groups": alert_groups(indent=4),
     }
     _report(out, write_files("kubernetes", out, values))
@@ -111,15 +119,16 @@ def kserve(
     Example: mlrf deploy kserve -o kserve --name sales --image registry/mlrf:1 --storage-uri s3://models/sales-bundle
     """
     values = {
-        "name": _checked("--name", name, _LABEL),
-        "namespace": _checked("--namespace", namespace, _LABEL),
-        "image": _checked("--image", image, _IMAGE),
-        "raw-uri": _checked("--raw-uri", raw_uri or f"{storage_uri}.txt", _URI),
-        "build-image": _checked("--build-image", build_image, _IMAGE),
-        "storage-uri": _checked("--storage-uri", storage_uri, _URI),
-        "canary-uri": _checked("--canary-uri", canary_uri or f"{storage_uri}-next", _URI),
-        "model-file": _checked("--model-file", model_file, _FILE),
+        "name": checked("--name", name, SERVICE_NAME),
+        "namespace": checked("--namespace", namespace, NAMESPACE),
+        "image": checked("--image", image, IMAGE),
+        "build-image": checked("--build-image", build_image, IMAGE),
+        "storage-uri": checked("--storage-uri", storage_uri, URI),
+        "model-file": checked("--model-file", model_file, FILE_NAME),
     }
+    stem = storage_uri.rstrip("/")
+    values["raw-uri"] = checked("--raw-uri", f"{stem}.txt" if raw_uri is None else raw_uri, URI)
+    values["canary-uri"] = checked("--canary-uri", f"{stem}-next" if canary_uri is None else canary_uri, URI)
     _report(out, write_files("kserve", out, values))
 
 
@@ -127,31 +136,44 @@ def kserve(
 def systemd(
     out: _Out,
     name: _Name,
-    bundle: Annotated[Path, path_option("Bundle or repository.", "--bundle")],
+    bundle: Annotated[
+        Path,
+        typer.Option(
+            "--bundle", parser=path_or_address, metavar="<path>", help="Bundle, repository or address of a store."
+        ),
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
     exec_path: Annotated[
         Path | None,
-        typer.Option("--exec", metavar="<path>", help="Path of the mlrf command to run (default: this one)."),
+        path_option("The mlrf command to run: a path, or a name on PATH (default: this one).", "--exec"),
     ] = None,
 ) -> None:
     """Write a service and a socket unit for systemd, and the server's settings.
 
     Example: mlrf deploy systemd -o units --name sales --bundle /srv/sales-bundle
     """
+    address, socket_address = checked_address("--host", host)
     values = {
-        "name": _checked("--name", name, _LABEL),
-        "bundle": _checked("--bundle", str(bundle.absolute()), _PATH),
-        "host": _checked("--host", host, _ADDRESS),
+        "name": checked("--name", name, UNIT_NAME),
+        "bundle": checked("--bundle", path_text(bundle), STORE if is_address(bundle) else PATH),
+        "host": address,
+        "socket-host": socket_address,
         "port": str(port),
-        "exec": _checked("--exec", str((exec_path or Path(sys.argv[0])).absolute()), _PATH),
+        "exec": checked("--exec", _program(exec_path), PATH),
     }
     _report(out, write_files("systemd", out, values))
 
 
-def _checked(option: str, value: str, pattern: re.Pattern[str]) -> str:
-    """Return a value if it may be written into manifests unchanged; ConfigError for any other."""
-    if pattern.fullmatch(value) is None:
-        allowed = "at most 42 lower-case letters, digits and -" if pattern is _LABEL else "of that kind"
-        raise ConfigError(f"{option}: {value!r} is not {allowed}; give another one", option=option)
-    return value
+def _program(given: Path | None) -> str:
+    """Return the whole path of the `mlrf` command to run: the one given, or else the one that runs now."""
+    if given is None:
+        # `python -m mlrf` runs a module, which systemd cannot execute.
+        started = Path(sys.argv[0])
+        return str((started if started.name != "__main__.py" else Path(sys.executable).with_name("mlrf")).absolute())
+    if given.name != str(given):
+        return str(given.absolute())
+    found = shutil.which(given.name)
+    if found is None:
+        raise ConfigError(f"--exec: {given.name!r} is not on PATH; give its whole path", option="--exec")
+    return str(Path(found).absolute())

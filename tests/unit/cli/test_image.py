@@ -59,3 +59,30 @@ def test_a_directory_with_files_is_not_written_into(command, tmp_path, capsys):
     arguments = [str(bundle) if each == "BUNDLE" else each for each in command]
     assert main([*arguments, "-o", str(bundle)]) == 2
     assert "not an empty directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("base", ["", "mlrf 1", "mlrf:1\nRUN true", "MLRF:1"])
+def test_a_base_that_names_no_image_is_refused(base, tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle")
+    assert main(["image", str(bundle), "-o", str(tmp_path / "context"), "--base", base]) == 2
+    assert f"--base: {base!r} is not an image" in capsys.readouterr().err
+    assert not (tmp_path / "context").exists()
+
+
+def test_a_bundle_is_not_copied_into_itself(tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle")
+    before = sorted(bundle.iterdir())
+    assert main(["image", str(bundle), "-o", str(bundle / "deep/context")]) == 2
+    assert "is inside the bundle" in capsys.readouterr().err
+    assert sorted(bundle.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"), [("Sales.v2", "sales.v2"), ("_x", "x"), ("a..B-_c", "a.b_c"), ("__", "model")]
+)
+def test_the_advised_tag_is_one_that_engines_take(name, tag, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", name=name)
+    assert main(["image", str(bundle), "-o", str(tmp_path / "context")]) == 0
+    text = (tmp_path / "context/Containerfile").read_text()
+    assert f"--tag {tag}:{read_bundle(bundle).short_version} " in text
+    assert f'image.title="{name}"' in text

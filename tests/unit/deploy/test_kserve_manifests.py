@@ -134,3 +134,38 @@ def test_the_job_asks_mlrf_build_for_options_that_it_has(documents, capsys):
 def test_no_name_of_the_examples_is_left(documents):
     assert "example-" not in json.dumps(documents)
     assert {file.stem for file in (ROOT / "kserve").iterdir()} == documents.keys()
+
+
+REQUIRED = ["--name", "sales", "--image", "registry.example/mlrf:1"]
+
+
+def test_addresses_without_an_option_stand_beside_the_bundles(tmp_path):
+    options = [*REQUIRED, "--storage-uri", "s3://models/sales/"]
+    assert main(["deploy", "kserve", "-o", str(tmp_path / "out"), *options]) == 0
+    addresses = {
+        name: yaml.safe_load((tmp_path / f"out/{name}.yaml").read_text())["spec"]["predictor"]["model"]["storageUri"]
+        for name in ("inferenceservice", "raw", "canary")
+    }
+    assert addresses == {
+        "inferenceservice": "s3://models/sales/", "raw": "s3://models/sales.txt", "canary": "s3://models/sales-next",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--storage-uri", "s3://key:secret@models/sales"),
+        ("--storage-uri", "S3://models/sales"),
+        ("--storage-uri", "s3://models/sales:"),
+        ("--canary-uri", ""),
+        ("--raw-uri", "model.txt"),
+        ("--model-file", ".."),
+        ("--model-file", "../model.txt"),
+    ],
+)
+def test_values_that_kserve_cannot_use_name_the_option(option, value, tmp_path, capsys):
+    options = {"--storage-uri": "s3://models/sales"} | {option: value}
+    given = [part for pair in options.items() for part in pair]
+    assert main(["deploy", "kserve", "-o", str(tmp_path / "out"), *REQUIRED, *given]) == 2
+    assert f"{option}: {value!r} is not " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

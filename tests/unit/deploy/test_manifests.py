@@ -224,11 +224,57 @@ def test_no_name_of_the_examples_is_left(folder):
         ("--host", "a_b"),
         ("--prometheus", "prom:9090"),
         ("--name", "x" * 43),
+        ("--name", "9a"),
+        ("--image", "sales:"),
+        ("--image", "Sales:1"),
+        ("--image", "sales@sha256:1"),
+        ("--host", "10.0.0.1"),
+        ("--prometheus", "http://prom:"),
+        ("--prometheus", "http://user:password@prom"),
     ],
 )
 def test_unrepresentable_values_name_the_option(option, value, tmp_path, capsys):
     given = {"--name": "sales", "--image": "sales:1"} | {option: value}
     options = [part for pair in given.items() for part in pair]
     assert main(["deploy", "kubernetes", "-o", str(tmp_path / "out"), *options]) == 2
-    assert f"{option}: {value!r}" in capsys.readouterr().err
+    assert f"{option}: {value!r} is not " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--name", "true"),
+        ("--name", "null"),
+        ("--name", "on"),
+        ("--namespace", "null"),
+        ("--namespace", "2026-01-01"),
+        ("--image", "123"),
+        ("--image", "1e5"),
+        ("--gateway", "no"),
+        ("--ingress-class", "1.5"),
+    ],
+)
+def test_values_that_yaml_reads_as_no_text_are_refused(option, value, tmp_path, capsys):
+    given = {"--name": "sales", "--image": "sales:1"} | {option: value}
+    options = [part for pair in given.items() for part in pair]
+    assert main(["deploy", "kubernetes", "-o", str(tmp_path / "out"), *options]) == 2
+    assert f"{option}: YAML reads {value!r} as" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--namespace", "9-teams"),
+        ("--namespace", "x" * 63),
+        ("--ingress-class", "nginx.internal"),
+        ("--image", f"localhost:5000/a/b__c:1.0@sha256:{'0' * 64}"),
+        ("--prometheus", "https://prom.example:9090/prefix"),
+    ],
+)
+def test_values_that_kubernetes_takes_are_written(option, value, tmp_path):
+    given = {"--name": "sales", "--image": "sales:1"} | {option: value}
+    options = [part for pair in given.items() for part in pair]
+    assert main(["deploy", "kubernetes", "-o", str(tmp_path / "out"), *options]) == 0
+    assert any(value in file.read_text() for file in (tmp_path / "out").rglob("*.yaml"))

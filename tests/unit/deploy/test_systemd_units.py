@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,58 @@ def test_a_path_that_no_unit_can_hold_is_refused(tmp_path, capsys):
     arguments = ["deploy", "systemd", "-o", str(tmp_path / "out"), "--name", "sales", "--bundle", "/srv/a b"]
     assert main(arguments) == 2
     assert "--bundle: '/srv/a b'" in capsys.readouterr().err
+
+
+def written(tmp_path, *options):
+    """The exit status of `mlrf deploy systemd` with more options, and the folder of its units."""
+    given = ["--name", "sales", "--exec", "/usr/bin/true"]
+    if "--bundle" not in options:
+        given += ["--bundle", "/srv/sales"]
+    return main(["deploy", "systemd", "-o", str(tmp_path / "units"), *given, *options]), tmp_path / "units"
+
+
+@needs_systemd
+@pytest.mark.parametrize("host", ["::1", "[::1]", "::"])
+def test_an_ipv6_address_is_taken_by_systemd_and_by_the_server(host, tmp_path):
+    status, units = written(tmp_path, "--host", host)
+    assert status == 0
+    assert faults(units) == []
+    address = host.strip("[]")
+    assert f"ListenStream=[{address}]:8080\n" in (units / "sales.socket").read_text()
+    assert read_settings(["--config", str(units / "sales.toml")], {}).host == address
+
+
+@pytest.mark.parametrize("host", ["localhost", "999.1.1.1", "1.2.3.4.5", "..."])
+def test_what_is_no_address_is_refused(host, tmp_path, capsys):
+    assert written(tmp_path, "--host", host)[0] == 2
+    assert f"--host: {host!r} is not an IP address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://models/sales", "https://models.example/sales@3", "oci://registry.example/sales:1"]
+)
+def test_a_store_is_served(address, tmp_path):
+    status, units = written(tmp_path, "--bundle", address)
+    assert status == 0
+    assert read_settings(["--config", str(units / "sales.toml")], {}).bundles == (Path(address),)
+
+
+def test_a_program_on_the_path_is_written_in_full(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "bin/mlrf"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    status, units = written(tmp_path, "--exec", "mlrf")
+    assert status == 0
+    assert f"ExecStart={program} serve" in (units / "sales.service").read_text()
+    assert written(tmp_path / "other", "--exec", "no-such-program")[0] == 2
+    assert "--exec: 'no-such-program' is not on PATH" in capsys.readouterr().err
+    assert written(tmp_path / "other", "--exec", "")[0] == 2
+
+
+def test_units_written_by_python_m_mlrf_start_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/mlrf/__main__.py"])
+    assert main(["deploy", "systemd", "-o", str(tmp_path / "units"), "--name", "sales", "--bundle", "/srv/sales"]) == 0
+    program = Path(sys.executable).with_name("mlrf")
+    assert f"ExecStart={program} serve" in (tmp_path / "units/sales.service").read_text()

@@ -15,6 +15,7 @@ from client_environment import PYTHON, needs_clients
 from mlrf.cli import main
 from mlrf.deploy.templates import ROOT
 from mlrf.serving.config.loader import read_settings
+from mlrf.serving.processes import build_at_start
 
 JUDGE = Path(__file__).parents[2] / "clients/manifests_kserve.py"
 OWN = ("clusterservingruntime", "servingruntime", "inferenceservice", "canary", "raw", "grpc")
@@ -114,6 +115,15 @@ def test_the_server_takes_the_arguments_of_a_model_file(documents):
     _, *arguments = [each.replace("{{.Name}}", "sales") for each in [*container["args"], *model["args"]]]
     assert read_settings([*arguments, "bundle"], {}).build_at_start
     assert model["runtime"] == documents["clusterservingruntime"]["metadata"]["name"]
+
+
+def test_the_liveness_probe_waits_for_the_start(documents):
+    """Nothing listens while a bundle is loaded, or built: a probe that fails meanwhile restarts the container for ever."""
+    runtime = documents["clusterservingruntime"]["spec"]["containers"][0]["livenessProbe"]
+    assert runtime["initialDelaySeconds"] >= 120
+    raw = documents["raw"]["spec"]["predictor"]["model"]["livenessProbe"]
+    assert raw["initialDelaySeconds"] > build_at_start._LIMIT_S
+    assert raw["httpGet"] == runtime["httpGet"]
 
 
 def test_the_canary_changes_the_bundle_and_the_share_alone(documents):

@@ -115,7 +115,7 @@ def run_reference_process(
             )
             answers_to_infinite = _infinite_answers(folder)
         except OSError as error:
-            raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
+            raise BuildError(f"the parity check cannot use {folder}: {error.strerror or error}; set TMPDIR") from error
     if len(margins) != len(rows) or len(predictions) != len(prediction_indices):
         raise ModelUnreadableError(f"{request.library} returned {len(margins)} answers for {len(rows)} rows")
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version, answers_to_infinite)

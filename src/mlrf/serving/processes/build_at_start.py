@@ -97,19 +97,26 @@ def _is_sound(out: Path, log: Log) -> bool:
     return True
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the builder's environment, with a folder to write to for what the image has no room for.
+
+    The server's MLRF_ variables are not options of the builder. Training libraries need a home for their caches, and the parity
+    check writes the model and its rows to TMPDIR: /tmp of a container is often a few MB of memory.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLRF_")}
+    return {"HOME": str(folder), "TMPDIR": str(folder), **environment}
+
+
 def _build(file: Path, out: Path, name: str) -> None:
     arbiter = os.getpid()
     command = [sys.executable, "-m", "mlrf", "build", str(file), "--out", str(out), "--name", name]
-    # The server's MLRF_ variables are not options of the builder; training libraries need a folder for their caches.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLRF_")}
-    environment.setdefault("HOME", str(out.parent))
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=_environment(out.parent),
         preexec_fn=lambda: die_with_parent(arbiter),  # noqa: PLW1509  the arbiter has no other thread
     ) as child:
         try:

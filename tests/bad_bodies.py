@@ -42,7 +42,7 @@ BAD = {
     "UTF-16": ('{"features": {}}'.encode("utf-16"), 400, "MALFORMED_REQUEST", {}),
     "a byte order mark": (b"\xef\xbb\xbf{}", 400, "MALFORMED_REQUEST", {}),
     "a NUL": (b"\0", 400, "MALFORMED_REQUEST", {}),
-    "null": (b"null", 422, "INVALID_REQUEST", {"expected": "object"}),
+    "null": (b"null", 422, "INVALID_REQUEST", {"expected": "object or array"}),
     "an array": (b"[]", 422, "FEATURE_COUNT", {"expected": 7, "got": 0}),
     "a number": (b"1", 422, "INVALID_REQUEST", {}),
     "a huge number": (b"1e999", 422, "INVALID_REQUEST", {}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
+
+from mlrf.serving.runtime.http_date import http_date
 
 
 class Clock:
@@ -19,4 +20,4 @@ class Clock:
     def tick(self) -> None:
         """Read the real clocks."""
         self.now = time.monotonic()
-        self.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
+        self.date_line = f"Date: {http_date(time.time())}\r\n".encode()

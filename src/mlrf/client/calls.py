@@ -14,7 +14,7 @@ import numpy as np
 
 from mlrf.client.curve_answers import read_curve
 from mlrf.client.errors import VersionChangedError, not_of_mlrf, reading
-from mlrf.client.explanations import ExplainOptions
+from mlrf.client.explain_options import ExplainOptions
 from mlrf.client.frames import like
 from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel, class_names, read_served_model

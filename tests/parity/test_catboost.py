@@ -346,7 +346,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path):
         one_hot.fit(frame[["num", "code"]], target),
     ]
     whole = [saved(model, tmp_path, kind).read_bytes() for model in models for kind in ("cbm", "json")]
-    # Structure is at the start of either format; of the notes at the end nobody minds.
+    # Structure is at the start of either format; bytes of the notes at the end do not change the model.
     check_damaged_models(tmp_path / "damaged", whole, 400, head_bytes=600)
 
 

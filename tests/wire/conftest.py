@@ -66,7 +66,7 @@ def strict(running_strictly):
 
 @pytest.fixture(scope="session")
 def tree_bundle(tmp_path_factory):
-    """A bundle for tests of whoever asks, and how."""
+    """A bundle for tests of access: keys, TLS and CORS."""
     return write_tree_bundle(tmp_path_factory.mktemp("tree") / "b", name="b")
 
 

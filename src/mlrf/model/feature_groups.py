@@ -85,7 +85,7 @@ def stored_groups(bundle: Bundle, explainer: Explainer) -> FeatureGroups:
     """Return the players of the groups that a bundle stores; NotExplainableError without them, BundleError if damaged."""
     if GROUPS not in bundle.manifest.files:
         raise NotExplainableError(
-            f"the bundle of {bundle.name} has no groups; build it again with --groups, or send the request without groups"
+            f"the bundle of {bundle.name} has no groups; build it again with --groups, or explain without them"
         )
     path = bundle.file(GROUPS)
     try:

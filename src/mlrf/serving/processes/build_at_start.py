@@ -98,7 +98,7 @@ def _is_sound(out: Path, log: Log) -> bool:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Return the builder's environment, with a folder to write to for what the image has no room for.
+    """Return the builder's environment, with a directory for temporary files and caches.
 
     The server's MLRF_ variables are not options of the builder. Training libraries need a home for their caches, and the parity
     check writes the model and its rows to TMPDIR: /tmp of a container is often a few MB of memory.

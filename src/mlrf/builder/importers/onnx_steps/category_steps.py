@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from mlrf.builder.importers.onnx_steps.graph_step import (
     RawUses,
     Step,
     Tensor,
+    is_nan,
     only_tensor,
     stepped,
 )
@@ -102,12 +102,10 @@ def _labels(step: Step, arrays: list[Array]) -> list[Array]:
     keys, values, _, dtype = _mapping(step)
     default = _default(step)
     table = dict(reversed(list(zip(keys, values, strict=True))))
-    nan = next((value for key, value in zip(keys, values, strict=True) if key != key), default)  # noqa: PLR0124
+    nan = next((value for key, value in zip(keys, values, strict=True) if is_nan(key)), default)
     given = arrays[0].reshape(-1)
     distinct, indices = (given, np.arange(len(given))) if given.dtype == TEXT else np.unique(given, return_inverse=True)
-    found = [
-        nan if isinstance(key, float) and math.isnan(key) else table.get(key, default) for key in distinct.tolist()
-    ]
+    found = [nan if is_nan(key) else table.get(key, default) for key in distinct.tolist()]
     if any(value is None for value in found):
         raise ValueError("LabelEncoder does not list a value")
     result = np.empty(len(found), dtype)

@@ -6,6 +6,7 @@ the outputs. Both get a constant input as an array. Arrays are [n, width], whate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,11 @@ from mlrf.core.errors import UnsupportedModelError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 TEXT = np.dtype(object)
+
+
+def is_nan(key: Any) -> bool:
+    """Return whether a key of an encoder, a text or a number, is NaN."""
+    return isinstance(key, float) and math.isnan(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ class RawUses:
         elif not traced.has_steps:
             self.numbers.add(traced.raw)
         if tensor.dtype != TEXT:
-            known = [float(key) for key in keys if key == key]  # noqa: PLR0124  not NaN
+            known = [float(key) for key in keys if not is_nan(key)]
             self.test(step, index, tensor, column, [limit for key in known for limit in (below(key), key)])
 
 

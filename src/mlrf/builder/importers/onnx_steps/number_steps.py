@@ -19,6 +19,7 @@ from mlrf.builder.importers.onnx_steps.graph_step import (
     TracedColumn,
     below,
     constant,
+    is_nan,
     only_tensor,
     stepped,
 )
@@ -102,7 +103,7 @@ def _imputer(step: Step, inputs: list[Operand], _uses: RawUses) -> list[Tensor]:
     if len(_fills(step, found.dtype)) not in (1, len(found.columns)):
         raise step.refusal("has no value for each column")
     replaced = step.get("replaced_value_float", 0.0) if found.dtype in _FLOATS else step.get("replaced_value_int64", 0)
-    if replaced == replaced and replaced != _UNREACHED:  # noqa: PLR0124  not NaN
+    if not is_nan(replaced) and replaced != _UNREACHED:
         raise step.refusal(f"reads {replaced!r} as missing")
     return [found]
 
@@ -158,7 +159,7 @@ def _comparison(step: Step, inputs: list[Operand], uses: RawUses) -> list[Tensor
     before = step.operator in (("Less", "GreaterOrEqual") if is_first else ("Greater", "LessOrEqual"))
     columns = []
     for index, (column, limit) in enumerate(_broadcast(step, found, limits)):
-        if limit == limit:  # noqa: PLR0124  not NaN
+        if not np.isnan(limit):
             at = index % len(found.columns)
             both = [below(limit), float(limit)]
             uses.test(

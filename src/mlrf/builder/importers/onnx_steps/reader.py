@@ -13,7 +13,7 @@ from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists, ImportedModel, ImportOptions
 from mlrf.builder.importers.onnx_graph.inputs import column_names, read_inputs
 from mlrf.builder.importers.onnx_steps.graph_cut import CutGraph, cut_graph, file_of_trees
-from mlrf.builder.importers.onnx_steps.graph_step import RawUses
+from mlrf.builder.importers.onnx_steps.graph_step import RawUses, is_nan
 from mlrf.builder.importers.onnx_steps.graph_steps import GraphSteps
 from mlrf.builder.importers.onnx_steps.input_table import InputTable, input_table
 from mlrf.builder.importers.onnx_steps.traced_graph import TracedGraph, trace_graph
@@ -86,7 +86,7 @@ def _raw_columns(names: Sequence[str], traced: TracedGraph, lists: CategoryLists
 
 
 def _categories(uses: RawUses, raw: int, name: str, lists: CategoryLists) -> list[Category]:
-    listed = [key for key in uses.keys.get(raw, ()) if key == key]  # noqa: PLR0124  not NaN
+    listed = [key for key in uses.keys.get(raw, ()) if not is_nan(key)]
     if name in lists:
         listed = list(lists[name])
     if not listed:

@@ -95,6 +95,23 @@ def test_worker_started_in_shutdown_delay_answers_unready(path):
         assert server.wait() == 0
 
 
+def test_delay_holds_as_soon_as_a_worker_is_ready(path):
+    """A worker may be ready before the arbiter has read its message, as here, where the arbiter is stopped meanwhile."""
+
+    def is_ready(server):
+        if server.workers():
+            server.process.send_signal(signal.SIGSTOP)
+        return server.is_ready()
+
+    with serving(path, options=["--shutdown-delay", LONG], is_ready=is_ready) as server:
+        server.process.terminate()
+        server.process.send_signal(signal.SIGCONT)
+        eventually(lambda: shutdowns(server), what="the shutdown")
+        assert shutdowns(server) == [float(LONG)]
+        server.process.terminate()
+        assert server.wait() == 0
+
+
 def test_without_a_delay_a_server_stops_at_once(path):
     with serving(path) as server:
         server.process.terminate()

@@ -185,7 +185,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_term(self) -> None:
         """Stop after the shutdown delay: `/readyz` answers 503 until then. A second SIGTERM ends the delay."""
         # If no worker has answered yet, no load balancer sends requests here.
-        delay_s = self._boot.settings.shutdown_delay_s if self._has_answered else 0.0
+        delay_s = self._boot.settings.shutdown_delay_s if self._boot.has_answered() else 0.0
         if self._delay.has_begun or not delay_s:
             self._boot.log.info("shutting down", delay_s=0)
             raise StopIteration

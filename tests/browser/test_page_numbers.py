@@ -40,7 +40,8 @@ def test_bars_are_those_of_the_drawing_in_python(call, models):
 
 
 @pytest.mark.parametrize(
-    ("kind", "scale"), [("sigmoid", 1.0), ("sigmoid", 0.3), ("exp", 1.0), ("signed_square", 1.0), ("log1p_exp", 1.0)]
+    ("kind", "scale"),
+    [("sigmoid", 1.0), ("sigmoid", 0.3), ("exp", 1.0), ("signed_square", 1.0), ("log1p_exp", 1.0), ("clip", 1.0)],
 )
 def test_second_scale_is_the_link(call, kind, scale):
     margins = [-30.0, -2.5, 0.0, 0.1, 3.0, 20.0]

@@ -21,6 +21,7 @@ LinkKind = Literal[
     "signed_square",
     "log1p_exp",
     "step",
+    "clip",
     "softmax",
     "sigmoid_each",
     "sigmoid_shares",
@@ -37,10 +38,10 @@ class Link(msgspec.Struct, frozen=True):
     """The function between the raw margin and the prediction.
 
     `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `expm1`, `square`, `signed_square` (m |m|: LightGBM's reg_sqrt),
-    `log1p_exp` and `step` (1 above 0, else 0: a hinge loss) and `isolation` (-(2 ** -m) - scale: scikit-learn's
-    IsolationForest, whose offset is `scale`) map one margin to one number; `softmax` (of scale m), `sigmoid_each` (one sigmoid
-    a class, not normalised), `shares` (each divided by the sum of all; zeros where that is 0) and `sigmoid_shares` (shares of
-    the sigmoids) map K to K.
+    `log1p_exp`, `step` (1 above 0, else 0: a hinge loss), `clip` (at least 0 and at most 1: YDF's random forests) and
+    `isolation` (-(2 ** -m) - scale: scikit-learn's IsolationForest, whose offset is `scale`) map one margin to one number;
+    `softmax` (of scale m), `sigmoid_each` (one sigmoid a class, not normalised), `shares` (each divided by the sum of all;
+    zeros where that is 0) and `sigmoid_shares` (shares of the sigmoids) map K to K.
     """
 
     kind: LinkKind = "identity"
@@ -51,7 +52,7 @@ class Link(msgspec.Struct, frozen=True):
         """Whether the link maps all K margins of a row together."""
         return self.kind in ("softmax", "sigmoid_each", "sigmoid_shares", "shares")
 
-    def scalar(self) -> ScalarLink:  # noqa: PLR0911  one return a link
+    def scalar(self) -> ScalarLink:  # noqa: C901, PLR0911  one return a link
         """Return the function of one margin; ValueError for a link of K margins."""
         scale = self.scale
         match self.kind:
@@ -73,6 +74,8 @@ class Link(msgspec.Struct, frozen=True):
                 return lambda m: -_exp2(-m) - scale
             case "step":
                 return lambda m: 1.0 if m > 0.0 else 0.0
+            case "clip":
+                return lambda m: min(max(m, 0.0), 1.0)
         raise ValueError(f"the link {self.kind} maps all margins of a row together")
 
     def vector(self) -> VectorLink:

@@ -21,6 +21,7 @@ FORMULAS = {
     "signed_square": lambda m: math.copysign(m * m, m),
     "log1p_exp": lambda m: math.log1p(math.exp(m)),
     "step": lambda m: float(m > 0),
+    "clip": lambda m: sorted([0.0, m, 1.0])[1],
     "isolation": lambda m: -(2**-m) - 1,
 }
 

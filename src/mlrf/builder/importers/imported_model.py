@@ -119,8 +119,15 @@ class ImportedModel:
     targets: tuple[tuple[ClassLabel, ...], ...] = ()
     """Class labels of each target of a classifier of several, in the order of the outputs."""
 
+    @property
+    def computes_margins(self) -> bool:
+        """Whether only mlrf computes the margins: the library gives those of a combination's members, or clipped ones."""
+        return self.combination is not None or self.link.kind == "clip"
+
     def library_margins(self, outputs: F64) -> F64:
-        """Return the margins that the training library knows, [n, M], of the forest's outputs: those of all members."""
+        """Return what the library gives for the forest's outputs, [n, M]: the margins of all members, or clipped ones."""
+        if self.link.kind == "clip":
+            return np.clip(outputs, 0.0, 1.0)
         if self.combination is None:
             return outputs
         return _of_rows(Combination(self.combination).member_margins_of_rows, outputs)

@@ -98,7 +98,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         library_version=answers.version,
         kinds=[KINDS[number] for number in stored.kinds],
         rows=stored.rows.dense(),
-        margins=answers.margins[kept[order]] if model.combination is None else model.margins(trees.single[order]),
+        margins=model.margins(trees.single[order]) if model.computes_margins else answers.margins[kept[order]],
         predictions=answers.predictions[order],
         schema=_with_infinities(model, exports, schema, infinite, answers.infinite, is_single=is_single),
     )
@@ -121,8 +121,8 @@ def _with_infinities(
     def agrees(rows: F64) -> Bool:
         some = np.unique(np.linspace(0, len(rows) - 1, _EXPLAINED_INFINITIES).astype(np.int64))
         got = run_trees(exports.forest, rows, some)
-        same = ~compare(found.margins, got.margins, relative=0.0).off
-        same[some] &= ~compare(found.margins[some], got.single, relative=0.0).off
+        same = ~compare(found.margins, model.library_margins(got.margins), relative=0.0).off
+        same[some] &= ~compare(found.margins[some], model.library_margins(got.single), relative=0.0).off
         same &= got.additivity_gap <= ADDITIVITY_LIMIT
         if exports.onnx is not None:
             margins, _ = run_onnx(exports.onnx, rows)

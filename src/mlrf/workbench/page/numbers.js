@@ -32,6 +32,7 @@ export function linkOf({ kind, scale }) {
     case "exp": return Math.exp;
     case "signed_square": return (m) => m * Math.abs(m);
     case "log1p_exp": return (m) => Math.log1p(Math.exp(m));
+    case "clip": return (m) => Math.min(Math.max(m, 0), 1);
     default: return null;
   }
 }
@@ -42,6 +43,7 @@ export const LINK_NAMES = {
   softmax: "probabilities of the classes, by the softmax of their sums",
   signed_square: "the signed square of the sum",
   log1p_exp: "log(1 + e to the power of the sum)",
+  clip: "the sum, between 0 and 1",
 };
 
 // The next float64 above x.

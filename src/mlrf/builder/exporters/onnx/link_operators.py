@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 from mlrf.core.link import Link
 
 
-def link_nodes(  # noqa: PLR0911  one return a link
+def link_nodes(  # noqa: C901, PLR0911  one return a link
     link: Link, margin: str, prediction: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return the operators and constants that compute the tensor `prediction` from `margin`."""
@@ -38,6 +38,10 @@ def link_nodes(  # noqa: PLR0911  one return a link
             return _sigmoid(margin, prediction), [one, scale]
         case "step":
             return _step(margin, prediction), [numpy_helper.from_array(np.array(0.0), "zero")]
+        case "clip":
+            bounds = [("zero", 0.0), ("one", 1.0)]
+            clip = helper.make_node("Clip", [margin, "zero", "one"], [prediction])
+            return [clip], [numpy_helper.from_array(np.array(bound), name) for name, bound in bounds]
         case "log1p_exp":
             return _log1p_exp(margin, prediction), [one]
         case _:

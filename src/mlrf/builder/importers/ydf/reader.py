@@ -198,7 +198,9 @@ def _outputs(head: _Head) -> tuple[Task, Link, int]:
             raise head.kind.error(f"has {head.kind.integer(5, 1)} trees an iteration for {outputs} outputs")
     elif head.task in (_CLASSIFICATION, _REGRESSION):
         outputs = 1 if head.task == _REGRESSION or len(head.classes) == 2 else len(head.classes)  # noqa: PLR2004
-        task, link = ("regression" if head.task == _REGRESSION else "binary" if outputs == 1 else "multiclass"), Link()
+        task = "regression" if head.task == _REGRESSION else "binary" if outputs == 1 else "multiclass"
+        # A float32 sum of shares may be the number after 1.
+        link = Link() if task == "regression" else Link("clip")
     else:
         raise UnsupportedModelError(
             f"the YDF random forest has the task {head.task}; mlrf serves classification and regression"

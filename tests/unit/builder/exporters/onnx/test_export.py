@@ -61,7 +61,7 @@ def test_one_row_is_answered_as_many_are():
 
 @pytest.mark.parametrize(
     "link",
-    [Link(), Link("sigmoid", 1.7), Link("exp"), Link("signed_square"), Link("log1p_exp"), Link("step"), Link("softmax"), Link("softmax", 0.25), Link("isolation", -0.5), Link("sigmoid_each", 0.5)],
+    [Link(), Link("sigmoid", 1.7), Link("exp"), Link("signed_square"), Link("log1p_exp"), Link("step"), Link("clip"), Link("softmax"), Link("softmax", 0.25), Link("isolation", -0.5), Link("sigmoid_each", 0.5)],
     ids=lambda link: link.kind,
 )  # fmt: skip
 def test_the_exported_link_is_the_one_that_serves(link):

@@ -108,7 +108,7 @@ def push(
     """
     found, format_ = _keyed(bundle)
     given = read_rows(rows, format_, as_of_column=as_of_column, partial=partial)
-    pushed = _query_store(found, state_dir, url, lambda store: store.push(given))
+    pushed = _query_store(found, format_, state_dir, url, lambda store: store.push(given))
     line = f"{pushed.written} rows pushed"
     if pushed.older:
         line += f"; {pushed.older} left out because a later row with the same key is stored"
@@ -129,7 +129,7 @@ def get(
     found, format_ = _keyed(bundle)
     values = read_key_text(key, format_.key)
     encoded = format_.key.encode(values)
-    row = _query_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
+    row = _query_store(found, format_, state_dir, url, lambda store: store.fetch([encoded]))[0]
     if row is None:
         raise KeyNotFoundError(f"no row is stored under the key {escaped_json(values)}", key=values)
     document = show_document(encoded, row, format_)
@@ -140,8 +140,8 @@ def get(
 @features.command()
 def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
     """Print the location of the store, its number of rows, and their source, as JSON."""
-    found, _ = _keyed(bundle)
-    typer.echo(escaped_json(_query_store(found, state_dir, url, lambda store: store.stats()), indent=2))
+    found, format_ = _keyed(bundle)
+    typer.echo(escaped_json(_query_store(found, format_, state_dir, url, lambda store: store.stats()), indent=2))
 
 
 def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
@@ -157,14 +157,14 @@ def _check_url(url: str | None) -> None:
         raise ConfigError(f"--features: {wrong}")
 
 
-def _query_store(bundle: Bundle, state_dir: Path | None, url: str | None, query: Callable[[FeatureStore], Any]) -> Any:
+def _query_store(
+    bundle: Bundle, rows: RowFormat, state_dir: Path | None, url: str | None, query: Callable[[FeatureStore], Any]
+) -> Any:
     """Return the result of `query` on the bundle's store, after importing the bundle's own rows."""
-    from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
+    from mlrf.features.open_stores import open_rows  # noqa: PLC0415  --help needs no LMDB
 
     _check_url(url)
-    store = open_store(bundle, state_dir or default_state_dir(), url, timeout_s=10.0)
-    if store is None:
-        raise ConfigError(f"{bundle.path} is not served by key")
+    store = open_rows(bundle, rows, state_dir or default_state_dir(), url, timeout_s=10.0)
 
     async def whole() -> Any:
         try:

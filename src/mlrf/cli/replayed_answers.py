@@ -71,15 +71,12 @@ class ReplayedModel:
         return self.ask(record.route, _in_json(body) if _is_of_tensors(record.route) else body)
 
     def ask(self, label: str, body: bytes) -> bytes:
-        """Return the answer of the route with a label; InvalidRequestError if predictions have no such route."""
+        """Return the answer of the route with a label, which is one of `_NATIVE`, a curve's or one of tensors."""
         template = paths.V2_INFER if _is_of_tensors(label) else label
         if not template.startswith(paths.V2):
             template = paths.MODEL + template
-        route = self._service.routes.get(paths.fill(template, name=self.bundle.name))
-        handler = None if route is None else route.handlers.get(b"POST")
-        if handler is None:
-            raise InvalidRequestError(f"no route {label} can be answered without a server")
-        return _settled(handler(body))
+        route = self._service.routes[paths.fill(template, name=self.bundle.name)]
+        return _settled(route.handlers[b"POST"](body))
 
     def _tensors(self, record: LoggedPrediction) -> bytes:
         """Return a request of the inference protocol with the features that the log kept in place of keys."""

@@ -9,7 +9,7 @@ from mlrf.core.manifest import EXPLANATIONS
 from mlrf.features.interface import ExplanationStore, FeatureStore
 from mlrf.features.redis_commands import round_trips
 from mlrf.features.redis_store import TIMEOUT_S, RedisStore
-from mlrf.features.row_format import row_format
+from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.seed_store import import_rows
 from mlrf.features.store_location import store_location
 
@@ -24,8 +24,13 @@ def open_store(
     ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
     """
     rows = row_format(bundle)
-    if rows is None:
-        return None
+    return None if rows is None else open_rows(bundle, rows, state_dir, url, timeout_s)
+
+
+def open_rows(
+    bundle: Bundle, rows: RowFormat, state_dir: Path, url: str | None = None, timeout_s: float = TIMEOUT_S
+) -> FeatureStore:
+    """Open the store of a bundle that is served by key, whose rows have the given format. Errors as `open_store`."""
     if url is not None:
         return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
     import_rows(bundle, state_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -313,14 +314,18 @@ def test_request_in_flight_is_answered_then_memory_freed(repository, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         (worker,) = server.booted(1)
         assert mapped(worker) == 1
-        whole = request("POST", "/predict/batch", {"instances": [BODY] * 100, "explain": True})
+        instances = {"instances": [BODY] * 100, "explain": True}
+        whole = request("POST", "/predict/batch", instances)
+        # What unzips to this many bytes is read in the worker's thread.
+        long = gzip.compress(json.dumps(instances).encode() + b" " * (1 << 17))
+        last = request("POST", "/predict/batch", long, ["Content-Encoding: gzip"])
         with server.client() as client:
-            client.send(whole * 20 + whole[:-9])
+            client.send(whole * 20 + last[:-9])
             assert client.answer().status == 200, "they are under way"
             assert ask_admin(admin, "unload").status == 200
             # What was asked whole before is answered; the head of the last one found its model while that was served.
             answers = [client.answer() for _ in range(19)]
-            client.send(whole[-9:] + whole)
+            client.send(last[-9:] + whole)
             answers.append(client.answer())
             assert {answer.status for answer in answers} == {200}
             assert client.answer().code == "MODEL_UNLOADED"

@@ -209,8 +209,12 @@ class Router(msgspec.Struct, frozen=True):
 
 
 def _raising(fault: MlrfError) -> Handler:
+    kind, message, details = type(fault), str(fault), fault.details
+
     def refuse(_body: bytes) -> bytes:
-        raise fault.with_traceback(None)
+        # A new error each time: this handler is cached, and one error would keep, by its traceback, the frames of the request
+        # that it was last raised for, with their bodies and the version of the model that they served.
+        raise kind(message, **details)
 
     return refuse
 

@@ -21,6 +21,7 @@ from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Version
 from mlrf.model.replay import replay
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.service import Service
 from mlrf.serving.processes.bundle_lookup import opened
@@ -153,19 +154,20 @@ class WorkerReload:
     def _replace(self, name: str, served: LoadedModel | None) -> None:
         """Serve a version instead of the model's old one (no version for an unload)."""
         released = self._service.served_as(name)
-        waited_for = None if released is None else weakref.ref(released)
+        # Handlers of requests in flight refer to the model, and not to `released`.
+        waited_for = None if released is None else weakref.ref(released.model)
         del released
         old = self._service.put(name, served)
         self._route()
         old.release()
         self._release_model(waited_for)
 
-    def _release_model(self, released: weakref.ref[LoadedModel] | None) -> None:
+    def _release_model(self, released: weakref.ref[RowPredictor] | None) -> None:
         task = asyncio.get_running_loop().create_task(self._release_memory(released))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
 
-    async def _release_memory(self, released: weakref.ref[LoadedModel] | None) -> None:
+    async def _release_memory(self, released: weakref.ref[RowPredictor] | None) -> None:
         """Return the memory of an old version to the system after its last request."""
         for _ in range(_RELEASE_TRIES):
             await asyncio.sleep(_RELEASE_PAUSE_S)

@@ -1,0 +1,29 @@
+"""The router: what a cached call keeps of the requests that it answered."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+
+from mlrf.core.errors import RouteNotFoundError
+from mlrf.serving.http.head import parse_head
+from mlrf.serving.http.router import Router
+
+
+class Connection:
+    """What a connection has in its frames while it answers a request."""
+
+
+def refuse(call):
+    connection = Connection()
+    with pytest.raises(RouteNotFoundError, match="no route has this path"):
+        call.handler(b"{}")
+    return weakref.ref(connection)
+
+
+def test_call_of_unknown_path_keeps_no_request():
+    head = parse_head(b"POST /none HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n", 10)
+    call = Router({}, 1024).call(head)
+    for _ in range(2):
+        assert refuse(call)() is None

@@ -116,12 +116,12 @@ def registry_program() -> str | None:
 
 
 @contextlib.contextmanager
-def registry_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """An empty registry of container images; yields `HOST:PORT` and its process."""
+def registry_server(folder: Path, settings: str = "") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An empty registry of container images, with further settings; yields `HOST:PORT` and its process."""
     program, port = registry_program(), free_port()
     assert program is not None
     (folder / "config.yml").write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/blobs}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/blobs}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n{settings}"
     )
     with server_process([program, "serve", str(folder / "config.yml")], port, folder / "registry.log") as server:
         yield f"127.0.0.1:{port}", server

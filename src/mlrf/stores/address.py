@@ -3,6 +3,7 @@
 s3://bucket/models          a repository: each of its models
 s3://bucket/models/sales    one model of it; sales@3 for version 3, whatever the pointer says
 s3://bucket/sales-bundle    one bundle
+oci://host/team/sales:prod  one bundle in a registry of images, by tag or digest
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _LATER = {"gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "abfs": "
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 _DIGITS = 16
 _PINNED = re.compile(r"(.+)@([1-9][0-9]{0,8})")
+_REFERENCE = re.compile(
+    r"([a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)(?::(\w[\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?",
+    re.ASCII,
+)
 
 
 class Address(NamedTuple):
@@ -54,6 +59,31 @@ class Address(NamedTuple):
         path = self.text.partition("://")[2].partition("/")[2].strip("/")
         pinned = _PINNED.fullmatch(path)
         return path if pinned is None else f"{pinned[1]}/{pinned[2]}"
+
+
+class ArtefactReference(NamedTuple):
+    """What an `oci://` address names in its registry: a repository, and a tag or a digest of it."""
+
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The digest, which says more than a tag; else the tag."""
+        return self.digest or self.tag
+
+
+def artefact_reference(address: Address) -> ArtefactReference:
+    """Return what an `oci://` address names; without a tag that is `latest`, as for images. ConfigError for another form."""
+    found = _REFERENCE.fullmatch(address.text.partition("://")[2].partition("/")[2])
+    if found is None:
+        raise ConfigError(
+            f"{address.text}: is not an address of the form oci://HOST/NAME:TAG or oci://HOST/NAME@sha256:DIGEST, "
+            "with a NAME in lower case"
+        )
+    repository, tag, digest = found.groups()
+    return ArtefactReference(repository, tag or ("" if digest else "latest"), digest or "")
 
 
 def is_address(path: str | os.PathLike[str]) -> bool:
@@ -108,6 +138,8 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         raise ConfigError(
             f"{given}: http:// is accepted for this machine only, because others on the network could replace the model; use https://"
         )
+    if scheme == "oci":
+        artefact_reference(address)
     _check_extra(address)
     return address
 

@@ -30,6 +30,4 @@ def open_writer(address: Address, timeout_s: float) -> StoreWriter:
         from mlrf.stores.s3 import S3Store  # noqa: PLC0415
 
         return S3Store(address, timeout_s)
-    raise RepositoryError(
-        f"{address.text}: is read only; publish to a directory that is served, or with the registry's tools"
-    )
+    raise RepositoryError(f"{address.text}: is read only; publish to a directory that is served, or to s3:// or oci://")

@@ -51,7 +51,7 @@ def publish_to_store(
     with suppress(BundleError):
         before = None if content is None else decode_pointer(Path(store.resolved) / bundle.name / POINTER, content.body)
     if before is not None and not allow_schema_change:
-        _check_contract(store, before, bundle)
+        check_stored_contract(store, f"{bundle.name}/{before.number}/", before.digest, bundle)
     version = Version(_write_version(store, bundle), bundle.version)
     try:
         _write_pointer(store, bundle.name, version, before, content)
@@ -85,15 +85,14 @@ def _find(reader: StoreReader, name: str, limit_bytes: int = MAX_MANIFEST_BYTES)
         return None
 
 
-def _check_contract(store: StoreReader, current: Version, bundle: Bundle) -> None:
-    """Raise SchemaChangedError if the bundle is incompatible with the clients of the current version."""
-    folder = f"{bundle.name}/{current.number}"
-    parts = {name: _find(store, f"{folder}/{name}") for name in (MANIFEST, SCHEMA)}
+def check_stored_contract(store: StoreReader, prefix: str, digest: str, bundle: Bundle) -> None:
+    """Raise SchemaChangedError if a bundle is incompatible with the clients of the one that a store has below a prefix."""
+    parts = {name: _find(store, prefix + name) for name in (MANIFEST, SCHEMA)}
     with tempfile.TemporaryDirectory() as work:
         for name, content in parts.items():
             if content is not None:
                 (Path(work) / name).write_bytes(content.body)
-        old = describe_bundle(work, bundle.name, current.digest)
+        old = describe_bundle(work, bundle.name, digest)
     if old.version:
         check_contract(old, bundle)
 

@@ -250,6 +250,10 @@ QUICK: dict[str, Case] = {
         ["publish", other_schema(w), published(w)],
         ["publish", w.path / "other", w.path / "models", "--allow-schema-change"],
     ),
+    "--force moves a tag": lambda w: (
+        ["publish", w.bundle, w.path / "models", "--force"],
+        ["publish", w.bundle, w.path / "models"],
+    ),
     "name one with --to": lambda w: (
         ["rollback", published(w) / "sales"],
         ["rollback", w.path / "models" / "sales", "--to", "1"],

@@ -91,7 +91,7 @@ clients: $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/mo
 $(VENV)-clients/.ready: requirements/clients.txt
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
-	npm install --silent --no-save --prefix $(VENV)-clients typescript@5.9.3 \
+	npm install --silent --no-save --prefix $(VENV)-clients typescript@5.9.3 azurite@3.37.0 \
 	  @kubernetes-models/gateway-api@2.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0
 	@touch $@
 

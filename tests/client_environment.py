@@ -15,6 +15,10 @@ MLFLOW = _VENV.with_name(f"{_VENV.name}-conformance") / "mlflow/bin/python"
 MODEL_SIGNING = _VENV.with_name(f"{_VENV.name}-conformance") / "model-signing/bin/python"
 
 
+AZURITE = PYTHON.parents[1] / "node_modules/.bin/azurite-blob"
+"""The server of Azure Blob Storage for tests."""
+
+
 def needs_clients(test):
     """Mark a test that runs `PYTHON`: skipped where there is none, but a failure in CI."""
     return _needs(PYTHON, test)

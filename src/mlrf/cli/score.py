@@ -21,7 +21,7 @@ def score(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Parquet, Arrow, CSV(.gz), JSON lines, prediction logs; directories, quoted globs; also at s3://.",
+            help="Parquet, Arrow, CSV(.gz), JSON lines, prediction logs; directories, quoted globs; also at s3://, gs://, abfs://.",
             parser=path_or_table_address,
             metavar="inputs",
         ),

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from mlrf.core.errors import ConfigError, InvalidRequestError
-from mlrf.scoring import s3_files
 from mlrf.scoring.input_paths import InputPath
+from mlrf.scoring.remote_files import file_system, object_path, store_errors
 
 _TAIL_BYTES = 8
 """Bytes at the end of a Parquet file: the footer's length and a magic number."""
@@ -38,8 +38,11 @@ class InputFile:
         system, path = _located(self.path)
         if self.copy is not None:
             path = str(self.copy)
-        with self.read_errors("a file"):
-            return system.open_input_file(path)
+        try:
+            with store_errors():
+                return system.open_input_file(path)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def identity(self, digest: str) -> list[Any]:
         """Return what identifies the file as the same input, as JSON values; `digest` is that of its footer, if any."""
@@ -65,7 +68,8 @@ def find_file(path: InputPath) -> InputFile:
     """Return a file's present state; ConfigError if there is no such file."""
     system, name = _located(path)
     try:
-        found = system.get_file_info(name)
+        with store_errors():
+            found = system.get_file_info(name)
     except OSError as error:
         raise unreadable(path, error) from error
     if found.type != fs.FileType.File:
@@ -88,7 +92,7 @@ def footer_digest(file: Any, size_bytes: int) -> str:
 
 def _located(path: InputPath) -> tuple[Any, str]:
     if path.is_remote:
-        return s3_files.file_system(), s3_files.object_path(path.text)
+        return file_system(path.text), object_path(path.text)
     return fs.LocalFileSystem(), path.text
 
 

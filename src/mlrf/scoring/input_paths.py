@@ -1,4 +1,4 @@
-"""Finds the files to score: files, directories, globs, and the same in Amazon S3 and compatible stores (`s3://bucket/path`).
+"""Finds the files to score: files, directories, globs, and the same in stores (`s3://`, `gs://`, `abfs://`).
 
 1. The files of each argument are in the order of their names; the arguments are in the order in which they are given.
 2. A directory is searched for all file extensions that can be read; names that begin with `.` or `_` are passed over.
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
 from mlrf.core.value_text import clip
-from mlrf.scoring import s3_files
+from mlrf.scoring.remote_files import address_of, list_files
 from mlrf.scoring.table_formats import check_plain_directory
 
 _TABLE_LIBRARIES = ("pandas", "polars", "pyarrow", "numpy")
@@ -86,7 +86,7 @@ def find_inputs(
         try:
             files = _remote_files(argument) if scheme_of(argument) is not None else _local_files(argument, output)
         except (OSError, ValueError) as error:  # a name that no file can have
-            reason = (isinstance(error, OSError) and error.strerror) or error
+            reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
             raise ConfigError(f"{clip(argument)!r} cannot be read: {reason}") from error
         if not files:
             raise ConfigError(f"{argument}: names no file that can be scored ({', '.join(KINDS)})")
@@ -148,16 +148,16 @@ def _without_converted(names: Sequence[Path]) -> list[Path]:
 
 def _remote_files(argument: str) -> list[InputPath]:
     """Return the objects of an address: one, those below a folder, or those of a glob."""
-    address = s3_files.address_of(argument)
+    address = address_of(argument)
     if not glob.has_magic(address):
-        below = s3_files.list_files(address)
+        below = list_files(address)
         if below is None:
             return [InputPath(address)]
         check_plain_directory(argument, (each.removeprefix(address) for each in below))
         return [InputPath(each) for each in below if _is_visible(each.removeprefix(address))]
     folder = re.split(r"[*?\[]", address, maxsplit=1)[0].rpartition("/")[0]
     pattern = re.compile(_pattern(address))
-    listed = s3_files.list_files(folder) or []
+    listed = list_files(folder) or []
     if address in listed:  # a key that contains brackets
         return [InputPath(address)]
     found = [each for each in listed if pattern.fullmatch(each)]

@@ -77,13 +77,13 @@ def score(
 ) -> Summary:
     """Score files of tables into a directory of parts; a killed call continues when it is repeated.
 
-    `inputs` are Parquet, Arrow IPC, CSV and JSON lines files, directories, globs and `s3://` addresses of them. `keep` names
-    columns to pass through; `columns`, `explain` and `explain_form` as of `Scorer`. An invalid row stops the job, is written to
-    `_quarantine`, or has nulls as its answer ("null"), as `on_bad_row` says. `workers` threads (default: the processors) each
-    score a part; there are fewer if they would take more memory than is available or than `memory_limit_mb`. `on_start` is
-    called with the number of workers and an estimate of their memory in bytes, `on_rows` with the number of finished rows and
-    of all rows, which is an estimate for text. `restart` deletes the output of another job in `out`. OutputExistsError if `out`
-    contains another job or foreign files,
+    `inputs` are Parquet, Arrow IPC, CSV and JSON lines files, directories, globs, and `s3://`, `gs://` and `abfs://` addresses
+    of them. `keep` names columns to pass through; `columns`, `explain` and `explain_form` as of `Scorer`. An invalid row stops
+    the job, is written to `_quarantine`, or has nulls as its answer ("null"), as `on_bad_row` says. `workers` threads (default:
+    the processors) each score a part; there are fewer if they would take more memory than is available or than
+    `memory_limit_mb`. `on_start` is called with the number of workers and an estimate of their memory in bytes, `on_rows` with
+    the number of finished rows and of all rows, which is an estimate for text. `restart` deletes the output of another job in
+    `out`. OutputExistsError if `out` contains another job or foreign files,
     InvalidRequestError names the file, row and feature of an invalid value.
     """
     if workers is not None and workers < 1:

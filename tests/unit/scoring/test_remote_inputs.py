@@ -1,6 +1,9 @@
-"""Files in an S3 store as inputs: the same answers as from this machine, and one sentence for what goes wrong."""
+"""Files in object stores as inputs: the same answers as from this machine, and one sentence for what goes wrong."""
 
 from __future__ import annotations
+
+import re
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -9,22 +12,19 @@ import pytest
 
 from bundles import NUMBERS, write_bundle
 from mlrf.core.errors import ConfigError, OutputExistsError
-from mlrf.scoring import Scorer, score
-from store_servers import BUCKET, S3_VARIABLES, s3_client, s3_server, upload
+from mlrf.scoring import Scorer, remote_files, score
+from object_stores import KINDS, object_store
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with s3_server(tmp_path_factory.mktemp("s3")) as url:
-        yield url
+@pytest.fixture(scope="module", params=KINDS)
+def store(request, tmp_path_factory):
+    with object_store(request.param, tmp_path_factory.mktemp(request.param)) as store:
+        yield store
 
 
 @pytest.fixture
-def folder(tmp_path, url, monkeypatch):
+def folder(tmp_path, store):
     """Rows on this machine, and the same in the store below a folder with the test's name."""
-    for name, value in S3_VARIABLES.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
     write_bundle(tmp_path / "b", schema=NUMBERS)
     values = np.random.default_rng(0).normal(size=(90, 3))
     table = pa.table({"id": np.arange(90), **{f"x{i}": values[:, i] for i in range(3)}})
@@ -35,7 +35,7 @@ def folder(tmp_path, url, monkeypatch):
     rows = table.to_pandas().to_csv(index=False)
     (tmp_path / "in/_hidden.csv").write_text(rows)
     (tmp_path / "in/all.csv").write_text(rows)
-    upload(s3_client(url), tmp_path / "in", tmp_path.name)
+    store.upload(tmp_path / "in", tmp_path.name)
     return tmp_path
 
 
@@ -46,57 +46,60 @@ def scored(out):
 @pytest.mark.parametrize(
     "pattern", ["", "/*/rows.parquet", "/year=[0-1]/*.parquet", "/**/*.csv", "/year=2/rows.parquet"]
 )
-def test_addresses_folders_and_globs_give_the_same_answers(folder, pattern):
+def test_addresses_folders_and_globs_give_the_same_answers(folder, store, pattern):
     options = {"keep": ["id"], "workers": 2}
     local = score(folder / "b", f"{folder}/in{pattern}", folder / "local", **options)
-    remote = score(folder / "b", f"s3://{BUCKET}/{folder.name}{pattern}", folder / "remote", **options)
+    remote = score(folder / "b", store.address(f"{folder.name}{pattern}"), folder / "remote", **options)
     assert (remote.rows, remote.parts) == (local.rows, local.parts)
     assert scored(folder / "remote") == scored(folder / "local") != {}
-    again = score(folder / "b", f"s3://{BUCKET}/{folder.name}{pattern}", folder / "remote", **options)
+    again = score(folder / "b", store.address(f"{folder.name}{pattern}"), folder / "remote", **options)
     assert (again.run, again.parts_scored) == (remote.run, 0)
 
 
-def test_a_changed_object_is_noticed(folder, url):
-    address = f"s3://{BUCKET}/{folder.name}/all.csv"
+def test_a_changed_object_is_noticed(folder, store):
+    address = store.address(f"{folder.name}/all.csv")
     score(folder / "b", address, folder / "out")
     content = (folder / "in/all.csv").read_bytes()
-    s3_client(url).put_object(Bucket=BUCKET, Key=f"{folder.name}/all.csv", Body=content + content.splitlines(True)[-1])
+    store.put(f"{folder.name}/all.csv", content + content.splitlines(True)[-1])
     with pytest.raises(OutputExistsError, match="--restart"):
         score(folder / "b", address, folder / "out")
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent/*.csv"])
-def test_what_is_not_in_the_store_is_named(folder, name):
+def test_what_is_not_in_the_store_is_named(folder, store, name):
     with pytest.raises(ConfigError, match=r"absent.*(names no file|cannot be read)"):
-        score(folder / "b", f"s3://{BUCKET}/{folder.name}/{name}", folder / "out")
+        score(folder / "b", store.address(f"{folder.name}/{name}"), folder / "out")
 
 
-def test_an_object_that_vanishes_is_one_sentence(folder, url, monkeypatch):
+def test_an_object_that_vanishes_is_one_sentence(folder, store, monkeypatch):
     real = Scorer.answer
 
     def removed(self, *arguments):
-        s3_client(url).delete_object(Bucket=BUCKET, Key=f"{folder.name}/all.csv")
+        store.delete(f"{folder.name}/all.csv")
         return real(self, *arguments)
 
     monkeypatch.setattr(Scorer, "answer", removed)
     with pytest.raises(ConfigError, match=r"all.csv (cannot be read|changed)"):
-        score(folder / "b", f"s3://{BUCKET}/{folder.name}/all.csv", folder / "out")
+        score(folder / "b", store.address(f"{folder.name}/all.csv"), folder / "out")
     assert not list((folder / "out").glob("part-*"))
 
 
-def test_an_unreachable_store_is_one_sentence(folder, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"s3://.* cannot be read: ") as refused:
-        score(folder / "b", f"s3://{BUCKET}/{folder.name}/all.csv", folder / "out")
+def test_an_unreachable_store_is_one_sentence(folder, store, monkeypatch):
+    monkeypatch.setattr(remote_files, "_RETRY_LIMIT", timedelta(seconds=0))
+    for name, value in store.variables.items():
+        monkeypatch.setenv(name, re.sub(r"//127\.0\.0\.1:\d+", "//127.0.0.1:9", value))
+    address = store.address(f"{folder.name}/all.csv")
+    with pytest.raises(ConfigError, match=rf"{store.scheme}://.* cannot be read: ") as refused:
+        score(folder / "b", address, folder / "out")
     assert "\n" not in str(refused.value)
 
 
-def test_keys_may_have_blanks_and_special_characters(folder, url):
+def test_keys_may_have_blanks_and_special_characters(folder, store):
     content = (folder / "in/year=0/rows.parquet").read_bytes()
     keys = [f"odd {folder.name}/a b/region=x%2Fy/rows {each}.parquet" for each in ("1%20", "2+ü", "3#?", "4[1]")]
     for key in keys:
-        s3_client(url).put_object(Bucket=BUCKET, Key=key, Body=content)
-    assert score(folder / "b", f"s3://{BUCKET}/odd {folder.name}", folder / "out", keep=["id"]).rows == 120
+        store.put(key, content)
+    assert score(folder / "b", store.address(f"odd {folder.name}"), folder / "out", keep=["id"]).rows == 120
     assert {path.parent.name for path in (folder / "out").rglob("part-*")} == {"region=x%2Fy"}
     for index, key in enumerate(keys):
-        assert score(folder / "b", f"s3://{BUCKET}/{key}", folder / f"out{index}").rows == 30
+        assert score(folder / "b", store.address(f"{key}"), folder / f"out{index}").rows == 30

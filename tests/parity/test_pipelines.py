@@ -12,7 +12,7 @@ import pytest
 import skl2onnx
 import skops.io
 import xgboost as xgb
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -233,6 +233,29 @@ def test_array_without_names_and_nested_steps(tmp_path):
     model = import_model(pipeline)
     assert [feature.name for feature in model.features] == ["x0", "x1", "x2", "x3"]
     assert_library_agrees(model, tmp_path)
+
+
+def test_columns_chosen_in_any_way_are_folded(tmp_path):
+    """A skops file cannot store a function; the columns that it chose are fixed by training."""
+    steps = ColumnTransformer(
+        [
+            ("selector", StandardScaler(), make_column_selector(dtype_include=float)),
+            ("pattern", MinMaxScaler(), make_column_selector(pattern="price|size")),
+            ("function", FunctionTransformer(), lambda table: [name for name in table if name == "zeros"]),
+            ("slice", StandardScaler(), slice("price", "visits")),
+            ("mask", OneHotEncoder(handle_unknown="ignore"), [name in ("city", "open") for name in raw().columns]),
+        ]
+    )
+    model = lgb.LGBMRegressor(n_estimators=5, verbosity=-1)
+    pipeline = Pipeline([("all", "passthrough"), ("none", None), ("columns", steps), ("model", model)])
+    assert_library_agrees(import_model(pipeline.fit(raw(), numbers())), tmp_path, most=500)
+
+
+def test_skops_file_with_a_column_selector_is_read(tmp_path):
+    steps = ColumnTransformer([("numbers", StandardScaler(), make_column_selector(dtype_include=[np.number, bool]))])
+    pipeline = make_pipeline(steps, DecisionTreeRegressor(max_depth=3)).fit(raw(), numbers())
+    (tmp_path / "pipeline.skops").write_bytes(skops.io.dumps(pipeline))
+    assert_library_agrees(import_model(tmp_path / "pipeline.skops"), tmp_path, most=500)
 
 
 def test_unused_columns_are_not_features():

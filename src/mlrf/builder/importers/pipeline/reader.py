@@ -62,7 +62,12 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         features=found.raw_features,
         source=pack_source(pipeline.preprocessing, model.source),
         answers="mlrf.builder.importers.pipeline.reference",
-        settings={"answers": model.answers, "model": dict(model.settings), "table": table.settings()},
+        settings={
+            "answers": model.answers,
+            "model": dict(model.settings),
+            "table": table.settings(),
+            "width": len(lineage.columns),
+        },
         known_codes_only=found.known_codes_only,
         edge_values=found.edge_values,
         largest_number=found.largest_number,

@@ -21,12 +21,12 @@ def answer(
 ) -> tuple[F64, F64, str]:
     """Return the margins of raw `rows`, the predictions of `prediction_rows`, and the version of the model's library.
 
-    The settings: `table` (the raw columns), and the model's own `answers` module and `model` settings.
+    The settings: `table` (the raw columns), `width` (the number of the matrix's columns), and the model's own `answers`
+    module and `model` settings.
     """
     steps, source = unpack_source(model.read_bytes())
     predict = import_module(settings["answers"]).answer
-    n_columns = len(steps.get_feature_names_out()) if hasattr(steps, "get_feature_names_out") else rows.shape[1]
-    preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, library="")
+    preprocessing = Preprocessing(steps, table_of(settings["table"]), settings["width"], library="")
     with temporary_folder("pipeline") as folder:
         path = folder / "model"
         path.write_bytes(source)

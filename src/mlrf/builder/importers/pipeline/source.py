@@ -19,6 +19,8 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _PREPROCESSING_TYPES = (
     "numpy.dtype",
+    *(f"numpy.{kind}" for kind in ("number", "integer", "floating", "bool", "object_", "str_")),
+    "builtins.object",
     "sklearn.preprocessing.",
     "sklearn.impute.",
     "sklearn.compose.",
@@ -82,6 +84,7 @@ def open_pipeline(source: Source) -> FittedPipeline:
         steps[-1:] = [(str(name), step) for name, step in steps[-1][1].steps]
     if not steps or steps[-1][1] is None or isinstance(steps[-1][1], str):
         raise UnsupportedModelError("the pipeline does not end in a model; add the fitted model as its last step")
+    steps = [(name, step) for name, step in steps[:-1] if step is not None and step != "passthrough"] + steps[-1:]
     if len(steps) == 1:
         raise UnsupportedModelError(
             "the pipeline has no step before its model; build from the model itself, pipeline[-1]"
@@ -90,13 +93,15 @@ def open_pipeline(source: Source) -> FittedPipeline:
 
     for _, step in steps[:-1]:
         complete(step)
-    n_columns = getattr(pipeline, "n_features_in_", None)
+    # A pipeline asks its first step, which `passthrough` cannot answer.
+    preprocessing = Pipeline(steps[:-1])
+    n_columns = getattr(preprocessing, "n_features_in_", None)
     if n_columns is None:
         raise ModelUnreadableError("the pipeline is not fitted; call its fit first")
-    names = getattr(pipeline, "feature_names_in_", None)
+    names = getattr(preprocessing, "feature_names_in_", None)
     return FittedPipeline(
         steps[:-1],
-        Pipeline(steps[:-1]),
+        preprocessing,
         steps[-1][1],
         steps[-1][0],
         int(n_columns),

@@ -1,6 +1,7 @@
-"""category_encoders' encoders in a form that skops can store: their pandas tables as plain lists, and back.
+"""Fitted steps in a form that skops can store: pandas tables of category_encoders as plain lists, and back.
 
-The process that answers the golden rows gets the encoder itself, with its own tables: skops writes no pandas objects.
+The process that answers the golden rows gets the encoder itself, with its own tables: skops writes no pandas objects. A
+function that chooses the columns of a ColumnTransformer (`make_column_selector`) becomes the columns that it chose in training.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _KEY = "pandas"
 
 
 def with_plain_tables(step: Any) -> Any:
-    """Return fitted steps with the pandas tables of category_encoders as dictionaries; other steps as they are."""
+    """Return fitted steps without functions that choose columns, with the tables of category_encoders as dictionaries."""
     return _converted(step, _plain)
 
 
@@ -39,7 +40,10 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
         return {key: _converted(each, convert) for key, each in value.items()}
     if type(value).__module__.startswith(_HOLDERS) and hasattr(value, "__dict__") and not isinstance(value, type):
         copied = copy.copy(value)
-        vars(copied).update({name: _converted(each, convert) for name, each in vars(value).items()})
+        if hasattr(copied, "_columns"):
+            chosen = zip(copied.transformers, copied._columns, strict=True)  # noqa: SLF001  shown nowhere else
+            copied.transformers = [(name, step, columns) for (name, step, _), columns in chosen]
+        vars(copied).update({name: _converted(each, convert) for name, each in vars(copied).items()})
         return copied
     return value
 

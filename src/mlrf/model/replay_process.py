@@ -7,12 +7,13 @@ the models after it.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import MlrfError
@@ -78,8 +79,8 @@ def _in_a_child(
     try:
         if meanwhile is not None:
             meanwhile()
-        with os.fdopen(reading, encoding="utf-8") as lines:
-            results = [Replayed(*json.loads(line)) for line in lines if line.endswith("\n")]
+        with os.fdopen(reading, "rb") as lines:
+            results = [Replayed(*msgspec.json.decode(line)) for line in lines if line.endswith(b"\n")]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -103,7 +104,7 @@ def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, m
         )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
             _set_timer(limit_s)
-            os.write(writing, json.dumps(_replayed(bundle, engine, limit_s, measure)).encode() + b"\n")
+            os.write(writing, msgspec.json.encode(_replayed(bundle, engine, limit_s, measure)) + b"\n")
         status = 0
     finally:
         os._exit(status)
@@ -121,6 +122,11 @@ def _replayed(bundle: Bundle, engine: str | None, limit_s: float, measure: Measu
         _set_timer(limit_s)
         return Replayed("", measure(model))
     except MlrfError as error:
-        return Replayed(str(error))
+        return Replayed(_encodable(str(error)))
     except Exception as error:  # noqa: BLE001  whatever it is, the model cannot be served
-        return Replayed(f"{bundle.path}: {type(error).__name__}: {error}")
+        return Replayed(_encodable(f"{bundle.path}: {type(error).__name__}: {error}"))
+
+
+def _encodable(reason: str) -> str:
+    """Return a reason with bytes of a path that are not UTF-8, which JSON cannot hold, as escapes."""
+    return reason.encode(errors="backslashreplace").decode()

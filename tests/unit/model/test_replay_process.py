@@ -39,3 +39,13 @@ def test_what_fails_meanwhile_ends_the_child(bundle):
     with pytest.raises(MemoryError):
         replay_in_child([bundle], meanwhile=fail)
     assert children() == before
+
+
+def test_a_reason_may_name_a_path_that_is_not_utf8(tmp_path):
+    path = write_tree_bundle(tmp_path / "b").rename(tmp_path / os.fsdecode(b"\xff"))
+    bundle = read_bundle(path)
+
+    def fail(_model):
+        raise ValueError("no measure")
+
+    assert replay_in_child([bundle], measure=fail)["sample"].reason.startswith(f"{tmp_path}/\\udcff: ")

@@ -12,6 +12,9 @@ from mlrf.serving.auth.keys import read_keys
 from mlrf.serving.auth.tls_files import TlsFiles
 from mlrf.serving.option import Group, option
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""The usual hosts; whether another one can be reached only from this machine is looked up in its address."""
+
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
@@ -71,7 +74,7 @@ class AuthSettings:
 
 def is_loopback(host: str) -> bool:
     """Whether a host's address can be reached only from this machine."""
-    if host == "localhost":
+    if host in _LOOPBACK:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

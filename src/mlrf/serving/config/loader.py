@@ -7,7 +7,6 @@ bundle, so settings can be loaded again while serving.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -242,6 +241,8 @@ def _as_toml(value: Any) -> str:
         return f"[{', '.join(_as_toml(each) for each in value)}]"
     if isinstance(value, float):
         return repr(value)
+    import json  # noqa: PLC0415  to show the settings alone
+
     # TOML reads strings, integers and booleans as JSON writes them.
     text = json.dumps(path_text(value) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")

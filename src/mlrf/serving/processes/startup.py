@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.build_at_start import build_models
-from mlrf.serving.processes.deferred_imports import defer_unused_imports
 from mlrf.serving.processes.model_stores import open_stores
 from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.start_timing import StartTiming
@@ -44,7 +43,6 @@ def serve(settings: ServeSettings, reload_settings: Callable[[], ServeSettings])
 
 
 def _import_server() -> None:
-    defer_unused_imports()
     importlib.import_module("mlrf.serving.processes.run_server")
 
 

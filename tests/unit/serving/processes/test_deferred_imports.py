@@ -48,22 +48,54 @@ def test_a_module_that_is_there_stays():
 
 
 RACE = """
-from threading import Barrier
-from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread, current_thread, main_thread
 
-def use(given):
-    deferred, barrier = given
-    barrier.wait()
-    return deferred.unescape("&lt;")
+class Name(str):
+    hashed = 0
+    def __hash__(self):
+        if current_thread() is main_thread():
+            Name.hashed += 1
+            if Name.hashed == 2:  # looked up, and about to be deleted
+                other.start()
+                came.wait()
+        return str.__hash__(self)
 
-sys.setswitchinterval(1e-6)
-with ThreadPoolExecutor(4) as threads:
-    for _ in range(500):
-        sys.modules.pop("html", None)
-        d()
-        assert list(threads.map(use, [(sys.modules["html"], Barrier(4))] * 4)) == ["<"] * 4
+class WatchedLock:
+    def __init__(self, lock):
+        self.lock = lock
+    def __enter__(self):
+        if current_thread() is other:
+            came.set()
+        self.lock.acquire()
+    def __exit__(self, *_error):
+        self.lock.release()
+
+def use():
+    used.append(deferred.unescape)
+    came.set()
+
+used, came, other = [], Event(), Thread(target=use)
+deferred = sys.modules["html"]
+deferred.__name__, deferred._lock = Name("html"), WatchedLock(deferred._lock)
+use()
+other.join()
+assert Name.hashed >= 2
+assert used == [sys.modules["html"].unescape] * 2, "imported twice"
 """
 
 
-def test_threads_may_use_a_module_for_the_first_time_at_once():
+def test_threads_import_a_module_once():
     run(f"exec({RACE!r})")
+
+
+def test_msgspec_is_imported_without_backports():
+    run(
+        "assert 'msgspec' in sys.modules and 'typing_extensions' not in sys.modules; import typing_extensions; "
+        "assert typing_extensions.override; import typing, msgspec; "
+        "T = typing.TypedDict('T', {'a': typing.Required[int], 'b': typing.NotRequired[int]}, total=False); "
+        "assert msgspec.convert({'a': 1}, T) == {'a': 1}"
+    )
+
+
+def test_msgspec_that_is_there_stays():
+    run("there = sys.modules['msgspec']; import typing_extensions; d(); assert sys.modules['msgspec'] is there")

@@ -96,6 +96,8 @@ def test_a_stream_may_come_in_gzip(server):
     headers = [CONTENT, "Content-Encoding: gzip"]
     answer = server.ask("POST", "/predict/batch", content, headers)
     assert answer.body == native(server, "sample").body
+    for accept in (f"application/json, {ARROW};q=0.5", f"*/*, {ARROW};q=0"):
+        assert server.ask("POST", "/predict/batch", content, [*headers, f"Accept: {accept}"]).body == answer.body
     answer = server.ask("POST", "/predict/batch", content, [CONTENT, "Content-Encoding: br"])
     assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
 

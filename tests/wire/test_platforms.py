@@ -260,9 +260,16 @@ def test_json_lines_and_accept_of_sagemaker(sagemaker):
     )
     answer = post(sagemaker, "/invocations", rows, "application/json", "Accept: text/csv")
     assert answer.body.decode().splitlines() == expected
+    assert post(sagemaker, "/invocations", rows, "application/json", "Accept: text/*").body == answer.body
     answer = post(sagemaker, "/invocations", b"0.5,1,true\n0.25,0,false\n", "text/csv", "Accept: application/json")
     assert predictions_of(answer.body) == expected
-    assert post(sagemaker, "/invocations", rows, "application/json", "Accept: application/x-npy").status == 415
+    weighted = "Accept: text/csv;q=0.2, application/x-npy, application/json; q=0.9"
+    assert (
+        json.loads(post(sagemaker, "/invocations", rows, "application/json", weighted).body, parse_float=str)
+        == expected
+    )
+    for refused in ("application/x-npy", "text/csv;q=0"):
+        assert post(sagemaker, "/invocations", rows, "application/json", f"Accept: {refused}").status == 415
     assert post(sagemaker, "/invocations", rows, "application/x-parquet").status == 415
     answer = post(sagemaker, "/models/three/invocations", [[1, 2, 3]], "application/json", "Accept: text/csv")
     assert answer.body.decode().strip().split(",") == native(sagemaker, [[1, 2, 3]], "three")[0]

@@ -28,8 +28,9 @@ _CHUNK_VALUES = 1 << 15
 def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
     """Return the rows of an array [n, F] as C-contiguous float64; InvalidRequestError names the row, feature and value."""
     if rows.ndim != 2 or rows.shape[1] != len(schema.features):  # noqa: PLR2004
+        one_row = "; one row is rows.reshape(1, -1)" if rows.shape == (len(schema.features),) else ""
         raise FeatureCountError(
-            f"expected an array [n, {len(schema.features)}], got {list(rows.shape)}",
+            f"expected an array [n, {len(schema.features)}], got {list(rows.shape)}{one_row}",
             expected=len(schema.features),
             got=list(rows.shape),
         )

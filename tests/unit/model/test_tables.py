@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from array import array
 from decimal import Decimal
@@ -399,6 +400,17 @@ def test_extra_columns_are_ignored_where_the_caller_says_so(model):
 def test_non_tables_are_refused_with_our_error(model, rows):
     with pytest.raises(InvalidRequestError):
         model.predict(rows)
+
+
+def test_one_row_as_a_table_is_refused_with_a_remedy_that_works(model):
+    row = [0.5, 1, 1, 1, 2, 0, 1]
+    expected = model.predict([row])
+    with pytest.raises(InvalidRequestError, match=re.escape("one row is a list with one list of values, [[...]]")):
+        model.predict(row)
+    rows = np.array(row, dtype=float)
+    with pytest.raises(FeatureCountError, match=re.escape("one row is rows.reshape(1, -1)")):
+        model.predict(rows)
+    assert model.predict(rows.reshape(1, -1)).tolist() == expected.tolist()
 
 
 def test_array_checks_cost_little_compared_with_prediction(tmp_path):

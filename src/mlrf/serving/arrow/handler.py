@@ -12,6 +12,7 @@ from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.serving.http.accept_header import preferred_types
 from mlrf.serving.http.gzip_body import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, unzipping
@@ -178,8 +179,8 @@ def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
     batch = getattr(handler, "unrestricted", handler)
     if kind != ARROW or not isinstance(batch, BatchHandler):
         return None
-    accepted = [part.partition(b";")[0].strip().lower() for part in (head.accept or b"*/*").split(b",")]
-    answer: Handler = batch.arrow.stream if ARROW in accepted else batch.arrow.json
+    chosen = next((each for each in preferred_types(head.accept or b"*/*") if each in (ARROW, JSON)), JSON)
+    answer: Handler = batch.arrow.stream if chosen == ARROW else batch.arrow.json
     encoding = (head.content_encoding or b"identity").strip().lower()
     if encoding == b"gzip":
         answer = unzipping(answer, max_body_bytes)

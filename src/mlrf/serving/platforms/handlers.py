@@ -7,6 +7,7 @@ from functools import cache, partial
 
 from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.schema import Schema
+from mlrf.serving.http.accept_header import preferred_types
 from mlrf.serving.http.gzip_body import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, check_json, unzipping
@@ -145,23 +146,22 @@ class PlatformHandlers:
         return RowsHandler(read, self._batch, shape)
 
     def _accepted(self, accept: bytes | None, like_body: Shape | None) -> Shape | None:
-        """Return the shape that an Accept header names first; UnsupportedMediaTypeError for no supported one.
+        """Return the shape that an Accept header prefers; UnsupportedMediaTypeError for no supported one.
 
         `like_body` is the shape for `*/*`. It is None for a JSON body, whose answer is an array if the body is one, and
         otherwise an object.
         """
-        kinds = [part.partition(b";")[0].strip().lower() for part in (accept or b"*/*").split(b",")]
-        for kind in kinds:
+        for kind in preferred_types(accept or b"*/*"):
             if kind in (b"", b"*/*"):
                 return like_body
-            if kind == b"text/csv":
+            if kind in (b"text/csv", b"text/*"):
                 return self._responses.csv
             if kind in _JSON_LINES:
                 return self._responses.json_lines
-            if kind == b"application/json":
+            if kind in (b"application/json", b"application/*"):
                 return None if like_body is None else self._responses.predictions
         raise UnsupportedMediaTypeError(
-            f"Accept: {kinds[0].decode(errors='replace')[:80]} is not supported; accept application/json, text/csv or "
+            f"Accept: {(accept or b'').decode(errors='replace')[:80]} is not supported; accept application/json, text/csv or "
             "application/jsonlines",
             accepted=_ACCEPTED["sagemaker"],
         )

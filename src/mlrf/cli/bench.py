@@ -25,7 +25,9 @@ _LIBRARIES = ("numpy", "onnxruntime")
 
 def bench(
     bundle: BundleArgument,
-    rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
+    rows: Annotated[
+        int, typer.Option(min=100, help="Rows of the largest batch; fewer if they would take over 256 MiB.")
+    ] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Time the engines that a bundle has files for, side by side; ONNX Runtime only if it is installed.
@@ -58,7 +60,7 @@ def bench(
         document = {
             "bundle": {"name": found.name, "version": found.short_version},
             "machine": machine,
-            "rows": {"count": rows, "from": source},
+            "rows": {"count": len(table), "from": source},
             "engines": figures,
         }
         typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
@@ -68,10 +70,10 @@ def bench(
         f"{found.name} {found.short_version}: {found.manifest.parts}, {found.manifest.n_features} features",
         f"{machine['processor']}; Python {machine['python']}; "
         + ", ".join(f"{name} {number}" for name, number in machine["libraries"].items()),
-        f"{rows} rows, {source}; processor time of one thread, best of several",
+        f"{len(table)} rows, {source}; processor time of one thread, best of several",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(_side_by_side(figures, rows))
+    console.print(_side_by_side(figures, len(table)))
 
 
 def _side_by_side(figures: dict[str, Figures], rows: int) -> Table:

@@ -32,6 +32,10 @@ _TURNS = 7
 _TURN_S = 0.02
 _HUNDRED = 100
 _SINGLE_ROWS = 1000
+_SINGLE_NUMBERS = 1 << 20
+"""Most numbers in the rows that are predicted one at a time, which are lists: with 20,000 features, a thousand take 700 MB."""
+_MAX_BYTES = 256 << 20
+"""Size of the largest table of rows."""
 _MISSING_SHARE = 0.05
 _OPEN_CODES = 10
 _SEED = 5
@@ -47,8 +51,12 @@ def timeable_engines(bundle: Bundle) -> list[str]:
 
 
 def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:
-    """Return random rows [n, F] for the model, the same each time, and a description of their source."""
+    """Return random rows [n, F] for the model, the same each time, and a description of their source.
+
+    There are fewer than `n_rows`, but at least a hundred, if those would take more than 256 MiB.
+    """
     rng = np.random.default_rng(_SEED)
+    n_rows = min(n_rows, max(_HUNDRED, _MAX_BYTES // (8 * bundle.manifest.n_features)))
     if GOLDEN in bundle.manifest.files:
         try:
             from mlrf.builder.bundle.golden_parquet import read_golden  # noqa: PLC0415  a server may lack pyarrow
@@ -83,8 +91,11 @@ def time_engines(
 ) -> dict[str, Figures]:
     """Return the figures of each engine; `progress` receives the share that is done. BundleError when a file is refused."""
     engines = {name: open_engine(bundle, name) for name in names}
+    singles = single_rows(rows)
     works = {
-        (name, key): work for name, engine in engines.items() for key, work in _works(bundle, engine, rows).items()
+        (name, key): work
+        for name, engine in engines.items()
+        for key, work in _works(bundle, engine, rows, singles).items()
     }
     best = dict.fromkeys(works, float("inf"))
     for turn in range(turns):
@@ -94,9 +105,10 @@ def time_engines(
     return {name: {key: best.get((name, key)) for key, _, _ in FIGURES} for name in names}
 
 
-def _works(bundle: Bundle, engine: Engine, rows: Rows) -> dict[str, tuple[Callable[[], object], float]]:
+def _works(
+    bundle: Bundle, engine: Engine, rows: Rows, singles: Sequence[Row]
+) -> dict[str, tuple[Callable[[], object], float]]:
     """Return, by figure, the function to time and the factor from seconds per call to the figure's unit."""
-    singles = rows[:_SINGLE_ROWS].tolist()
     hundred = np.ascontiguousarray(rows[:_HUNDRED]).data
     works: dict[str, tuple[Callable[[], object], float]] = {
         "open_ms": (partial(open_engine, bundle, engine.name), 1e3),
@@ -105,8 +117,16 @@ def _works(bundle: Bundle, engine: Engine, rows: Rows) -> dict[str, tuple[Callab
         "many_rows_us": (partial(engine.margins, rows.data), 1e6 / len(rows)),
     }
     if isinstance(engine, Explainer):
-        works["explain_one_row_us"] = (partial(_each, engine.contributions, singles[:_HUNDRED]), 1e6 / _HUNDRED)
+        explained = singles[:_HUNDRED]
+        works["explain_one_row_us"] = (partial(_each, engine.contributions, explained), 1e6 / len(explained))
     return works
+
+
+def single_rows(rows: Rows) -> list[Row]:
+    """Return the rows that are predicted one at a time: the first thousand, or fewer if they are wide."""
+    count = max(1, min(_SINGLE_ROWS, _SINGLE_NUMBERS // rows.shape[1]))
+    singles: list[Row] = rows[:count].tolist()
+    return singles
 
 
 def _each(answer: Callable[[Row], object], rows: Sequence[Row]) -> None:

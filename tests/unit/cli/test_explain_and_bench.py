@@ -13,8 +13,8 @@ import pytest
 
 import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
-from mlrf.cli import main
-from mlrf.cli.engine_timing import FIGURES, rows_for
+from mlrf.cli import engine_timing, main
+from mlrf.cli.engine_timing import FIGURES, rows_for, single_rows
 from mlrf.cli.waterfall_text import waterfall
 from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Kind
@@ -240,6 +240,17 @@ def test_rows_generated_from_a_schema_are_valid_and_stable(bundle):
             assert (present == np.floor(present)).all()
         if feature.categories is not None:
             assert set(present) <= set(range(len(feature.categories)))
+
+
+def test_rows_to_time_take_a_bounded_size(bundle, monkeypatch):
+    monkeypatch.setattr(engine_timing, "_MAX_BYTES", 1 << 20)
+    table, _ = rows_for(read_bundle(bundle), 10**15)
+    assert 100 < len(table) == (1 << 20) // (8 * 7)
+    monkeypatch.setattr(engine_timing, "_MAX_BYTES", 1)
+    assert len(rows_for(read_bundle(bundle), 10**15)[0]) == 100
+    assert len(single_rows(np.zeros((1000, 7)))) == 1000
+    assert len(single_rows(np.zeros((1000, 20_000)))) == 52
+    assert len(single_rows(np.zeros((2, 2_000_000)))) == 1
 
 
 @pytest.mark.parametrize("ending", ["csv", "json"])

@@ -69,6 +69,7 @@ def test_a_client_that_reads_nothing_from_its_socket_is_cut(path):
     ):
         wide = frame(SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, (1 << 31) - 1))
         wider = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 1 - 65535))
+        client.socket.settimeout(120.0)
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.socket.sendall(wide + wider + frame(SETTINGS, ACK, 0))
         with contextlib.suppress(ConnectionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from contextlib import ExitStack
 
 import pytest
@@ -23,6 +24,13 @@ def path(tmp_path_factory):
     schema = Schema((Feature("x0"), Feature("x1")))
     more = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": ["low", "mid", "high"], "n_outputs": 3}
     return write_tree_bundle(tmp_path_factory.mktemp("unread") / "b", schema=schema, n_trees=480, **more)
+
+
+def is_reset(client):
+    """Whether the connection has ended although much of the answer has not been read."""
+    found = select.poll()
+    found.register(client.socket, 0)
+    return any(event & select.POLLERR for _, event in found.poll(0))
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
@@ -49,9 +57,11 @@ def test_longest_unread_answers_are_cut_beyond_a_bound(path, tmp_path, is_tls):
         with connect(server) as client:
             client.send(CURVE)
             assert len(client.answer().body) > 8 * MIB, "more than the kernel holds"
-        for _ in range(40):
-            clients.enter_context(connect(server)).send(CURVE)
+        readers = [clients.enter_context(connect(server)) for _ in range(40)]
+        for reader in readers:
+            reader.send(CURVE)
         eventually(lambda: n_cut(server), what="a client that was cut")
+        eventually(lambda: any(map(is_reset, readers)), what="a reset: the kernel does not send the rest")
         with connect(server) as client:
             client.send(CURVE)
             assert client.answer().status == 200

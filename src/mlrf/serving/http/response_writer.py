@@ -9,6 +9,7 @@ from time import perf_counter
 from mlrf.core.errors import NotReadyError
 from mlrf.serving.http.router import JSON, Call, Framed
 from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.unsent import reset
 from mlrf.serving.runtime.deadlines import earliest, too_late
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result, followed, unwrapped
 from mlrf.serving.runtime.run_queue import Turn
@@ -192,7 +193,7 @@ class ResponseWriter(asyncio.Protocol):
     def cut_slow_reader(self) -> None:
         """Close without sending the rest."""
         self._server.meter.count_cut("slow_reader")
-        self._transport.abort()
+        reset(self._transport)
 
 
 def client_of(transport: asyncio.BaseTransport) -> str:

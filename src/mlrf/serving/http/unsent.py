@@ -3,6 +3,7 @@
 1. The bound is for all connections of a worker. When it is exceeded, the connection that has waited longest is closed, then the
    next.
 2. A response that the socket accepts at once is never counted.
+3. A connection whose client does not read ends with a TCP reset, not with what the kernel has still to send.
 
 Without a bound, many connections that each send a hundred bytes for a long response (a curve, explained rows) and read nothing
 made a worker grow by gigabytes before `--write-timeout` ended the first of them.
@@ -10,9 +11,15 @@ made a worker grow by gigabytes before `--write-timeout` ended the first of them
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
+import struct
 from typing import Protocol
 
 from mlrf.serving.runtime.admission import KEPT_SHARE, MAX_UNSENT_BYTES
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class UnreadConnection(Protocol):
@@ -59,3 +66,14 @@ class UnsentResponses:
                 return
             self.forget(reader)
             reader.cut_slow_reader()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close a connection with a TCP reset.
+
+    After an ordinary close the kernel retries for minutes to send what the client does not read, and holds its memory; a client
+    that is itself sending waits as long to learn that the connection has ended.
+    """
+    with contextlib.suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()

@@ -6,6 +6,7 @@ import asyncio
 import os
 from time import perf_counter
 
+from mlrf.serving.http.unsent import reset
 from mlrf.serving.http2.request_stream import Stream
 from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import (
@@ -140,7 +141,7 @@ class Sending(asyncio.Protocol):
     def cut_slow_reader(self) -> None:
         """Close without sending the rest."""
         self._server.meter.count_cut("slow_reader")
-        self._transport.abort()
+        reset(self._transport)
 
     def _send_more(self, stream: Stream) -> None:
         """Send the content that waits in a stream, as far as the windows allow."""

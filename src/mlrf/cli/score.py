@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from mlrf.cli.bundle_argument import BundleArgument
-from mlrf.cli.path_arguments import non_empty_path, path_or_table_address
+from mlrf.cli.path_arguments import path_or_table_address
 from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.scoring_progress import scoring_progress
 from mlrf.cli.single_answers import require_scoring, write_single
@@ -31,9 +31,9 @@ def score(
         typer.Option(
             "--out",
             "-o",
-            parser=non_empty_path,
+            parser=path_or_table_address,
             metavar="<directory>",
-            help="Directory to write the parts to; - for stdout.",
+            help="Directory, or s3://, gs:// or abfs:// address, to write the parts to; - for stdout.",
         ),
     ],
     keep: Annotated[
@@ -82,7 +82,7 @@ def score(
     ] = False,
     unknown_categories: UnknownCategoriesOption = "refuse",
 ) -> None:
-    """Score files of tables into a directory of parts, one for each row group, in the order of the input.
+    """Score files of tables into parts in a directory or a store, one for each row group, in the order of the input.
 
     Columns are matched by name. After a kill, the same command continues the job, with the same bytes as output; a changed
     model, input or option is refused without --restart. Files that the job did not write are never overwritten.
@@ -113,6 +113,7 @@ def score(
         raise ConfigError("-: standard input cannot be read again to continue a job; write to standard output instead")
     with require_scoring():
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
+        from mlrf.scoring.job_output import output_location  # noqa: PLC0415
     with scoring_progress() as progress:
         summary = run(
             bundle,
@@ -128,8 +129,8 @@ def score(
         )
     bad = f"; {summary.bad_rows} rows without an answer" if summary.bad_rows else ""
     typer.echo(
-        f"{summary.rows} rows in {summary.parts} parts of {out}, {summary.parts_scored} of them scored now{bad}; "
-        f"run {summary.run}"
+        f"{summary.rows} rows in {summary.parts} parts of {output_location(out)}, {summary.parts_scored} of them scored "
+        f"now{bad}; run {summary.run}"
     )
 
 

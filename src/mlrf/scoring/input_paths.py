@@ -75,16 +75,17 @@ class InputPath:
 
 
 def find_inputs(
-    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], output: Path | None = None
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], output: Path | str | None = None
 ) -> list[InputPath]:
     """Return the files of paths, directories, globs and addresses; ConfigError if one of them has none.
 
-    Files in `output` that a directory or glob above it finds are left out: a job that continues would read its own parts.
+    Files in `output`, a path or an address, that a directory or glob above it finds are left out: a job that continues would
+    read its own parts.
     """
     found: list[InputPath] = []
     for argument in _arguments(inputs):
         try:
-            files = _remote_files(argument) if scheme_of(argument) is not None else _local_files(argument, output)
+            files = (_local_files if scheme_of(argument) is None else _remote_files)(argument, output)
         except (OSError, ValueError) as error:  # a name that no file can have
             reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
             raise ConfigError(f"{clip(argument)!r} cannot be read: {reason}") from error
@@ -118,7 +119,7 @@ def _no_path(given: Any) -> ConfigError:
     )
 
 
-def _local_files(argument: str, output: Path | None) -> list[InputPath]:
+def _local_files(argument: str, output: Path | str | None) -> list[InputPath]:
     path = Path(argument)
     path.resolve()
     if path.is_dir():
@@ -131,7 +132,7 @@ def _local_files(argument: str, output: Path | None) -> list[InputPath]:
         names = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
         names = [each for each in names if each.is_file() and not each.name.startswith(("_", "."))]
     found = [name.resolve() for name in _without_converted(names)]
-    if output is not None and not path.is_file() and path.resolve() != output:
+    if isinstance(output, Path) and not path.is_file() and path.resolve() != output:
         found = [name for name in found if not name.is_relative_to(output)]
     return [InputPath(str(name)) for name in found]
 
@@ -146,9 +147,17 @@ def _without_converted(names: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _remote_files(argument: str) -> list[InputPath]:
-    """Return the objects of an address: one, those below a folder, or those of a glob."""
+def _remote_files(argument: str, output: Path | str | None) -> list[InputPath]:
+    """Return the objects of an address, without those of the output if the address is above it."""
     address = address_of(argument)
+    found = _objects(argument, address)
+    if not isinstance(output, str) or address == output or [InputPath(address)] == found:
+        return found
+    return [each for each in found if not each.text.startswith(f"{output}/")]
+
+
+def _objects(argument: str, address: str) -> list[InputPath]:
+    """Return the objects of an address: one, those below a folder, or those of a glob."""
     if not glob.has_magic(address):
         below = list_files(address)
         if below is None:

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -23,13 +22,12 @@ import pyarrow as pa
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import UnknownCategories
-from mlrf.core.local_path import scheme_of
 from mlrf.scoring.bad_rows import OnBadRow
 from mlrf.scoring.contribution_columns import ExplanationForm
 from mlrf.scoring.formats import PART_FORMATS, PartFormat
+from mlrf.scoring.job_output import JobOutput, check_apart, job_output, output_location
 from mlrf.scoring.memory_estimate import fitting_workers
 from mlrf.scoring.memory_pool import system_memory_pool
-from mlrf.scoring.output import OutputDirectory
 from mlrf.scoring.part_writer import PartCounts, PartWriter
 from mlrf.scoring.parts import Part
 from mlrf.scoring.plan import Plan, make_plan
@@ -75,7 +73,7 @@ def score(
     on_rows: OnRows | None = None,
     caller: Literal["python", "command line"] = "python",
 ) -> Summary:
-    """Score files of tables into a directory of parts; a killed call continues when it is repeated.
+    """Score files of tables into parts in a directory, or below an address; a killed call continues when it is repeated.
 
     `inputs` are Parquet, Arrow IPC, CSV and JSON lines files, directories, globs, and `s3://`, `gs://` and `abfs://` addresses
     of them. `keep` names columns to pass through; `columns`, `explain` and `explain_form` as of `Scorer`. An invalid row stops
@@ -90,11 +88,7 @@ def score(
         raise ConfigError(f"workers must be at least 1, not {workers}")
     if format not in PART_FORMATS:
         raise ConfigError(f"the format is one of {', '.join(PART_FORMATS)}, not {format!r}")
-    if scheme_of(out) is not None:
-        raise ConfigError(
-            f"{os.fspath(out)}: the output is a directory of this machine; copy the parts when it is complete"
-        )
-    target = Path(out).resolve()
+    target = output_location(out)
     plan = make_plan(
         bundle,
         inputs,
@@ -112,16 +106,10 @@ def score(
         plan.estimated_bytes,
         None if memory_limit_mb is None else memory_limit_mb << 20,
     )
-    bundle_path = Path(plan.scorer.model.bundle.path).resolve()
-    if target.is_relative_to(bundle_path):
-        raise ConfigError(
-            f"{target} is inside the bundle {bundle_path}, which nothing may be added to; choose another --out"
-        )
-    if inside := [each for each in plan.inputs if Path(each.file.path.text).is_relative_to(target)]:
-        raise ConfigError(f"{inside[0].file} is an input inside the output directory {target}; choose another --out")
+    check_apart(plan, target)
     job = plan.identity() | {"format": format, "layout": _LAYOUT, "pyarrow": pa.__version__}
     run = hashlib.sha256(msgspec.json.encode(job)).hexdigest()[:_RUN_DIGITS]
-    output = OutputDirectory(target, run, format)
+    output = job_output(target, run, format)
     with output.opened(job, restart=restart), system_memory_pool():
         if on_start is not None:
             on_start(workers, plan.estimated_bytes(workers))
@@ -134,7 +122,7 @@ class _Job:
     One more thread syncs parts to the disk, while the others score the next.
     """
 
-    def __init__(self, plan: Plan, output: OutputDirectory, on_bad_row: OnBadRow, on_rows: OnRows | None) -> None:
+    def __init__(self, plan: Plan, output: JobOutput, on_bad_row: OnBadRow, on_rows: OnRows | None) -> None:
         self._plan = plan
         self._output = output
         self._writer = PartWriter(plan.scorer, output, on_bad_row)

@@ -28,7 +28,7 @@ JOB, MANIFEST, QUARANTINE = "_job.json", "_manifest.json", "_quarantine"
 _WRITING = ".writing-"
 
 
-class UnfinishedPart:
+class LocalPart:
     """A part under hidden names: `path` for its rows, `bad_path` for its quarantined rows, if there are any."""
 
     def __init__(self, final: Path, quarantined: Path) -> None:
@@ -103,9 +103,9 @@ class OutputDirectory:
         return True
 
     @contextmanager
-    def part(self, name: str) -> Iterator[UnfinishedPart]:
+    def part(self, name: str) -> Iterator[LocalPart]:
         """Yield a part to write to, which is removed if the block ends with an error, and is not finished before `commit`."""
-        part = UnfinishedPart(self.path / name, self.path / QUARANTINE / name)
+        part = LocalPart(self.path / name, self.path / QUARANTINE / name)
         try:
             with _written(self.path / name):
                 _make_folder((self.path / name).parent)
@@ -128,11 +128,7 @@ class OutputDirectory:
             raise OutputExistsError(
                 f"{self.path}: contains files that `mlrf score` did not write; choose an empty directory"
             )
-        if earlier is not None and earlier != self.run and not restart:
-            raise OutputExistsError(
-                f"{self.path}: contains the output of another job, with another model, input or option; use "
-                "--restart to delete it and start again"
-            )
+        check_same_job(self.path, earlier, self.run, restart=restart)
         if earlier is not None and restart:
             self._delete(earlier)
         if earlier != self.run or restart:
@@ -147,13 +143,10 @@ class OutputDirectory:
 
     def _earlier_run(self) -> str | None:
         try:
-            return str(msgspec.json.decode((self.path / JOB).read_bytes())["run"])
+            content = (self.path / JOB).read_bytes()
         except FileNotFoundError:
             return None
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise OutputExistsError(
-                f"{self.path / JOB}: is not a job file that `mlrf score` wrote; choose another --out"
-            ) from error
+        return recorded_run(content, self.path / JOB)
 
     def _delete(self, run: str) -> None:
         """Delete what the earlier job wrote, its record last: after a kill in between, the deletion can be repeated."""
@@ -166,6 +159,23 @@ class OutputDirectory:
             if not any(folder.iterdir()):
                 folder.rmdir()
         sync_directory(self.path)
+
+
+def recorded_run(content: bytes, name: object) -> str:
+    """Return the run of a `_job.json`; OutputExistsError if no job wrote it."""
+    try:
+        return str(msgspec.json.decode(content)["run"])
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise OutputExistsError(f"{name}: is not a job file that `mlrf score` wrote; choose another --out") from error
+
+
+def check_same_job(name: object, earlier: str | None, run: str, *, restart: bool) -> None:
+    """Raise OutputExistsError if an output contains another job's, unless the job is to start again."""
+    if earlier not in (None, run) and not restart:
+        raise OutputExistsError(
+            f"{name}: contains the output of another job, with another model, input or option; use "
+            "--restart to delete it and start again"
+        )
 
 
 def _work_path(final: Path) -> Path:

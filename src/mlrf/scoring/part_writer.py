@@ -10,7 +10,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.scoring.bad_rows import ON_BAD_ROW, OnBadRow, fault_texts, first_fault, quarantined, without_faults
 from mlrf.scoring.formats import RUN_KEY, VERSION_KEY, TableWriter, open_writer
 from mlrf.scoring.input_files import InputFile
-from mlrf.scoring.output import OutputDirectory, UnfinishedPart
+from mlrf.scoring.job_output import JobOutput, UnfinishedPart
 from mlrf.scoring.parts import Part
 from mlrf.scoring.row_batches import Batch
 from mlrf.scoring.scorer import Scorer
@@ -28,7 +28,7 @@ class PartCounts(NamedTuple):
 class PartWriter:
     """Writes parts into a directory; several threads may do so at once."""
 
-    def __init__(self, scorer: Scorer, output: OutputDirectory, on_bad_row: OnBadRow) -> None:
+    def __init__(self, scorer: Scorer, output: JobOutput, on_bad_row: OnBadRow) -> None:
         check_on_bad_row(on_bad_row)
         self._scorer = scorer
         self._output = output

@@ -84,7 +84,7 @@ def make_plan(
     explain_form: ExplanationForm,
     caller: Literal["python", "command line"],
     is_partitioned: bool,
-    output: Path | None = None,
+    output: Path | str | None = None,
 ) -> Plan:
     """Open a bundle and the inputs, and check all columns; errors as of `score`."""
     for option, names in (("keep", keep), ("columns", columns)):

@@ -362,6 +362,9 @@ SLOW: dict[str, Case] = {
 }
 
 ELSEWHERE = {
+    "another job writes to it too": "unit/scoring/test_remote_output.py::test_of_two_jobs_at_once_one_stops_before_its_manifest",
+    "choose an address without any": "unit/scoring/test_remote_output.py::test_foreign_objects_are_refused_and_left",
+    "is an object, not a folder": "unit/scoring/test_remote_output.py::test_an_address_that_is_an_object_is_refused",
     "which nothing may be added to": "unit/scoring/test_refused_arguments.py::test_an_output_inside_the_bundle_is_refused",
     "no model could be fetched within": "ops/test_model_stores.py::test_a_store_that_comes_late_is_waited_for",
     "name them with --categories, or give rows": "parity/test_catboost_ctr.py::test_feature_used_only_in_combinations_needs_names",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -58,11 +58,11 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
     return parts
 
 
-def read_dictionary(message: Message, columns: Sequence[Column]) -> tuple[int, Dictionary]:
-    """Return the number of a dictionary, and the dictionary."""
+def read_dictionary(message: Message, values: Mapping[int, Column]) -> tuple[int, Dictionary]:
+    """Return the number of a dictionary, and the dictionary; `values` are the columns that dictionaries form, by number."""
     header = message.header
     number, data = header.number(0, "q", 0), header.table(1)
-    column = next((each.values for each in columns if each.dictionary == number), None)
+    column = values.get(number)
     if column is None or data is None:
         raise malformed(f"no column has the dictionary {number}")
     if header.number(2, "B", 0):

@@ -30,6 +30,8 @@ from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, 
 from mlrf.serving.arrow.stream_layout import Layout, read_layout
 
 _SPARE_MESSAGES = 16
+_SPARE_DICTIONARIES = 1000
+"""How many more dictionaries than the schema has a stream may have, because one may be replaced: reading one takes 40 µs."""
 _KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES, _KNOWN_CODES = 256, 4096, 1 << 16
 """Most dictionaries that are kept, most bytes of one, and most codes of all: a few bytes may hold thousands of values."""
 _SPARE_TEXT = 1 << 24
@@ -59,10 +61,12 @@ _NO_PREFIX = _Prefix(None, {})
 
 
 @dataclass(slots=True)
-class _TextBudget:
-    """Characters that may still be read of a stream's categories."""
+class _Budget:
+    """What was read of a stream, and may still be read."""
 
     left: int
+    """Characters of categories that may still be read."""
+    n_dictionaries: int = 0
 
     def spend(self, value: Any, column: str) -> None:
         """Subtract a value's characters; MalformedRequestError if too few are left."""
@@ -112,7 +116,7 @@ class RowReader:
         is_settled = start > 0
         n_features = len(self._schema.features)
         table: array[float] = array("d")
-        budget = _TextBudget(2 * len(body) + _SPARE_TEXT)
+        budget = _Budget(2 * len(body) + _SPARE_TEXT)
         most = self._max_rows + n_features + _SPARE_MESSAGES
         for message in messages(body, most, start):
             if message.kind == Header.SCHEMA and layout is None:
@@ -120,7 +124,7 @@ class RowReader:
             elif layout is None:
                 raise malformed("it does not begin with a schema")
             elif message.kind == Header.DICTIONARY:
-                is_settled |= not self._read_dictionary(message, layout, dictionaries)
+                is_settled |= not self._read_dictionary(message, layout, dictionaries, budget)
             elif message.kind == Header.RECORDS:
                 if not is_settled:
                     self._prefixes.keep(body[: message.start], _Prefix(layout, dict(dictionaries)))
@@ -136,8 +140,13 @@ class RowReader:
             raise EmptyBatchError("the stream contains no rows; send at least one", instances=0)
         return StreamRows(table, base_margins or None, layout.defaults)
 
-    def _read_dictionary(self, message: Message, layout: Layout, dictionaries: dict[int, Dictionary]) -> bool:
+    def _read_dictionary(
+        self, message: Message, layout: Layout, dictionaries: dict[int, Dictionary], budget: _Budget
+    ) -> bool:
         """Add a dictionary, and return whether it is kept: one that was read before is not read again."""
+        budget.n_dictionaries += 1
+        if budget.n_dictionaries > (most := len(layout.dictionary_values) + _SPARE_DICTIONARIES):
+            raise malformed(f"it has more than {most} dictionaries; send each of them once")
         key = None
         if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
             # Read from a copy: what is kept must not refer to the body of its request.
@@ -145,7 +154,7 @@ class RowReader:
             key = (layout.number, message.metadata, bytes(message.body))
         known = None if key is None else self._dictionaries.get(key)
         if known is None:
-            known = read_dictionary(message, layout.columns)
+            known = read_dictionary(message, layout.dictionary_values)
             if key is not None:
                 if len(self._dictionaries) >= _KNOWN_DICTIONARIES:
                     self._forget_dictionaries()
@@ -181,7 +190,7 @@ class RowReader:
         return layout
 
     def _records(
-        self, message: Message, layout: Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
+        self, message: Message, layout: Layout, n: int, dictionaries: dict[int, Dictionary], budget: _Budget
     ) -> array[float]:
         n_features = len(layout.column_indices)
         table = array("d", bytes(8 * n * n_features))
@@ -217,7 +226,7 @@ class RowReader:
         is_lacking: bool,
         buffers: Buffers,
         dictionaries: dict[int, Dictionary],
-        budget: _TextBudget,
+        budget: _Budget,
     ) -> array[float]:
         if column.type_id == TypeId.NULL and column.dictionary is None and n:
             # Rows take no bytes in such a column, so they must cost next to nothing.

@@ -27,6 +27,8 @@ class Layout:
     number: int
     plan: ColumnPlan | None
     columns: tuple[Column, ...]
+    dictionary_values: Mapping[int, Column]
+    """The column that the values of each dictionary form, by the dictionary's number."""
     column_indices: tuple[int, ...]
     base_margin: int
     """The index of the column of base margins; ABSENT without one."""
@@ -67,7 +69,9 @@ def read_layout(number: int, header: Table, size_bytes: int, schema: Schema, len
             _check_type(feature, columns[column_index])
     indices = tuple(found.get(feature.name, -1) for feature in features)
     plan = plan_columns(columns, indices, [feature.categories is None for feature in features])
-    return Layout(number, plan, columns, indices, base_margin, schema.defaults_for(found))
+    # Reversed, because the first column of a dictionary counts.
+    values = {each.dictionary: each.values for each in reversed(columns) if each.dictionary is not None and each.values}
+    return Layout(number, plan, columns, values, indices, base_margin, schema.defaults_for(found))
 
 
 def _check_type(feature: Feature, column: Column) -> None:

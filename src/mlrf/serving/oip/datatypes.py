@@ -76,14 +76,26 @@ DATATYPES = {
 
 def as_doubles(numbers: array[Any]) -> array[float]:
     """Return numbers as float64, by the kernel: `array` takes 30 ns or more for each, as it makes objects of them."""
-    if numbers.typecode == "d" or not numbers:
-        return numbers if numbers.typecode == "d" else array("d")
-    raw = memoryview(numbers).cast("B")
-    doubles = array("d", bytes(8)) * len(numbers)
-    column = _COLUMN.pack(ord(numbers.typecode), 0, 2)
+    return numbers if numbers.typecode == "d" else doubles_of(memoryview(numbers).cast("B"), numbers.typecode)
+
+
+def doubles_of(raw: Buffer, code: str) -> array[float]:
+    """Return the numbers in a buffer as float64; the caller has checked its length.
+
+    They are not copied before: the new pages of eight million INT64 take 30 ms.
+    """
+    if code == "d":
+        copied = array("d")
+        copied.frombytes(raw)
+        return copied
+    count = len(raw) // struct.calcsize("=" + code)
+    if not count:
+        return array("d")
+    doubles = array("d", bytes(8)) * count
+    column = _COLUMN.pack(ord(code), 0, 2)
     located = _PAIR.pack(0, 0) + _PAIR.pack(0, len(raw))
-    if not _kernel.fill_records(raw, _PAIR.pack(len(numbers), 0), located, column, doubles, len(numbers)):
-        raise AssertionError(f"the kernel does not read numbers of the type {numbers.typecode}")
+    if not _kernel.fill_records(raw, _PAIR.pack(count, 0), located, column, doubles, count):
+        raise AssertionError(f"the kernel does not read numbers of the type {code}")
     return doubles
 
 

@@ -15,7 +15,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.features.entity_key import KeyType, expected_of
-from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, as_doubles, elements_of
+from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, as_doubles, doubles_of, elements_of
 from mlrf.serving.oip.messages import InputTensor
 from mlrf.serving.runtime.thresholds import CONVERTED_VALUES
 
@@ -31,6 +31,9 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
             return array("d", data)
         except (TypeError, OverflowError):
             pass  # a missing value, or one that is not a number
+    if isinstance(data, Buffer) and datatype is not BYTES:
+        _check_booleans(tensor, datatype, data)
+        return doubles_of(data, datatype.code)
     are_objects = not isinstance(data, Buffer | array) and not datatype.is_float and datatype is not BYTES
     numbers = (_all_integers(tensor, datatype) if are_objects else None) or _numbers(tensor, datatype)
     if isinstance(numbers, array):
@@ -120,8 +123,7 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
             datatype=datatype.name,
         )
     if isinstance(data, Buffer):
-        if datatype.name == "BOOL" and (others := bytes(data).translate(None, b"\0\1")):
-            raise _beyond(tensor, datatype, max(others))
+        _check_booleans(tensor, datatype, data)
         return datatype.values_of(data)
     if isinstance(data, array) and data.typecode == datatype.code:
         return data
@@ -139,6 +141,14 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
         if value is not None and not (isinstance(value, int) and datatype.least <= value <= datatype.most):
             raise _beyond(tensor, datatype, value)
     return data
+
+
+def _check_booleans(tensor: InputTensor, datatype: Datatype, data: Buffer) -> None:
+    if datatype.name != "BOOL":
+        return
+    for start in range(0, len(data), CONVERTED_VALUES):
+        if others := bytes(data[start : start + CONVERTED_VALUES]).translate(None, b"\0\1"):
+            raise _beyond(tensor, datatype, others[0])
 
 
 def _all_integers(tensor: InputTensor, datatype: Datatype) -> array[int] | None:

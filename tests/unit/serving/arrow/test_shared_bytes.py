@@ -6,6 +6,7 @@ import gc
 import struct
 import tracemalloc
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -16,6 +17,7 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.flatbuffers_writer import FlatBufferWriter
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
+from mlrf.serving.arrow import row_reader
 from mlrf.serving.arrow.row_reader import RowReader
 
 MIB = 1 << 20
@@ -96,6 +98,39 @@ def test_columns_that_share_their_buffers_are_refused():
     assert len(reader().rows(content).table) == 240
     with pytest.raises(MalformedRequestError, match="overlap"):
         reader().rows(forged)
+
+
+class Scanned(tuple):
+    """Columns that count how often they are searched."""
+
+    __slots__ = ()
+    scans = 0
+
+    def __iter__(self):
+        Scanned.scans += 1
+        return super().__iter__()
+
+
+def test_the_column_of_a_dictionary_is_found_without_a_search(monkeypatch):
+    monkeypatch.setattr(row_reader, "_KNOWN_DICTIONARY_BYTES", 0)
+    reading = reader()
+    content = words(pa.array(["aa"]).dictionary_encode()).removesuffix(b"\xff\xff\xff\xff" + bytes(4))
+    start = content.index(b"\xff\xff\xff\xff", 1)
+    end = content.index(b"\xff\xff\xff\xff", start + 1)
+    dictionary = content[start:end]
+    expected = reading.rows(content).table
+    ((known, layout),) = reading._known.items()
+    reading._known[known] = replace(layout, columns=Scanned(layout.columns))
+    assert reading.rows(content[:start] + dictionary * 300 + content[end:]).table == expected
+    assert Scanned.scans < 10
+
+
+def test_a_stream_of_very_many_dictionaries_is_refused():
+    content = words(pa.array(["aa"]).dictionary_encode())
+    start = content.index(b"\xff\xff\xff\xff", 1)
+    end = content.index(b"\xff\xff\xff\xff", start + 1)
+    with pytest.raises(MalformedRequestError, match="more than 1001 dictionaries; send each of them once"):
+        reader(max_rows=10_000).rows(content[:start] + content[start:end] * 1002 + content[end:])
 
 
 def test_kept_dictionaries_hold_a_bounded_number_of_codes():

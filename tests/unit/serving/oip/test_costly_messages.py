@@ -19,6 +19,7 @@ from mlrf.model import load
 from mlrf.serving.native.json_scanner import whole_document
 from mlrf.serving.oip import computed_values
 from mlrf.serving.oip.counts import CountLimits
+from mlrf.serving.oip.datatypes import DATATYPES
 from mlrf.serving.oip.grpc import message_codec
 from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message
@@ -126,6 +127,25 @@ def test_many_numbers_are_converted_without_an_object_for_each(datatype, code, n
         assert (count, array("d", rows)) == (200, expected)
         # Objects would be 36 bytes for each number: of 8 bytes here are the array, the doubles, and their concatenation.
         assert peak_bytes < 36 * MANY
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "FP32", "BOOL"])
+def test_numbers_in_a_buffer_are_not_copied_before_they_are_converted(datatype):
+    width = DATATYPES[datatype].width
+    tensor = InputTensor("features", datatype, [200, 1000], memoryview(bytes(width * MANY)))
+    tracemalloc.start()
+    try:
+        WIDE.table([tensor])
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8.8 * MANY  # the doubles alone
+
+
+def test_a_byte_in_a_buffer_that_is_no_boolean_is_named():
+    data = bytes(MANY - 1) + b"\x07"
+    with pytest.raises(InvalidTensorError, match=r"7 is not true or false"):
+        WIDE.table([InputTensor("features", "BOOL", [200, 1000], data)])
 
 
 @pytest.mark.parametrize(("datatype", "last"), [("INT8", 128), ("UINT8", 256), ("INT16", -32_769), ("BOOL", 2)])

@@ -30,7 +30,17 @@ def another_forest(bundle, bundles):
     return replaced(bundle, "forest.bin", (bundles[1] / "forest.bin").read_bytes())
 
 
+def altered(bundle, name):
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    return bundle
+
+
 BAD = {
+    "forest altered": (lambda bundle, _: altered(bundle, "forest.bin"), "forest.bin was altered"),
+    "model altered that is not served": (lambda bundle, _: altered(bundle, "model.onnx"), "model.onnx was altered"),
+    "schema altered": (lambda bundle, _: altered(bundle, "schema.json"), "schema.json was altered"),
     "another forest": (another_forest, "for golden row 0"),
     "golden rows empty": (
         lambda bundle, _: replaced(bundle, "golden.bin", b""),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -92,12 +92,34 @@ def read_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> B
     `allow_links`: files may be links to files, and names that begin with `..` are not the bundle's, as in a mounted ConfigMap.
     BundleError names the file and the fault. Every byte of the bundle is read once.
     """
+    bundle, check = begin_bundle(path, allow_links=allow_links)
+    check()
+    return bundle
+
+
+def begin_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> tuple[Bundle, Callable[[], None]]:
+    """Return a bundle of which manifest and schema were read, and the function that checks its files; errors as `read_bundle`.
+
+    For a caller that lets another process check them: the bundle is not to be used before.
+    """
     root = Path(path)
     raw = read_small(root, MANIFEST, allow_links=allow_links)
     manifest = decode_manifest(root, raw)
-    check_files(root, manifest, allow_links=allow_links)
-    bundle = _described(root, raw, manifest, read_small(root, SCHEMA, allow_links=allow_links))
-    return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle
+    raw_schema = b""
+
+    def check() -> None:
+        check_files(root, manifest, allow_links=allow_links)
+        if hashlib.sha256(raw_schema).hexdigest() != manifest.files[SCHEMA].sha256:
+            raise BundleError(f"{root}: {SCHEMA} was changed while it was read; start again", file=SCHEMA)
+
+    try:
+        raw_schema = read_small(root, SCHEMA, allow_links=allow_links)
+        bundle = _described(root, raw, manifest, raw_schema)
+    except BundleError:
+        # What follows from an altered file is less useful to know than the file.
+        check()
+        raise
+    return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle, check
 
 
 def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bundle:

@@ -26,6 +26,8 @@ _GRACE_S = 2.0
 """Seconds between interrupting an engine and killing its process."""
 
 
+Prepare = Callable[[Bundle], None]
+"""Checks a bundle before its replay, in the child process; raises BundleError if it must not serve. No time limit applies."""
 Measure = Callable[[RowPredictor], Sequence[Any]]
 """Measures a model that passed its replay, in the child process."""
 
@@ -43,6 +45,7 @@ def replay_in_child(
     limit_s: float = LIMIT_S,
     meanwhile: Callable[[], None] | None = None,
     measure: Measure = lambda _model: (),
+    prepare: Prepare = lambda _bundle: None,
 ) -> dict[str, Replayed]:
     """Replay the golden rows of bundles in a child process; return the outcomes by model name.
 
@@ -51,7 +54,7 @@ def replay_in_child(
     outcomes: dict[str, Replayed] = {}
     waiting = list(bundles)
     while waiting:
-        results, end = _in_a_child(waiting, engine, limit_s, meanwhile, measure)
+        results, end = _in_a_child(waiting, engine, limit_s, meanwhile, measure, prepare)
         meanwhile = None
         if len(results) < len(waiting):
             results.append(Replayed(end))
@@ -66,6 +69,7 @@ def _in_a_child(
     limit_s: float,
     meanwhile: Callable[[], None] | None,
     measure: Measure,
+    prepare: Prepare,
 ) -> tuple[list[Replayed], str]:
     """Return the outcome for each bundle that a child finished, and why the child stopped early."""
     reading, writing = os.pipe()
@@ -74,7 +78,7 @@ def _in_a_child(
     if child == 0:
         die_with_parent(parent)
         os.close(reading)
-        _replay_all(bundles, engine, limit_s, measure, writing)
+        _replay_all(bundles, engine, limit_s, measure, prepare, writing)
     os.close(writing)
     try:
         if meanwhile is not None:
@@ -93,7 +97,9 @@ def _in_a_child(
     return results, f"the process that replayed its golden rows ended with {named}"
 
 
-def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, measure: Measure, writing: int) -> None:
+def _replay_all(
+    bundles: Sequence[Bundle], engine: str | None, limit_s: float, measure: Measure, prepare: Prepare, writing: int
+) -> None:
     """Replay in this process, write a line for each bundle, and exit."""
     status = 1
     try:
@@ -103,8 +109,8 @@ def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, m
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
-            _set_timer(limit_s)
-            os.write(writing, msgspec.json.encode(_replayed(bundle, engine, limit_s, measure)) + b"\n")
+            os.write(writing, msgspec.json.encode(_replayed(bundle, engine, limit_s, measure, prepare)) + b"\n")
+            signal.alarm(0)
         status = 0
     finally:
         os._exit(status)
@@ -115,8 +121,10 @@ def _set_timer(limit_s: float) -> None:
     signal.alarm(math.ceil(limit_s + _GRACE_S))
 
 
-def _replayed(bundle: Bundle, engine: str | None, limit_s: float, measure: Measure) -> Replayed:
+def _replayed(bundle: Bundle, engine: str | None, limit_s: float, measure: Measure, prepare: Prepare) -> Replayed:
     try:
+        prepare(bundle)
+        _set_timer(limit_s)
         model = RowPredictor(bundle, open_engine(bundle, engine))
         replay(model, limit_s=limit_s)
         _set_timer(limit_s)

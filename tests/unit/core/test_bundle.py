@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
-from mlrf.core.bundle import read_bundle, read_pinned
+from mlrf.core.bundle import begin_bundle, read_bundle, read_pinned
 from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
@@ -272,3 +272,14 @@ def test_a_pinned_file_with_other_content_is_refused(tmp_path):
         del pinned["schema.json"]
         with pytest.raises(BundleError, match=r"the content read of schema\.json does not match the manifest"):
             read_pinned(bundle, version, pinned)
+
+
+def test_a_schema_that_is_replaced_before_the_check_is_refused(tmp_path):
+    path = write_bundle(tmp_path / "b")
+    schema = (path / "schema.json").read_bytes()
+    (path / "schema.json").write_bytes(schema.replace(b"price", b"Price"))
+    bundle, check = begin_bundle(path)
+    assert bundle.schema.names[0] == "Price"
+    (path / "schema.json").write_bytes(schema)
+    with pytest.raises(BundleError, match=r"schema\.json was changed while it was read"):
+        check()

@@ -26,9 +26,9 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.default_model import default_name
 from mlrf.serving.models.refused_version import RefusedVersion
-from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
+from mlrf.serving.processes.pinned_files import check_filled, fill_pinned, pin_model, release_golden_rows
 from mlrf.serving.processes.signature_check import check_keys, check_signature
-from mlrf.serving.processes.single_bundle import read_single_bundle
+from mlrf.serving.processes.single_bundle import begin_single_bundle
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 
 
@@ -56,6 +56,8 @@ class ModelsAtStart:
         check_keys(settings.require_signature)
         self._settings = settings
         self._while_replaying = while_replaying
+        self._checks: dict[Path, Callable[[], None]] = {}
+        """By path, the checks of the files of single bundles, which the child process makes."""
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
         self.versions: dict[str, Version] = {}
@@ -78,7 +80,7 @@ class ModelsAtStart:
                     option="--model-name",
                 )
             if not found:
-                bundle = read_single_bundle(path, settings)
+                bundle, self._checks[bundle.path] = begin_single_bundle(path, settings)
                 check_engine(bundle, settings.engine)
                 check_package(bundle, settings.engine)
                 single_bundles.append((len(order), given.name, bundle))
@@ -104,12 +106,13 @@ class ModelsAtStart:
             meanwhile, self._while_replaying = self._while_replaying, None
             bundles = [each.bundle for each in tried.values()]
             limit_s = self._settings.reload_timeout_s
-            replayed = replay_in_child(bundles, self._settings.engine, limit_s, meanwhile, _measured)
+            replayed = replay_in_child(bundles, self._settings.engine, limit_s, meanwhile, _measured, self._prepare)
             failures = {name: each.reason for name, each in replayed.items() if each.reason}
             for name, (version, bundle) in tried.items():
                 if name in failures:
                     self._refuse(name, version, failures[name])
                 else:
+                    check_filled(bundle)
                     chosen[name] = release_golden_rows(bundle)
                     self.versions[name] = version
                     self.costs[version.digest] = CostModel(*replayed[name].measured)
@@ -119,6 +122,12 @@ class ModelsAtStart:
         if not self.versions:
             raise BundleError(next(iter(self.refused.values())).reason)
         return chosen
+
+    def _prepare(self, bundle: Bundle) -> None:
+        """Check the files of a single bundle and pin them; those of a repository were checked when they were read."""
+        if bundle.pinned:
+            self._checks[bundle.path]()
+            fill_pinned(bundle)
 
     def _candidates(self, directory: ModelDirectory) -> Iterator[_Candidate]:
         """Yield the current version and then all earlier ones that can be read, the newest first."""

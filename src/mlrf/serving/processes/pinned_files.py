@@ -3,7 +3,8 @@
 A worker opens its engine long after the digests were checked, and a replacement opens it later still. By then the bundle may
 have been overwritten, or rebuilt at the same path. Therefore the process that reads the bundle (the arbiter at the start, a
 worker that loads it on request) copies the engine's file into sealed memory once and checks the copy. All workers map that one
-copy, which cannot be changed or truncated.
+copy, which cannot be changed or truncated. At the start the arbiter makes the memory, and the child process that replays golden
+rows fills it, while the arbiter imports the server.
 
 The arbiter keeps the descriptors for workers started later. A process opens another process's descriptor by its number under
 /proc, so nothing has to be sent and nothing blocks.
@@ -28,19 +29,30 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 
 
 def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
-    """Return the bundle with its engine file and golden rows pinned in memory.
+    """Return the bundle with memory for its engine file and golden rows, which `fill_pinned` fills.
 
-    BundleError if it lacks one of them, or a file no longer matches the manifest.
+    BundleError if it lacks one of them.
     """
-    pinned: dict[str, int] = {}
-    try:
-        for name in (*_served_files(bundle, engine), GOLDEN_ROWS):
-            bundle.file(name)
-            pinned[name] = _copy(bundle, name)
-    except BundleError:
-        close_descriptors(pinned)
-        raise
-    return msgspec.structs.replace(bundle, pinned=pinned)
+    names = (*_served_files(bundle, engine), GOLDEN_ROWS)
+    for name in names:
+        bundle.file(name)
+    return msgspec.structs.replace(bundle, pinned={name: _memory(bundle, name) for name in names})
+
+
+def fill_pinned(bundle: Bundle) -> None:
+    """Copy the files of a bundle into the memory that `pin_model` made, and seal it, in this process or one forked from it.
+
+    BundleError if a file no longer matches the manifest.
+    """
+    for name, descriptor in bundle.pinned.items():
+        _fill(bundle, name, descriptor)
+
+
+def check_filled(bundle: Bundle) -> None:
+    """Raise BundleError unless all pinned files were filled: only then are they sealed."""
+    for name, descriptor in bundle.pinned.items():
+        if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) != _SEALS:
+            raise BundleError(f"{bundle.path}: {name} was not read; start again", file=name)
 
 
 def release_golden_rows(bundle: Bundle) -> Bundle:
@@ -92,9 +104,22 @@ def _served_files(bundle: Bundle, engine: str | None) -> list[str]:
     return [name, *(each for each in (LEAVES, BACKGROUND, GROUPS) if each in bundle.manifest.files)]
 
 
+def _memory(bundle: Bundle, name: str) -> int:
+    return os.memfd_create(f"mlrf-{bundle.name}-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
 def _copy(bundle: Bundle, name: str) -> int:
+    descriptor = _memory(bundle, name)
+    try:
+        _fill(bundle, name, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _fill(bundle: Bundle, name: str, descriptor: int) -> None:
     listed = bundle.version if name == MANIFEST else bundle.manifest.files[name].sha256
-    descriptor = os.memfd_create(f"mlrf-{bundle.name}-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     digest = hashlib.sha256()
     chunk = memoryview(bytearray(_CHUNK_BYTES))
     try:
@@ -105,9 +130,5 @@ def _copy(bundle: Bundle, name: str) -> int:
         if digest.hexdigest() != listed:
             raise BundleError(f"{bundle.path}: {name} was changed while it was read; start again", file=name)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, OSError):
-            raise BundleError(f"{bundle.path}: {name} cannot be read: {error.strerror}", file=name) from error
-        raise
-    return descriptor
+    except OSError as error:
+        raise BundleError(f"{bundle.path}: {name} cannot be read: {error.strerror}", file=name) from error

@@ -1,7 +1,7 @@
 """Starts a server: reads and checks what it serves, then runs it.
 
-A child process replays the golden rows of the models. Meanwhile this process imports the rest of the server, which takes as
-long; therefore this module imports what it needs until then and no more.
+A child process checks the files of bundles and replays their golden rows. Meanwhile this process imports the rest of the
+server, which takes as long; therefore this module imports what it needs until then and no more.
 """
 
 from __future__ import annotations

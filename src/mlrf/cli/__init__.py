@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; `argv` without the program's name."""
+    from mlrf.cli.standard_streams import open_closed_streams  # noqa: PLC0415  with the standard library's basics alone
+
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["serve"]:
         return _serve(arguments[1:])

@@ -67,12 +67,11 @@ def reported() -> Iterator[Outcome]:
         _drop_output()
         outcome.status = FAILED
     except OSError as error:
-        if error.errno not in _FULL or error.filename is not None:
+        is_closed = error.errno == errno.EBADF and sys.__stdout__ is None
+        if (not is_closed and error.errno not in _FULL) or error.filename is not None:
             raise
-        print(
-            f"mlrf: standard output cannot be written: {error.strerror}; free space, or write elsewhere",
-            file=sys.stderr,
-        )
+        why = "it is closed; write to a file" if is_closed else f"{error.strerror}; free space, or write elsewhere"
+        print(f"mlrf: standard output cannot be written: {why}", file=sys.stderr)
         _drop_output()
         outcome.status = FAILED
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from mlrf.cli.standard_streams import discard_closed_output
 from mlrf.serving.config.loader import read_configuration
-
-_LAST_STANDARD = 2
-
-
-def _fill_standard_descriptors() -> None:
-    """Reopen standard streams that were closed (`2>&-`), so that no other file gets their descriptor and receives the log."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +21,7 @@ def main(argv: list[str]) -> int:
 
         check_start(configuration.settings)
         return 0
-    _fill_standard_descriptors()
+    discard_closed_output()
     # SIGHUP ends a process by default: block it until the arbiter handles it.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     from mlrf.serving.processes.startup import serve  # noqa: PLC0415  --help needs no server

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlrf.cli.exit_status import exit_status
 from mlrf.cli.path_arguments import non_empty_path
-from mlrf.core.errors import ConfigError, RepositoryError
-from mlrf.core.removal import removable, remove_versions, unused_bundles
+from mlrf.cli.terminal_text import escaped
+from mlrf.core.errors import ConfigError, MlrfError, RepositoryError
+from mlrf.core.removal import is_cached_bundle, removable, remove_version, unused_bundles
 from mlrf.core.repository import ModelDirectory, model_directories
 
 
@@ -24,32 +28,65 @@ def gc(
     """Remove old versions: all but each model's current one, --keep earlier ones, and newer ones.
 
     In a server's state directory these are the versions that it fetched from stores; rows by key are not touched. Keep as many
-    as you may want to roll back to: a server that refused the latest versions serves an earlier one.
+    as you may want to roll back to: a server that refused the latest versions serves an earlier one. A model whose pointer is
+    damaged keeps all its versions and is named; the others are done, and the exit status is 3.
 
     Example: mlrf gc models --keep 5
     """
-    verb = "would remove" if dry_run else "removed"
     is_cache = (path / "stores").is_dir()
     directories = _mirrored(path) if is_cache else model_directories(path)
     if not directories and not is_cache:
         raise ConfigError(
             f"{path} is neither a repository nor a state directory with versions from stores", option="PATH"
         )
-    n_removed = 0
+    removal = _Removal(is_dry=dry_run)
     for directory in directories:
-        numbers = removable(directory, keep)
-        n_removed += len(numbers)
-        if not dry_run:
-            remove_versions(directory, numbers)
-        for number in numbers:
-            typer.echo(f"{verb} {directory.path / str(number)}")
+        removal.remove_versions(directory, keep)
     for bundle in unused_bundles(path) if is_cache else ():
-        if not dry_run:
-            _remove(bundle)
-        n_removed += 1
-        typer.echo(f"{verb} {bundle}")
-    if not n_removed:
+        removal.remove_bundle(bundle)
+    if not removal.n_removed:
         typer.echo(f"{path}: no version to remove")
+    if removal.first_error is not None:
+        raise typer.Exit(exit_status(removal.first_error))
+
+
+class _Removal:
+    """Removes, or names what it would remove; what cannot be removed is named, and the rest goes on."""
+
+    def __init__(self, *, is_dry: bool) -> None:
+        self._is_dry = is_dry
+        self.n_removed = 0
+        self.first_error: MlrfError | None = None
+
+    def remove_versions(self, directory: ModelDirectory, keep: int) -> None:
+        """Remove the old versions of a model."""
+        with self._reported():
+            for number in removable(directory, keep):
+                if not self._is_dry:
+                    remove_version(directory, number)
+                self._count(directory.path / str(number))
+
+    def remove_bundle(self, bundle: Path) -> None:
+        """Remove a bundle of a cache; what has no bundle's name stays."""
+        if not is_cached_bundle(bundle):
+            typer.echo(escaped(f"kept {bundle}: it is not a bundle that a server fetched"), err=True)
+            return
+        with self._reported():
+            if not self._is_dry:
+                _remove(bundle)
+            self._count(bundle)
+
+    def _count(self, removed: Path) -> None:
+        self.n_removed += 1
+        typer.echo(f"{'would remove' if self._is_dry else 'removed'} {removed}")
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except MlrfError as error:
+            typer.echo(escaped(f"mlrf: {error}"), err=True)
+            self.first_error = self.first_error or error
 
 
 def _mirrored(state_dir: Path) -> list[ModelDirectory]:

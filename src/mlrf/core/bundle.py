@@ -157,7 +157,7 @@ def read_pinned(root: Path, version: str, pinned: Mapping[str, int]) -> Bundle:
     return msgspec.structs.replace(_described(root, raw, manifest, schema), pinned=dict(pinned))
 
 
-def decode_json(root: Path, name: str, raw: bytes) -> Any:
+def decode_json(root: Path | str, name: str, raw: bytes) -> Any:
     """Decode one of the bundle's JSON files; BundleError when it is not JSON."""
     try:
         return msgspec.json.decode(raw)
@@ -181,7 +181,7 @@ def _described(root: Path, raw: bytes, manifest: Manifest, raw_schema: bytes) ->
     return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
 
 
-def decode_manifest(root: Path, raw: bytes) -> Manifest:
+def decode_manifest(root: Path | str, raw: bytes) -> Manifest:
     """Return a manifest from its bytes; BundleError, which names `root`, when they are not one."""
     document = decode_json(root, MANIFEST, raw)
     found = document.get("format") if isinstance(document, dict) else None
@@ -214,7 +214,7 @@ def decode_manifest(root: Path, raw: bytes) -> Manifest:
     return manifest
 
 
-def _check_listed(root: Path, manifest: Manifest) -> None:
+def _check_listed(root: Path | str, manifest: Manifest) -> None:
     """Check that the manifest lists names of files, and every file that a bundle needs; BundleError names one that is wrong."""
     if len(manifest.files) > MAX_FILES:
         raise BundleError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from mlrf.core.cached_bundles import cached_digest
 from mlrf.core.errors import BundleError, RepositoryError
 from mlrf.core.repository import ModelDirectory, model_directories
 
@@ -24,21 +25,20 @@ def removable(directory: ModelDirectory, keep: int) -> list[int]:
     return sorted(each for each in order[keep:] if each < pointer.number)
 
 
-def remove_versions(directory: ModelDirectory, numbers: list[int]) -> None:
-    """Remove versions of a model; RepositoryError when one cannot be removed."""
-    for number in numbers:
-        path = directory.path / str(number)
-        try:
-            if path.is_symlink():
-                path.unlink()
-            else:
-                shutil.rmtree(path)
-        except OSError as error:
-            raise RepositoryError(f"{path} could not be removed: {error.strerror}") from error
+def remove_version(directory: ModelDirectory, number: int) -> None:
+    """Remove a version of a model; RepositoryError when it cannot be removed."""
+    path = directory.path / str(number)
+    try:
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path)
+    except OSError as error:
+        raise RepositoryError(f"{path} could not be removed: {error.strerror}") from error
 
 
 def unused_bundles(cache: Path) -> Iterator[Path]:
-    """Yield the bundles of a cache of stores that no version links to."""
+    """Yield what a cache of stores has and no version links to: bundles, and files and directories of other names."""
     linked = set()
     for repository in (cache / "stores").glob("*"):
         for directory in model_directories(repository):
@@ -47,3 +47,8 @@ def unused_bundles(cache: Path) -> Iterator[Path]:
     for bundle in sorted((cache / "bundles").glob("*")):
         if not bundle.name.startswith(".") and bundle.resolve() not in linked:
             yield bundle
+
+
+def is_cached_bundle(path: Path) -> bool:
+    """Return whether a path in a cache of stores is a directory that may be removed: one with the name of a bundle."""
+    return cached_digest(path.name) is not None and path.is_dir() and not path.is_symlink()

@@ -127,7 +127,7 @@ class ModelDirectory(msgspec.Struct, frozen=True):
         return bundle
 
 
-def decode_pointer(path: Path, raw: bytes) -> Pointer:
+def decode_pointer(path: Path | str, raw: bytes) -> Pointer:
     """Return a pointer from the bytes of its file; BundleError when they are not one."""
     try:
         pointer = msgspec.json.decode(raw, type=Pointer)
@@ -138,7 +138,7 @@ def decode_pointer(path: Path, raw: bytes) -> Pointer:
     return pointer
 
 
-def _bad_pointer(path: Path, error: Exception) -> BundleError:
+def _bad_pointer(path: Path | str, error: Exception) -> BundleError:
     return BundleError(
         f"{path}: is not a valid pointer file: {error}; publish a version again to replace it", file=POINTER
     )

@@ -113,8 +113,7 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
     given = os.fspath(path)
     scheme = (scheme_of(given) or "").lower()
     if scheme not in _MLFLOW:
-        # A path has one slash where the address had two.
-        given = re.sub(r":/+", "://", given, count=1)
+        given = _with_slashes(scheme, given)
     if scheme in _LATER:
         raise ConfigError(
             f"{given}: {_LATER[scheme]} ({scheme}://) is not supported; copy it to this machine, or serve it by s3:// or https://"
@@ -142,6 +141,13 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         artefact_reference(address)
     _check_extra(address)
     return address
+
+
+def _with_slashes(scheme: str, given: str) -> str:
+    """Return an address with two slashes, of which a path has one; ConfigError for three: the bucket or host is missing."""
+    if given[len(scheme) :].startswith(":///"):
+        raise ConfigError(f"{given}: has no {'bucket' if scheme == 's3' else 'host'}: the form is {scheme}://…/PATH")
+    return re.sub(r":/+", "://", given, count=1)
 
 
 def may_redirect(address: Address, url: str) -> bool:

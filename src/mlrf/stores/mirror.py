@@ -2,7 +2,7 @@
 
     CACHE/stores/ADDRESS/NAME/current.json     the store's pointer, written when its version is complete and checked
     CACHE/stores/ADDRESS/NAME/3                a link to CACHE/bundles/DIGEST
-    CACHE/bundles/DIGEST/                      the bundle
+    CACHE/bundles/DIGEST/                      the bundle; DIGEST-SIGNATURE/ if it is signed
 
 1. A pointer of the mirror always names a complete version. Whatever is wrong in the store leaves the mirror as it is.
 2. A store of one bundle has no numbers: each content that it has had gets the next one.
@@ -21,6 +21,7 @@ import msgspec
 
 from mlrf.core.atomic_files import replace_file
 from mlrf.core.bundle_files import MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES
+from mlrf.core.cached_bundles import cached_digest
 from mlrf.core.errors import BundleError, RepositoryError
 from mlrf.core.manifest import MANIFEST, NAME_PATTERN, SIGNATURE
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, decode_pointer, model_directories
@@ -93,18 +94,18 @@ class Mirror:
         if self._seen.get(folder) == token:
             return None
         if raw is None:
-            digest, manifest = self._cache.fetch(reader, "")
-            name, pointer = manifest.name, self._next_pointer(manifest.name, digest)
+            cached = self._cache.fetch(reader, "")
+            name, pointer = cached.manifest.name, self._next_pointer(cached.manifest.name, cached.digest)
         else:
-            pointer = decode_pointer(Path(self.address.text) / folder / POINTER, raw)
             prefix = f"{folder}/" if folder else ""
-            _, manifest = self._cache.fetch(reader, f"{prefix}{pointer.number}", pointer.digest)
+            pointer = decode_pointer(f"{self.address.text}/{prefix}{POINTER}", raw)
+            cached = self._cache.fetch(reader, f"{prefix}{pointer.number}", pointer.digest)
             name = folder or self.address.path.rpartition("/")[2]
-        if manifest.name != name:
+        if cached.manifest.name != name:
             raise BundleError(
-                f"{self.address.text}: the folder {name} contains the model {manifest.name!r}", file=MANIFEST
+                f"{self.address.text}: the folder {name} contains the model {cached.manifest.name!r}", file=MANIFEST
             )
-        self._point(name, pointer, is_first=folder not in self._seen)
+        self._point(name, pointer, cached.path, is_first=folder not in self._seen)
         self._seen[folder] = token
         return Change(name, pointer.number, pointer.digest, reader.resolved)
 
@@ -112,20 +113,21 @@ class Mirror:
         """Return a pointer to a digest: with the number that it had before, or the next one."""
         directory = ModelDirectory(self.path / name)
         numbers = directory.numbers() if directory.path.exists() else []
-        known = {(directory.path / str(each)).resolve().name: each for each in numbers}
+        known = {cached_digest((directory.path / str(each)).resolve().name): each for each in numbers}
         return Pointer(known.get(digest) or max(numbers, default=0) + 1, digest)
 
-    def _point(self, name: str, pointer: Pointer, *, is_first: bool) -> None:
+    def _point(self, name: str, pointer: Pointer, target: Path, *, is_first: bool) -> None:
         folder = self.path / name
         folder.mkdir(parents=True, exist_ok=True)
-        link, target = folder / str(pointer.number), self._cache.path(pointer.digest)
+        link = folder / str(pointer.number)
         work = folder / f".{pointer.number}.linking-{os.getpid()}"
         work.unlink(missing_ok=True)
         work.symlink_to(os.path.relpath(target, folder))
+        is_new = not link.is_symlink() or link.readlink() != work.readlink()
         work.replace(link)
         raw = msgspec.json.encode(pointer) + b"\n"
         with suppress(FileNotFoundError):
-            if is_first and (folder / POINTER).read_bytes() == raw:
+            if is_first and not is_new and (folder / POINTER).read_bytes() == raw:
                 return  # after a restart: the server need not try again what it has refused
         replace_file(folder / POINTER, raw)
 

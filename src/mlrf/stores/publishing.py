@@ -49,7 +49,7 @@ def publish_to_store(
     content = _find(store, f"{bundle.name}/{POINTER}", _POINTER_BYTES)
     before = None
     with suppress(BundleError):
-        before = None if content is None else decode_pointer(Path(store.resolved) / bundle.name / POINTER, content.body)
+        before = None if content is None else decode_pointer(f"{store.resolved}/{bundle.name}/{POINTER}", content.body)
     if before is not None and not allow_schema_change:
         check_stored_contract(store, f"{bundle.name}/{before.number}/", before.digest, bundle)
     version = Version(_write_version(store, bundle), bundle.version)
@@ -69,7 +69,7 @@ def store_versions(reader: StoreReader, folder: str = "") -> tuple[Pointer, dict
     content = _find(reader, prefix + POINTER, _POINTER_BYTES)
     if content is None:
         raise RepositoryError(f"{reader.resolved}: is not one model of a repository; name one as REPOSITORY/NAME")
-    pointer = decode_pointer(Path(reader.resolved) / prefix / POINTER, content.body)
+    pointer = decode_pointer(f"{reader.resolved}/{prefix}{POINTER}", content.body)
     numbers = {number for each in reader.folders(folder) if (number := version_number(each))} | {pointer.number}
     found: dict[int, str | None] = {}
     for number in sorted(numbers):

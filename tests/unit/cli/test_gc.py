@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from bundles import NUMBERS, write_tree_bundle
@@ -72,3 +74,26 @@ def test_nothing_to_remove_is_said(models, capsys):
     for _ in range(2):
         assert main(["gc", str(models), "--keep", "99"]) == 0
         assert capsys.readouterr().out == f"{models}: no version to remove\n"
+
+
+def test_what_is_damaged_or_foreign_is_named_and_the_rest_is_done(models, bundles, tmp_path, capsys):
+    publish(bundles[0], tmp_path / "state/stores/one")
+    state = tmp_path / "state"
+    unused = state / "bundles" / ("0" * 64)
+    unused.mkdir(parents=True)
+    for kept in (state / "bundles/notes.txt", state / "bundles" / ("1" * 64)):
+        kept.write_text("of somebody")
+    (state / "bundles/backup").mkdir()
+    assert main(["gc", str(state)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"removed {unused}\n"
+    assert printed.err.count("it is not a bundle that a server fetched") == 3
+    assert len(list((state / "bundles").iterdir())) == 3
+    damaged = models / "damaged"
+    shutil.copytree(models / "sample", damaged)
+    (damaged / "current.json").write_text("{")
+    assert main(["gc", str(models), "--keep", "2"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out.count("removed ") == 2
+    assert f"{damaged}/current.json: is not a valid pointer file" in printed.err
+    assert ModelDirectory(damaged).numbers() == [1, 2, 3, 4, 5]

@@ -37,6 +37,8 @@ def test_addresses_differ_from_paths():
         ("abfs://container/models", "Azure"),
         ("ftp://host/models", "ftp addresses are not supported"),
         ("https://", "is not an address"),
+        ("s3:///models", "has no bucket"),
+        ("https:///models", "has no host"),
         ("https://host/models?X-Amz-Signature=abc", "without a query"),
         ("https://user:password@host/models", "credentials do not belong in an address"),
         ("s3://bucket/../other", "`..`"),

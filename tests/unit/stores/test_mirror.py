@@ -234,6 +234,34 @@ def test_a_new_signature_is_followed_too(store, mirror_of, bundles, tmp_path):
     assert pointer.stat().st_ino != before, "a server that refused the version must see that it may try again"
 
 
+def test_stores_that_share_a_cache_keep_their_signatures(store, mirror_of, bundles, tmp_path):
+    mirrors = {}
+    for name in ("one", "two", "unsigned"):
+        copied = shutil.copytree(bundles[0], tmp_path / name)
+        if name != "unsigned":
+            (copied / "model.sig").write_text(name)
+        publish(copied, store.home / name)
+        mirrors[name] = mirror_of(f"{store.address}/{name}")
+    store.changed()
+    for _ in range(2):
+        for mirror in mirrors.values():
+            list(mirror.sync())
+    versions = {name: mirror.path / "sample/1" for name, mirror in mirrors.items()}
+    assert (versions["one"] / "model.sig").read_text() == "one"
+    assert (versions["two"] / "model.sig").read_text() == "two"
+    assert not (versions["unsigned"] / "model.sig").exists()
+    assert len({(each / "forest.bin").stat().st_ino for each in versions.values()}) == 1
+    assert {current(mirror) for mirror in mirrors.values()} == {read_bundle(bundles[0]).version}
+
+
+def test_a_damaged_pointer_is_named_by_its_address(store, mirror_of, bundles):
+    directory, _ = publish(bundles[0], store.home)
+    (directory.path / "current.json").write_bytes(b"{")
+    store.changed()
+    with pytest.raises(BundleError, match=rf"^{store.address}/sample/current\.json: "):
+        list(mirror_of(store.address).sync())
+
+
 def test_a_restart_leaves_an_equal_pointer_alone(store, mirror_of, bundles):
     publish(bundles[0], store.home)
     store.changed()

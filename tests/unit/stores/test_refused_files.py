@@ -40,7 +40,7 @@ def test_a_bundle_with_another_digest_is_not_cached(bundle, tmp_path):
         with pytest.raises(BundleError, match=f"its digest is {version[:12]}, not 000000000000 as published"):
             cache.fetch(reader, "b", "0" * 64)
         assert not list(tmp_path.rglob(MANIFEST))
-        assert cache.fetch(reader, "b", version)[0] == version
+        assert cache.fetch(reader, "b", version).digest == version
 
 
 @pytest.mark.skipif(registry_program() is None, reason="docker-registry is not installed")

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,14 +19,18 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import MANIFEST
-from mlrf.core.parent_death import die_with_parent
+from mlrf.core.repository import model_directories
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.processes.builder_process import run_builder
 from mlrf.serving.processes.state_folder import make_state_folder
 from mlrf.serving.telemetry.logs import Log
 
 _LIMIT_S = 900.0
 _MOST_BYTES = 16 << 30
 _DIGITS = 16
+_DEPTH = 3
+"""A model file, its directory, and one above that."""
+_SHOWN, _LONGEST_REASON = 5, 2000
 _REMEDY = "build it beforehand, as the Job of `mlrf deploy kserve` does, and serve the bundle"
 _OPTION = re.compile(r"(?<!\S)--[a-z]")
 
@@ -45,7 +48,24 @@ def built_bundles(settings: ServeSettings) -> dict[Path, Path]:
 def _model_files(settings: ServeSettings) -> dict[Path, tuple[Path, Path]]:
     """Return the model file and the bundle of each path of the settings that holds one model file."""
     found = {path: model_file(path) for path in settings.bundles} if settings.build_at_start else {}
+    for path in (path for path, file in found.items() if file is None):
+        _check_no_choice(path)
     return {path: (file, _bundle_of(file, settings)) for path, file in found.items() if file is not None}
+
+
+def _check_no_choice(path: Path) -> None:
+    """Raise BundleError for a directory in which a model file would have to be chosen."""
+    for _ in range(_DEPTH):
+        if not path.is_dir() or (path / MANIFEST).exists() or model_directories(path):
+            return
+        entries = _visible(path)
+        if len(entries) != 1:
+            names = ", ".join(entry.name for entry in entries[:_SHOWN]) + ", …" * (len(entries) > _SHOWN)
+            found = f"has {len(entries)} entries ({names})" if entries else "is empty"
+            raise BundleError(
+                f"{path}: {found}; what is built at the start must be the only file: give the path of one model file"
+            )
+        path = entries[0]
 
 
 def _bundle_of(file: Path, settings: ServeSettings) -> Path:
@@ -55,15 +75,19 @@ def _bundle_of(file: Path, settings: ServeSettings) -> Path:
 
 def model_file(path: Path) -> Path | None:
     """Return the file at a path, or the only one in that directory or in its only subdirectory; None if there is none."""
-    for _ in range(3):
+    for _ in range(_DEPTH):
         if path.is_file():
             return path
-        entries = [] if (path / MANIFEST).exists() or not path.is_dir() else sorted(path.iterdir())
-        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "lost+found"]
-        if len(visible) != 1:
+        entries = [] if (path / MANIFEST).exists() or not path.is_dir() else _visible(path)
+        if len(entries) != 1:
             return None
-        path = visible[0]
+        path = entries[0]
     return None
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what a directory holds, without hidden entries: those of KServe's and Kubernetes' mounts are no models."""
+    return [each for each in sorted(folder.iterdir()) if not each.name.startswith(".") and each.name != "lost+found"]
 
 
 def _built(file: Path, out: Path, log: Log) -> Path:
@@ -108,29 +132,20 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _build(file: Path, out: Path, name: str) -> None:
-    arbiter = os.getpid()
     command = [sys.executable, "-m", "mlrf", "build", str(file), "--out", str(out), "--name", name]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=_environment(out.parent),
-        preexec_fn=lambda: die_with_parent(arbiter),  # noqa: PLW1509  the arbiter has no other thread
-    ) as child:
-        try:
-            resource.prlimit(child.pid, resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
-            _, said = child.communicate(timeout=_LIMIT_S)
-        except subprocess.TimeoutExpired as error:
-            child.kill()
-            raise BundleError(f"{file}: not built within {_LIMIT_S:g} s; {_REMEDY}") from error
-        except BaseException:
-            child.kill()
-            raise
-    if child.returncode:
-        last = said.strip().splitlines()[-1:] or [f"the builder ended with {child.returncode}"]
-        reason = last[0].removeprefix("mlrf: ")
-        # What the builder advises are its own options, of which the server has none.
-        whose = " (an option of `mlrf build`)" if _OPTION.search(reason) else ""
-        raise BundleError(f"{file}: no bundle could be built: {reason}{whose}; {_REMEDY}")
+    try:
+        status, stderr = run_builder(command, _environment(out.parent), limit_s=_LIMIT_S, most_bytes=_MOST_BYTES)
+    except TimeoutError as error:
+        raise BundleError(f"{file}: not built within {_LIMIT_S:g} s; {_REMEDY}") from error
+    if status:
+        raise BundleError(f"{file}: no bundle could be built: {_reason(status, stderr)}; {_REMEDY}")
+
+
+def _reason(status: int, stderr: str) -> str:
+    """Return why the builder failed, from its exit status and the end of what it wrote."""
+    if status == -signal.SIGKILL:
+        return "the builder was killed, as the kernel does where memory runs out; allow more memory"
+    last = stderr.strip().splitlines()[-1:] or [f"the builder ended with {status}"]
+    reason = last[0].removeprefix("mlrf: ")[:_LONGEST_REASON]
+    # What the builder advises are its own options, of which the server has none.
+    return reason + " (an option of `mlrf build`)" * (_OPTION.search(reason) is not None)

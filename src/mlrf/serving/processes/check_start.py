@@ -65,10 +65,24 @@ def _check_writable(folder: Path) -> None:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise ConfigError(f"--state-dir: {folder} cannot be made: {nearest} is not a directory", option="--state-dir")
-    if not os.access(nearest, os.W_OK | os.X_OK):
+    if not os.access(nearest, os.W_OK | os.X_OK) or _holds_no_files(nearest):
         raise ConfigError(
             f"--state-dir: {folder} cannot be written: {nearest} is not writable for this user", option="--state-dir"
         )
+
+
+def _holds_no_files(folder: Path) -> bool:
+    """Return whether a directory is of a file system of the kernel, such as /proc, where not even root makes files.
+
+    Those report no blocks, and know no files without a name.
+    """
+    if os.statvfs(folder).f_blocks:
+        return False
+    try:
+        os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR))
+    except OSError:
+        return True
+    return False
 
 
 def _check_addresses(settings: ServeSettings) -> None:

@@ -15,6 +15,7 @@ from mlrf.cli import main
 
 OPTIONS = {
     "a state directory below a file": (["--state-dir", "HOME/file/state"], "--state-dir"),
+    "a state directory in a file system of the kernel": (["--state-dir", "/proc/mlrf"], "--state-dir"),
     "an admin socket in a directory that is absent": (["--admin", "unix:HOME/absent/admin.sock"], "--admin"),
     "an admin socket below a file": (["--admin", "unix:HOME/file/admin.sock"], "--admin"),
     "an admin socket where a file is": (["--admin", "unix:HOME/file"], "--admin"),

@@ -26,7 +26,7 @@ from mlrf.scoring.azure_account import AzureAccount, azure_account
 
 SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfs", "az": "abfs"}
 """By the scheme of an address, the one that stands for the store."""
-_RETRY_LIMIT = timedelta(seconds=60)
+_RETRY_LIMIT = timedelta(seconds=30)
 """How long requests to Google Cloud Storage are repeated; the library's default is 15 minutes."""
 
 

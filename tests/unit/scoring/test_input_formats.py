@@ -207,7 +207,7 @@ def test_a_column_of_an_invalid_type_is_refused_before_scoring(bundle, table, tm
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("address", ["gs://bucket/rows.parquet", "abfs://container/rows.parquet"])
+@pytest.mark.parametrize("address", ["hdfs://host/rows.parquet", "https://host/rows.parquet"])
 def test_stores_that_are_not_supported_are_refused_by_name(bundle, address, tmp_path, capsys):
     with pytest.raises(ConfigError, match=address.partition(":")[0]):
         score(bundle, address, tmp_path / "out")

@@ -49,6 +49,8 @@ class ImportOptions:
     """What the outputs are."""
     sampled: Callable[[str], list[Category] | None] = lambda _: None
     """As in `CategoryNames`."""
+    shared_categories: CategoryLists = field(default_factory=dict)
+    """By raw column of a pipeline: all categories that the members of a combination know, in the order of their codes."""
 
     @property
     def category_names(self) -> CategoryNames:

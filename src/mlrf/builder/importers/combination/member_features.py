@@ -1,7 +1,8 @@
 """The columns of a combination: features that all members can read, and rows as the table that scikit-learn takes.
 
 A column is a number to all members or a category to all of them, with one list of categories. Categories reach scikit-learn
-as a pandas column of the type "category", as the members were trained on, or as codes if their categories are their codes.
+as a pandas column of the type "category", as the members were trained on, as codes if their categories are their codes, or as
+plain values if all members that have categories are pipelines.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 
 from mlrf.builder.importers.combination.members import Member
 from mlrf.builder.importers.combination.recipe import Recipe
+from mlrf.builder.importers.pipeline.raw_table import RawColumn, RawTable
+from mlrf.builder.importers.pipeline.raw_table import table_of as raw_table_of
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64
@@ -54,30 +57,90 @@ def combined_features(recipe: Recipe, members: Sequence[Member], names: Sequence
     )
 
 
+def edge_values(members: Sequence[Member]) -> dict[int, tuple[float, ...]]:
+    """Return, by column, the values that golden rows must contain for one of the members."""
+    found: dict[int, set[float]] = {}
+    for member in members:
+        for feature, values in member.model.edge_values.items():
+            column = feature if member.columns is None else member.columns[feature]
+            found.setdefault(column, set()).update(values)
+    return {column: tuple(sorted(values)) for column, values in sorted(found.items())}
+
+
 def listed_columns(members: Sequence[Member], features: Sequence[Feature]) -> tuple[int, ...]:
-    """Return the columns whose golden rows may hold listed categories only: pandas has no value for another."""
+    """Return the columns whose golden rows may hold listed categories only: the type "category" has no value for another."""
     inner = {
         column if member.columns is None else member.columns[column]
         for member in members
         for column in member.model.known_codes_only
     }
-    return tuple(index for index, feature in enumerate(features) if index in inner or feature.categories is not None)
+    typed = not _has_raw_table(members)
+    return tuple(
+        index for index, feature in enumerate(features) if index in inner or (typed and feature.categories is not None)
+    )
 
 
-def table_settings(features: Sequence[Feature], no_code_up_to: float, *, is_frame: bool) -> dict[str, Any]:
-    """Return how `table_of` makes rows a table; JSON."""
+def _has_raw_table(members: Sequence[Member]) -> bool:
+    """Whether categories are plain values, as pipelines take them: no member splits categories itself."""
+    splits = [m for m in members if not m.is_pipeline and any(f.categories is not None for f in m.model.features)]
+    return not splits and any(member.is_pipeline for member in members)
+
+
+def used_columns(members: Sequence[Member], n_columns: int) -> list[int]:
+    """Return the columns that are features: all, or those that a pipeline needs if all members are pipelines."""
+    if not all(member.is_pipeline for member in members):
+        return list(range(n_columns))
+    return sorted({column for member in members for column in member.columns or ()})
+
+
+def on_columns(member: Member, used: Sequence[int]) -> Member:
+    """Return a member whose columns are positions among those used."""
+    if member.columns is None:
+        return member
+    position = {column: index for index, column in enumerate(used)}
+    return replace(member, columns=tuple(position[column] for column in member.columns))
+
+
+def table_settings(
+    members: Sequence[Member],
+    features: Mapping[int, Feature],
+    names: Sequence[str],
+    *,
+    no_code_up_to: float,
+    is_frame: bool,
+) -> dict[str, Any]:
+    """Return how `table_of` makes rows a table; JSON.
+
+    `features` by column of the table, which has further columns that are no features if all members are pipelines.
+    """
+    if _has_raw_table(members):
+        with_none = {
+            column["name"] for member in members for column in member.raw_columns or () if column["none_is_missing"]
+        }
+        columns = tuple(
+            RawColumn(
+                name,
+                None if index not in features or (listed := features[index].categories) is None else list(listed),
+                none_is_missing=name in with_none,
+                is_used=index in features,
+            )
+            for index, name in enumerate(names)
+        )
+        return RawTable(columns, is_frame, no_code_up_to).settings()
     return {
         "no_code_up_to": no_code_up_to,
-        "names": [feature.name for feature in features] if is_frame else None,
+        "names": list(names) if is_frame else None,
         "categories": [
             list(feature.categories) if feature.kind is Kind.CATEGORICAL and feature.categories is not None else None
-            for feature in features
+            for feature in features.values()
         ],
     }
 
 
 def table_of(settings: Mapping[str, Any], rows: F64) -> Any:
     """Return rows [n, F] as the estimator was trained on them: a frame where it knows names or categories are strings."""
+    if "columns" in settings:
+        return raw_table_of(dict(settings)).rows(rows)
     names, lists, no_code = settings["names"], settings["categories"], settings["no_code_up_to"]
     if names is None:
         columns = [_values(column, listed, no_code) for column, listed in zip(rows.T, lists, strict=True)]

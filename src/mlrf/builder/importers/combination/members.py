@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +11,17 @@ import msgspec
 from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe
 from mlrf.builder.importers.combination.source import is_combination
 from mlrf.builder.importers.fitted_model import read_fitted_model
-from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.importers.imported_model import CategoryLists, ImportedModel, ImportOptions
+from mlrf.builder.importers.pipeline.source import is_pipeline
 from mlrf.builder.model_source import ModelObject, Source
-from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.feature import Category
 from mlrf.core.link import Link
 from mlrf.core.manifest import LinkEntry, MemberEntry
 
 _PROBABILITY_LINKS = ("identity", "sigmoid", "softmax", "sigmoid_each", "shares", "sigmoid_shares")
 
-ReadCombination = Callable[[Source, ImportOptions], ImportedModel]
+ReadModel = Callable[[Source, ImportOptions], ImportedModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +30,70 @@ class Member:
 
     model: ImportedModel
     columns: tuple[int, ...] | None
+    """The columns that its features are; None for all."""
     entry: MemberEntry
 
+    @property
+    def raw_columns(self) -> list[dict[str, Any]] | None:
+        """All columns of a pipeline, also those that it does not need (see `RawColumn`); None for other members."""
+        return _raw_columns(self.model)
 
-def read_members(recipe: Recipe, options: ImportOptions, read_nested: ReadCombination) -> list[Member]:
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is a pipeline, whose features are raw columns, or a combination of pipelines."""
+        return self.raw_columns is not None
+
+
+def read_members(recipe: Recipe, options: ImportOptions, read_nested: ReadModel) -> list[Member]:
     """Return the members of a combination; UnsupportedModelError names the first that mlrf cannot serve in one.
 
-    `read_nested` reads a member that is itself a combination.
+    `read_nested` reads a member that is itself a combination, or a pipeline.
     """
-    return [_read_member(recipe, member, index, options, read_nested) for index, member in enumerate(recipe.members)]
+    members = [_read_member(recipe, member, index, options, read_nested) for index, member in enumerate(recipe.members)]
+    shared = _shared_categories(members)
+    if not shared:
+        return members
+    # Codes are the same for all members only if their lists are.
+    options = replace(options, shared_categories={**shared, **options.shared_categories})
+    try:
+        return [
+            _read_member(recipe, made, index, options, read_nested) if read.is_pipeline else read
+            for index, (made, read) in enumerate(zip(recipe.members, members, strict=True))
+        ]
+    except ModelUnreadableError as error:
+        raise UnsupportedModelError(
+            f"members of the {recipe.name} know different categories of {', '.join(map(repr, shared))}, and one of them "
+            "refuses those that it does not know; train its encoder with handle_unknown='ignore' (OneHotEncoder), or with all "
+            "categories listed"
+        ) from error
+
+
+def _shared_categories(members: Sequence[Member]) -> CategoryLists:
+    """Return, by name, all categories of the raw columns for which pipelines have different lists."""
+    found: dict[str, list[list[Category]]] = {}
+    for member in members:
+        for column in member.raw_columns or ():
+            if column["is_used"] and column["categories"] is not None:
+                found.setdefault(column["name"], []).append(column["categories"])
+    return {
+        name: list({(type(each), each): each for listed in lists for each in listed}.values())
+        for name, lists in found.items()
+        if any(listed != lists[0] for listed in lists)
+    }
+
+
+def _raw_columns(model: ImportedModel) -> list[dict[str, Any]] | None:
+    columns: list[dict[str, Any]] | None = model.settings.get("table", {}).get("columns")
+    return columns
 
 
 def _read_member(
-    recipe: Recipe, member: MemberRecipe, index: int, options: ImportOptions, read_nested: ReadCombination
+    recipe: Recipe, member: MemberRecipe, index: int, options: ImportOptions, read_nested: ReadModel
 ) -> Member:
     estimator = member.estimator
     kind = type(estimator)
     try:
-        if is_combination(estimator):
+        if is_combination(estimator) or is_pipeline(estimator):
             model: ImportedModel | None = read_nested(ModelObject(estimator), options)
         else:
             model = read_fitted_model(estimator, options)
@@ -81,7 +129,16 @@ def _read_member(
         class_at_half=model.class_at_half if member.votes else None,
         combination=model.combination,
     )
-    return Member(replace(model, notes=()), None if member.columns is None else tuple(member.columns), entry)
+    return Member(replace(model, notes=()), _columns(member, model), entry)
+
+
+def _columns(member: MemberRecipe, model: ImportedModel) -> tuple[int, ...] | None:
+    """Return the columns that are a member's features; None for all."""
+    raw = _raw_columns(model)
+    if raw is None:
+        return None if member.columns is None else tuple(member.columns)
+    given = range(len(raw)) if member.columns is None else member.columns
+    return tuple(index for index, column in zip(given, raw, strict=True) if column["is_used"])
 
 
 def _link(recipe: Recipe, model: ImportedModel, member: MemberRecipe) -> Link:

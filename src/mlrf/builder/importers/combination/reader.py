@@ -11,14 +11,23 @@ import msgspec
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
-from mlrf.builder.importers.combination.member_features import combined_features, listed_columns, table_settings
+from mlrf.builder.importers.combination.member_features import (
+    combined_features,
+    edge_values,
+    listed_columns,
+    on_columns,
+    table_settings,
+    used_columns,
+)
 from mlrf.builder.importers.combination.members import Member, read_members
 from mlrf.builder.importers.combination.merge import merge_forests
 from mlrf.builder.importers.combination.recipe import Recipe
 from mlrf.builder.importers.combination.recipes import RECIPES
 from mlrf.builder.importers.combination.source import open_combination, pack_source
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
-from mlrf.builder.model_source import Source
+from mlrf.builder.importers.pipeline.reader import read_pipeline
+from mlrf.builder.importers.pipeline.source import is_pipeline
+from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.combination import Combination
 from mlrf.core.errors import ModelUnreadableError, SampleError
 from mlrf.core.feature import Feature
@@ -38,7 +47,9 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
     name = type(estimator).__name__
     try:
         recipe = RECIPES[name](estimator)
-        members = read_members(recipe, ImportOptions(sampled=options.sampled), read_combination)
+        members = read_members(
+            recipe, ImportOptions(sampled=options.sampled, shared_categories=options.shared_categories), _read_nested
+        )
         return _combined(estimator, recipe, members, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         # An estimator of another version, or of a damaged file, may lack any attribute.
@@ -47,8 +58,16 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
         ) from error
 
 
+def _read_nested(source: Source, options: ImportOptions) -> ImportedModel:
+    is_pipe = isinstance(source, ModelObject) and is_pipeline(source.value)
+    return read_pipeline(source, options) if is_pipe else read_combination(source, options)
+
+
 def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:
-    names = _names(estimator, members)
+    every = _names(estimator, members)
+    used = used_columns(members, len(every))
+    members = [on_columns(member, used) for member in members]
+    names = tuple(every[column] for column in used)
     check_category_names(options.categories, list(names))
     if options.categories:
         feature = next(iter(options.categories))
@@ -97,7 +116,13 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
                 }
                 for member in members
             ],
-            "table": table_settings(features, forest.no_code_up_to, is_frame=_is_frame(estimator, features)),
+            "table": table_settings(
+                members,
+                dict(zip(used, features, strict=True)),
+                every,
+                no_code_up_to=forest.no_code_up_to,
+                is_frame=_is_frame(estimator, members, features),
+            ),
         },
         targets=recipe.targets,
         class_at_half=0,
@@ -105,6 +130,7 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         notes=(*recipe.notes, *(() if is_linear else (_NOT_EXPLAINED.format(recipe.name),))),
         known_codes_only=listed_columns(members, features),
         largest_number=min(member.model.largest_number for member in members),
+        edge_values=edge_values(members),
     )
 
 
@@ -113,15 +139,20 @@ def _names(estimator: Any, members: list[Member]) -> tuple[str, ...]:
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
         return tuple(str(name) for name in names)
-    whole = next((member for member in members if member.columns is None), None)
+    whole = next((member for member in members if member.columns is None or member.is_pipeline), None)
     if whole is not None and type(estimator).__name__ in ("TransformedTargetRegressor", "CalibratedClassifierCV"):
+        if whole.raw_columns is not None:
+            return tuple(column["name"] for column in whole.raw_columns)
         return tuple(feature.name for feature in whole.model.features)
     return tuple(f"x{column}" for column in range(int(estimator.n_features_in_)))
 
 
-def _is_frame(estimator: Any, features: Sequence[Feature]) -> bool:
-    has_text = any(isinstance(category, str) for feature in features for category in feature.categories or ())
-    return has_text or getattr(estimator, "feature_names_in_", None) is not None
+def _is_frame(estimator: Any, members: Sequence[Member], features: Sequence[Feature]) -> bool:
+    if getattr(estimator, "feature_names_in_", None) is not None:
+        return True
+    if any(member.is_pipeline for member in members):
+        return any(member.is_pipeline and member.model.settings["table"]["is_frame"] for member in members)
+    return any(isinstance(category, str) for feature in features for category in feature.categories or ())
 
 
 def _thresholds(recipe: Recipe, members: list[Member]) -> list[float]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlrf.builder.importers.combination.recipes import RECIPES
+from mlrf.builder.importers.pipeline.source import PREPROCESSING_TYPES
+from mlrf.builder.importers.pipeline.stored_encoders import with_pandas_tables, with_plain_tables
 from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
 from mlrf.builder.model_source import ModelFile, Source
 
@@ -21,15 +23,13 @@ _TYPES = (
     "sklearn.linear_model.",
     "sklearn.multiclass.",
     "sklearn.multioutput.",
-    "sklearn.compose.",
     "sklearn.frozen.",
-    "sklearn.preprocessing.",
+    *PREPROCESSING_TYPES,
     "sklearn.utils._bunch.Bunch",
     "numpy.exp",
     "numpy.log",
     "numpy.sqrt",
     "numpy.square",
-    "numpy.dtype",
     "scipy.interpolate.",
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -75,7 +75,7 @@ def pack_source(combination: Any, members: Sequence[bytes]) -> bytes:
     """Return an archive of the meta-estimator (as skops) and of its members in their libraries' own formats."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_COMBINATION, dump_skops(combination))
+        archive.writestr(_COMBINATION, dump_skops(with_plain_tables(combination)))
         for index, member in enumerate(members):
             archive.writestr(f"member-{index}", member)
     return packed.getvalue()
@@ -86,4 +86,4 @@ def unpack_source(packed: bytes) -> tuple[Any, list[bytes]]:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         n_members = len(archive.namelist()) - 1
         members = [archive.read(f"member-{index}") for index in range(n_members)]
-        return load_combination(archive.read(_COMBINATION)), members
+        return with_pandas_tables(load_combination(archive.read(_COMBINATION))), members

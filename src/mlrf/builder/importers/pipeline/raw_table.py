@@ -7,8 +7,8 @@ encoders list, and a code without a category as a value that none of them lists.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,12 +93,23 @@ def table_of(settings: dict[str, Any]) -> RawTable:
     return RawTable(columns, settings["is_frame"], settings["no_code_up_to"])
 
 
-def raw_table(lineage: Lineage, names: Sequence[str] | None, no_code_up_to: float) -> RawTable:
-    """Return the raw columns behind a lineage; UnsupportedModelError for a column that cannot be folded."""
+def raw_table(
+    lineage: Lineage,
+    names: Sequence[str] | None,
+    no_code_up_to: float,
+    lists: Mapping[str, Sequence[Category]] | None = None,
+) -> RawTable:
+    """Return the raw columns behind a lineage; UnsupportedModelError for a column that cannot be folded.
+
+    `lists` are longer lists of categories for columns that have some.
+    """
     columns = []
     for raw, use in enumerate(lineage.uses):
         name = f"x{raw}" if names is None else names[raw]
-        columns.append(RawColumn(name, is_used=False) if use is None else _column(name, raw, use, lineage))
+        column = RawColumn(name, is_used=False) if use is None else _column(name, raw, use, lineage)
+        if column.categories is not None and lists and name in lists:
+            column = replace(column, categories=list(lists[name]))
+        columns.append(column)
     return RawTable(tuple(columns), names is not None, no_code_up_to)
 
 

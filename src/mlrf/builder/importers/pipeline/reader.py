@@ -8,19 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from mlrf.builder.category_lists import check_category_names
-from mlrf.builder.importers.combination.reader import read_combination
-from mlrf.builder.importers.combination.source import is_combination
 from mlrf.builder.importers.fitted_model import read_fitted_model
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.importers.pipeline.fold import fold_forest
-from mlrf.builder.importers.pipeline.lineage import trace_columns
+from mlrf.builder.importers.pipeline.lineage import Lineage, trace_columns
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.raw_splits import RawSplits
-from mlrf.builder.importers.pipeline.raw_table import raw_table
+from mlrf.builder.importers.pipeline.raw_table import RawTable, raw_table
 from mlrf.builder.importers.pipeline.source import FittedPipeline, open_pipeline, pack_source
 from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
-from mlrf.core.forest import NUMERIC, ZERO_BAND
+from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
 
 
 def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
@@ -43,7 +41,11 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         raise ModelUnreadableError(
             f"the pipeline's steps produce {len(lineage.columns)} columns, but its model takes {model.forest.n_features}"
         )
-    table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to)
+    if not len(
+        model.forest.set_codes
+    ):  # the model has no rule of its own that members of a combination could not share
+        model = replace(model, forest=replace(model.forest, no_code_up_to=TRUNCATED))
+    table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to, options.shared_categories)
     if not table.used:
         raise UnsupportedModelError(
             "no step of the pipeline reads a raw column, so its answer is the same for every row"
@@ -68,10 +70,15 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
             "table": table.settings(),
             "width": len(lineage.columns),
         },
-        known_codes_only=found.known_codes_only,
+        known_codes_only=tuple(sorted({*found.known_codes_only, *_inner_known_codes(model, lineage, table)})),
         edge_values=found.edge_values,
         largest_number=found.largest_number,
     )
+
+
+def _inner_known_codes(model: ImportedModel, lineage: Lineage, table: RawTable) -> list[int]:
+    """Return the features whose categories reach the model unchanged, and must be among those that it knows."""
+    return [table.used.index(lineage.columns[column].raw) for column in model.known_codes_only]
 
 
 def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
@@ -87,6 +94,10 @@ def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
 
 
 def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedModel:
+    # Here, because a member of a combination may be a pipeline.
+    from mlrf.builder.importers.combination.reader import read_combination  # noqa: PLC0415
+    from mlrf.builder.importers.combination.source import is_combination  # noqa: PLC0415
+
     if is_combination(pipeline.model):
         return read_combination(ModelObject(pipeline.model), replace(options, categories={}))
     if (found := read_fitted_model(pipeline.model, options)) is not None:

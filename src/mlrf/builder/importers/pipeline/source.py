@@ -17,7 +17,7 @@ from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_
 from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
-_PREPROCESSING_TYPES = (
+PREPROCESSING_TYPES = (
     "numpy.dtype",
     *(f"numpy.{kind}" for kind in ("number", "integer", "floating", "bool", "object_", "str_")),
     "builtins.object",
@@ -28,6 +28,7 @@ _PREPROCESSING_TYPES = (
     "sklearn.feature_selection.",
     "category_encoders.",
 )
+"""Types of steps that are folded, as prefixes."""
 _MODEL_TYPES = (
     "collections.OrderedDict",
     "lightgbm.basic.Booster",
@@ -71,7 +72,7 @@ def is_pipeline_file(content: bytes) -> bool:
 def open_pipeline(source: Source) -> FittedPipeline:
     """Return the parts of a pipeline, an object or a skops file; the BuildError says what is wrong with it."""
     if isinstance(source, ModelFile):
-        pipeline = load_skops(source.content, also=(*_PREPROCESSING_TYPES, *_MODEL_TYPES))
+        pipeline = load_skops(source.content, also=(*PREPROCESSING_TYPES, *_MODEL_TYPES))
     else:
         pipeline = source.value
     if type(pipeline).__module__.partition(".")[0] != "sklearn":
@@ -121,5 +122,5 @@ def pack_source(preprocessing: Any, model: bytes) -> bytes:
 def unpack_source(packed: bytes) -> tuple[Any, bytes]:
     """Return the arguments of `pack_source`."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        preprocessing = load_skops(archive.read("preprocessing.skops"), also=_PREPROCESSING_TYPES)
+        preprocessing = load_skops(archive.read("preprocessing.skops"), also=PREPROCESSING_TYPES)
         return with_pandas_tables(preprocessing), archive.read("model")

@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 PACKAGE = "category_encoders."
-_HOLDERS = ("sklearn.pipeline", "sklearn.compose", PACKAGE)
+_HOLDERS = (
+    "sklearn.pipeline",
+    "sklearn.compose",
+    "sklearn.calibration",
+    "sklearn.ensemble._voting",
+    "sklearn.ensemble._stacking",
+    "sklearn.ensemble._bagging",
+    "sklearn.frozen",
+    "sklearn.multiclass",
+    "sklearn.multioutput",
+    PACKAGE,
+)
 """Modules whose steps contain other steps, or have tables."""
 _KEY = "pandas"
 
@@ -36,13 +47,19 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
         return [_converted(each, convert) for each in value]
     if type(value) is tuple:
         return tuple(_converted(each, convert) for each in value)
-    if type(value) is dict:
-        return {key: _converted(each, convert) for key, each in value.items()}
+    if isinstance(value, dict):
+        items = copy.copy(value)
+        items.update({key: _converted(each, convert) for key, each in value.items()})
+        return items
     if type(value).__module__.startswith(_HOLDERS) and hasattr(value, "__dict__") and not isinstance(value, type):
         copied = copy.copy(value)
-        if hasattr(copied, "_columns"):
-            chosen = zip(copied.transformers, copied._columns, strict=True)  # noqa: SLF001  shown nowhere else
-            copied.transformers = [(name, step, columns) for (name, step, _), columns in chosen]
+        if type(value).__name__ == "ColumnTransformer":
+            # An estimator keeps a copy of its steps that was never fitted.
+            chosen = getattr(copied, "_columns", [[]] * len(copied.transformers))
+            named = zip(copied.transformers, chosen, strict=True)
+            copied.transformers = [(name, step, columns) for (name, step, _), columns in named]
+        if hasattr(copied, "cv"):
+            copied.cv = None  # only training divides rows, by an object of any class
         vars(copied).update({name: _converted(each, convert) for name, each in vars(copied).items()})
         return copied
     return value

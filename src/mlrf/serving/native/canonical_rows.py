@@ -13,7 +13,7 @@ from mlrf.core.errors import BatchTooLargeError, FeatureCountError, InvalidFeatu
 from mlrf.core.feature import has_ambiguous_codes
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip
-from mlrf.serving.native.json_scanner import items_of, most_values, values_at_most
+from mlrf.serving.native.json_scanner import has_more_items, items_of, most_values, values_at_most
 
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _BLANKS = b" \t\r\n"
@@ -50,6 +50,18 @@ class RowWriter:
                 instances=n_rows,
                 max_instances=self.max_rows,
             )
+
+    def items(self, raw: msgspec.Raw) -> list[msgspec.Raw]:
+        """Return the items of an array of rows; BatchTooLargeError if there are more than a batch may hold."""
+        self.check_items(raw)
+        items = items_of(raw)
+        self.check_count(len(items))
+        return items
+
+    def check_items(self, raw: msgspec.Raw) -> None:
+        """Raise BatchTooLargeError for an array, or an object, of very many rows before it is decoded."""
+        if has_more_items(raw, self.max_rows, len(self.schema.names)):
+            self.check_count(self.max_rows + 1, is_all=False)
 
     def most_values(self) -> int:
         """Return how many values a row may have, ignored ones included."""

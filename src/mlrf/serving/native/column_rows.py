@@ -30,6 +30,8 @@ def rows_of_columns(writer: RowWriter, raw: msgspec.Raw, name: str, index: int =
     is_of_columns(writer, raw, index)
     members = members_of(raw, name)
     columns = list(members.values())
+    for each in columns:
+        writer.check_items(each)
     if columns and all(begins_with(each, b"[") for each in columns):
         values = [items_of(each) for each in columns]
     elif columns and all(begins_with(each, b"{") for each in columns):

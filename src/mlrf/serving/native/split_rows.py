@@ -25,8 +25,7 @@ def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
             )
     if "data" not in members or not begins_with(members["data"], b"["):
         raise InvalidRequestError(f"{name} must have data, an array of rows", field="data", expected="array")
-    data = items_of(members["data"])
-    writer.check_count(len(data))
+    data = writer.items(members["data"])
     names = None if "columns" not in members else _column_names(writer, members["columns"])
     rows: Rows = []
     named = None if names is None else writer.named(names)

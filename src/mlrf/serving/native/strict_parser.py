@@ -114,6 +114,8 @@ class StrictParser:
             raise InvalidRequestError(
                 "instances must be an array of /predict bodies", field="instances", expected="array"
             )
+        if json_scanner.has_more_items(members["instances"], self.max_instances, len(self.schema.names)):
+            raise self._too_many(f"{self.max_instances + 1} or more", self.max_instances + 1)
         return json_scanner.items_of(members["instances"])
 
     def _checked(self, instances: list[msgspec.Raw]) -> list[msgspec.Raw]:
@@ -121,13 +123,15 @@ class StrictParser:
         if not instances:
             raise EmptyBatchError("the batch contains no instances; send at least one", instances=0)
         if len(instances) > self.max_instances:
-            raise BatchTooLargeError(
-                f"the batch contains {len(instances)} instances, more than {self.max_instances}; send it in parts, "
-                "or raise --max-batch",
-                instances=len(instances),
-                max_instances=self.max_instances,
-            )
+            raise self._too_many(str(len(instances)), len(instances))
         return instances
+
+    def _too_many(self, shown: str, count: int) -> BatchTooLargeError:
+        return BatchTooLargeError(
+            f"the batch contains {shown} instances, more than {self.max_instances}; send it in parts, or raise --max-batch",
+            instances=count,
+            max_instances=self.max_instances,
+        )
 
     def _instance_request(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> ParsedRequest:
         values = json_scanner.values_at_most(instance)

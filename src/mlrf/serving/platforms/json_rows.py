@@ -84,8 +84,7 @@ def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
             field=clip(name),
             expected="array",
         )
-    items = items_of(raw)
-    writer.check_count(len(items))
+    items = writer.items(raw)
     rows: Rows = []
     for index, item in enumerate(items):
         if begins_with(item, b"["):
@@ -111,8 +110,7 @@ def rows_of_records(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     """Return the rows of a list of objects by name."""
     if not begins_with(raw, b"["):
         raise InvalidRequestError(f"{name} must be an array of objects by name", field=name, expected="array")
-    items = items_of(raw)
-    writer.check_count(len(items))
+    items = writer.items(raw)
     for index, item in enumerate(items):
         if not begins_with(item, b"{"):
             raise InvalidRequestError(f"{name}[{index}] must be an object by name, not {type_of(item)}", field=name)
@@ -142,6 +140,7 @@ def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     """Return the rows as `rows_of_list` does; an object may be `{"features": …}`, as SageMaker's algorithms accept it."""
     if not begins_with(raw, b"["):
         return rows_of_list(writer, raw, name)
+    writer.check_items(raw)
     items = items_of(raw)
     if items and not any(begins_with(item, bracket) for item in items for bracket in (b"[", b"{")):
         # One row, as SageMaker's JSONSerializer sends a one-dimensional array.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from examples import examples
-from mlrf.core.errors import InvalidFeatureError, UnknownCategoryError
+from mlrf.core.errors import BatchTooLargeError, InvalidFeatureError, UnknownCategoryError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -160,3 +160,9 @@ def test_a_strict_server_refuses_numbers_for_booleans(number):
     decoder = complete_decoder(Schema((Feature("a", Kind.BOOLEAN),)), Leniency(), 1)
     with pytest.raises(InvalidFeatureError, match="expected true or false"):
         decoder.row(b'{"features":[%b]}' % number)
+
+
+def test_very_many_instances_are_counted_before_they_are_decoded():
+    body = b'{"instances":[%b]}' % b",".join([b"{}"] * 200_000)
+    with pytest.raises(BatchTooLargeError, match="contains 10001 or more instances, more than 10000; send it in parts"):
+        StrictParser(PLAIN, Leniency(), 10_000).rows(body)

@@ -8,7 +8,8 @@ import pytest
 from bundles import NUMBERS
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
 from mlrf.serving.native.canonical_rows import RowWriter
-from mlrf.serving.native.json_scanner import KnownMembers
+from mlrf.serving.native.json_scanner import KnownMembers, has_more_items
+from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
 
 MAX_ROWS = 4
@@ -40,6 +41,36 @@ def test_a_document_with_too_many_values_is_refused(writer):
 def test_a_body_that_is_no_object_is_refused(writer, body):
     with pytest.raises(InvalidRequestError, match="the body must be an object"):
         json_rows.body_members(writer, body, '{"instances": …}', KnownMembers(FORMS))
+
+
+NESTED = b'[{"a":[1,{}],"b":"],}"}, [ ] ]'
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b"null", b'"],\\","', NESTED])
+def test_very_many_items_are_counted_before_they_are_decoded(item):
+    writer = RowWriter(NUMBERS, 10_000, "--max-infer-rows")
+    items = b", ".join([item] * 300_000)
+    rows = msgspec.Raw(b" [%b]" % items)
+    by_column = msgspec.Raw(b'{"a": {%b}}' % items.replace(item, b'"k":1')) if item == b"[]" else None
+    split = msgspec.Raw(b'{"data": [%b]}' % items)
+    readers = {
+        json_rows.rows_of_list: rows,
+        json_rows.rows_of_records: rows,
+        json_rows.rows_of_instances: rows,
+        json_rows.rows_or_columns: by_column or rows,
+        rows_of_split: split,
+    }
+    for read, body in readers.items():
+        with pytest.raises(BatchTooLargeError, match="the body holds 10001 or more rows, more than 10000; send"):
+            read(writer, body, "rows")
+
+
+def test_a_count_is_exact_where_few_items_are_too_many():
+    assert not has_more_items(msgspec.Raw(b"[%b]" % b",".join([b"1"] * 90_000)), 10, 3)
+    wide = msgspec.Raw(b"[%b]" % b",".join([b"[1,2,3,4]"] * 60_000))
+    assert not has_more_items(wide, 60_000, 4)
+    assert not has_more_items(wide, 60_000, 3), "so many rows are allowed, of more values than features"
+    assert has_more_items(wide, 59_999, 3)
 
 
 def test_a_body_that_is_not_json_is_refused(writer):

@@ -145,9 +145,13 @@ class Server:
         with self.process.stderr as lines:
             self.lines.extend(line.decode().rstrip("\n") for line in lines)
 
-    def _find_url(self) -> str | None:
+    def check_runs(self) -> None:
+        """Check that the process has not ended."""
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}: {self.lines}")
+
+    def _find_url(self) -> str | None:
+        self.check_runs()
         return next((entry["url"] for entry in self.log if entry["event"] == "listening"), None)
 
 
@@ -175,7 +179,7 @@ def serving(
     server = Server(process)
     try:
         server.find_address()
-        eventually(lambda: is_ready(server), START_LIMIT_S, "a ready worker")
+        eventually(lambda: is_ready(server) or server.check_runs(), START_LIMIT_S, "a ready worker")
         yield server
     finally:
         _end(process)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -24,7 +24,7 @@ from mlrf.model.row_predictor import RowPredictor
 
 _GRACE_S = 2.0
 """Seconds between interrupting an engine and killing its process."""
-
+_LENGTH_BYTES = 4
 
 Prepare = Callable[[Bundle], None]
 """Checks a bundle before its replay, in the child process; raises BundleError if it must not serve. No time limit applies."""
@@ -83,8 +83,8 @@ def _in_a_child(
     try:
         if meanwhile is not None:
             meanwhile()
-        with os.fdopen(reading, "rb") as lines:
-            results = [Replayed(*msgspec.json.decode(line)) for line in lines if line.endswith(b"\n")]
+        with os.fdopen(reading, "rb") as stream:
+            results = [Replayed(*msgspec.msgpack.decode(each)) for each in _messages(stream)]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -100,7 +100,7 @@ def _in_a_child(
 def _replay_all(
     bundles: Sequence[Bundle], engine: str | None, limit_s: float, measure: Measure, prepare: Prepare, writing: int
 ) -> None:
-    """Replay in this process, write a line for each bundle, and exit."""
+    """Replay in this process, write a message for each bundle, and exit."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGALRM):
@@ -109,11 +109,20 @@ def _replay_all(
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
-            os.write(writing, msgspec.json.encode(_replayed(bundle, engine, limit_s, measure, prepare)) + b"\n")
+            message = msgspec.msgpack.encode(_replayed(bundle, engine, limit_s, measure, prepare))
+            os.write(writing, len(message).to_bytes(_LENGTH_BYTES, "big") + message)
             signal.alarm(0)
         status = 0
     finally:
         os._exit(status)
+
+
+def _messages(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the messages that a child wrote whole, each of which follows its length."""
+    while len(length := stream.read(_LENGTH_BYTES)) == _LENGTH_BYTES:
+        message = stream.read(size := int.from_bytes(length, "big"))
+        if len(message) == size:
+            yield message
 
 
 def _set_timer(limit_s: float) -> None:
@@ -136,5 +145,5 @@ def _replayed(bundle: Bundle, engine: str | None, limit_s: float, measure: Measu
 
 
 def _encodable(reason: str) -> str:
-    """Return a reason with bytes of a path that are not UTF-8, which JSON cannot hold, as escapes."""
+    """Return a reason with bytes of a path that are not UTF-8, which a message cannot hold, as escapes."""
     return reason.encode(errors="backslashreplace").decode()

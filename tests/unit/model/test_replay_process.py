@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def test_the_parent_works_while_its_child_replays(bundle):
     assert [len(each) for each in found] == [len(before) + 1]
     assert outcomes == {"sample": ("", [bundle.manifest.n_features])}
     assert children() == before
+
+
+def test_an_infinite_measure_is_returned_as_it_is(bundle):
+    """As the time of a batch that takes too long to be timed; as JSON it would be null, and no worker would start."""
+    assert replay_in_child([bundle], measure=lambda _model: [math.inf, 0.1])["sample"].measured == [math.inf, 0.1]
 
 
 def test_what_fails_meanwhile_ends_the_child(bundle):

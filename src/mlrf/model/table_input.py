@@ -50,7 +50,8 @@ def read_rows(schema: Schema, rows: Any, leniency: Leniency, faults: Faults | No
     if table is not None:
         return _table_rows(schema, table, leniency, faults)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        if rows and (rows[0] is None or isinstance(rows[0], bool | int | float | str | np.generic)):
+        first = next((each for each in rows if each is not None), None)
+        if isinstance(first, bool | int | float | str | np.generic):
             raise InvalidRequestError(
                 "the rows are a list of values; one row is a list with one list of values, [[...]], or a dict"
             )

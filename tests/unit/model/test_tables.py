@@ -413,6 +413,7 @@ def test_one_row_as_a_table_is_refused_with_a_remedy_that_works(model):
     assert model.predict(rows.reshape(1, -1)).tolist() == expected.tolist()
 
 
+@pytest.mark.timing
 def test_array_checks_cost_little_compared_with_prediction(tmp_path):
     names = [f"x{i}" for i in range(63)]
     schema = Schema(tuple(Feature(name) for name in names))

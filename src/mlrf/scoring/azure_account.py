@@ -28,7 +28,7 @@ class AzureAccount(NamedTuple):
     name: str
     key: str | None
     token: str | None
-    """A shared access signature."""
+    """A shared access signature, from its question mark."""
     scheme: str = "https"
     authority: str = ".blob.core.windows.net"
     """The host of the blob service with its port; after the account's name if it begins with a dot."""
@@ -95,4 +95,4 @@ def _of_connection(text: str) -> AzureAccount:
 
 
 def _token(text: str | None) -> str | None:
-    return text.removeprefix("?") if text else None
+    return f"?{text.removeprefix('?')}" if text else None  # pyarrow appends it to URLs as it is

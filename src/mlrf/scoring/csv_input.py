@@ -31,6 +31,7 @@ _PLAIN_ROWS = 1 << 16
 _BLOCK_BYTES = 1 << 20
 """Text that is parsed at once. Measured: blocks of 16 MB take twice the time, as they do not fit into the cache."""
 _PART_BLOCKS = 16
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class _NotConvertedError(Exception):
@@ -202,5 +203,9 @@ def _csv_errors(file: InputFile) -> Iterator[None]:
     with file.read_errors("a CSV file in UTF-8"):
         try:
             yield
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            is_compressed = error.object[:2] == _GZIP_MAGIC
+            remedy = "give a compressed file a name that ends in .csv.gz" if is_compressed else "convert it"
+            raise InvalidRequestError(f"{file} is not CSV in UTF-8: {error}; {remedy}") from error
+        except csv.Error as error:
             raise InvalidRequestError(f"{file} is not CSV in UTF-8: {error}") from error

@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.scoring.input_paths import InputPath
-from mlrf.scoring.remote_files import file_system, object_path, store_errors
+from mlrf.scoring.remote_files import file_system, object_path, reason_of, store_errors
 
 _TAIL_BYTES = 8
 """Bytes at the end of a Parquet file: the footer's length and a magic number."""
@@ -59,7 +59,7 @@ class InputFile:
         try:
             yield
         except pa.ArrowException as error:
-            raise InvalidRequestError(f"{self} is not {kind} that can be read: {_sentence(error)}") from error
+            raise InvalidRequestError(f"{self} is not {kind} that can be read: {reason_of(error)}") from error
         except OSError as error:
             raise unreadable(self.path, error) from error
 
@@ -79,7 +79,7 @@ def find_file(path: InputPath) -> InputFile:
 
 def unreadable(path: InputPath, error: OSError) -> ConfigError:
     """Return the error for a file that cannot be read."""
-    return ConfigError(f"{path.text} cannot be read: {error.strerror or _sentence(error)}")
+    return ConfigError(f"{path.text} cannot be read: {error.strerror or reason_of(error)}")
 
 
 def footer_digest(file: Any, size_bytes: int) -> str:
@@ -94,7 +94,3 @@ def _located(path: InputPath) -> tuple[Any, str]:
     if path.is_remote:
         return file_system(path.text), object_path(path.text)
     return fs.LocalFileSystem(), path.text
-
-
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
 from mlrf.core.value_text import clip
-from mlrf.scoring.remote_files import address_of, list_files
+from mlrf.scoring.remote_files import address_of, list_files, reason_of
 from mlrf.scoring.table_formats import check_plain_directory
 
 _TABLE_LIBRARIES = ("pandas", "polars", "pyarrow", "numpy")
@@ -87,7 +87,7 @@ def find_inputs(
         try:
             files = (_local_files if scheme_of(argument) is None else _remote_files)(argument, output)
         except (OSError, ValueError) as error:  # a name that no file can have
-            reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+            reason = (isinstance(error, OSError) and error.strerror) or reason_of(error)
             raise ConfigError(f"{clip(argument)!r} cannot be read: {reason}") from error
         if not files:
             raise ConfigError(f"{argument}: names no file that can be scored ({', '.join(KINDS)})")

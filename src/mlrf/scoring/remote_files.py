@@ -12,6 +12,7 @@ AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, STORAGE_EMULATOR_HOST, and the BlobEndp
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,6 +27,9 @@ from mlrf.scoring.azure_account import AzureAccount, azure_account
 
 SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs", "abfs": "abfs", "abfss": "abfs", "az": "abfs"}
 """By the scheme of an address, the one that stands for the store."""
+_SIGNATURE = re.compile(r"\bsig=[^&'\"\s]+")
+_AZURE_VERSION = 20
+"""The first pyarrow that takes tokens of Azure. Version 17 ends the process if a store of Azure does not answer."""
 _RETRY_LIMIT = timedelta(seconds=30)
 """How long requests to Google Cloud Storage are repeated; the library's default is 15 minutes."""
 
@@ -64,6 +68,7 @@ def file_system(address: str) -> Any:
             return _s3(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
         if scheme == "gs":
             return _gcs(os.environ.get("STORAGE_EMULATOR_HOST"))
+        _check_azure(address)
         return _azure(azure_account(address, host.partition("@")[2]))
     except ImportError as error:
         raise ConfigError(
@@ -96,11 +101,21 @@ def list_files(address: str) -> list[str] | None:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise what pyarrow has no class of its own for, such as credentials that are not accepted, as an OSError."""
+    """Raise what a store reports as an OSError in one line, without the signature of a token.
+
+    pyarrow has no class of its own for some errors, such as credentials that are not accepted.
+    """
     try:
         yield
-    except pa.ArrowException as error:
-        raise OSError(" ".join(str(error).split())) from error
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise OSError(reason_of(error)) from None
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason of an error in one line, without the signatures of URLs, which open a store to whoever reads them."""
+    return _SIGNATURE.sub("sig=…", " ".join(str(error).split()))
 
 
 def _parts_of(address: str) -> _Parts:
@@ -132,11 +147,9 @@ def _gcs(emulator: str | None) -> Any:
 def _azure(account: AzureAccount) -> Any:
     from pyarrow.fs import AzureFileSystem  # noqa: PLC0415
 
-    try:
-        return AzureFileSystem(account.name, **account.options())
-    except TypeError as error:
-        if account.token is None:
-            raise
-        raise ConfigError(
-            f"AZURE_STORAGE_SAS_TOKEN: needs a later pyarrow than {pa.__version__}; update it, or give the account's key"
-        ) from error
+    return AzureFileSystem(account.name, **account.options())
+
+
+def _check_azure(address: str) -> None:
+    if int(pa.__version__.partition(".")[0]) < _AZURE_VERSION:
+        raise ConfigError(f"{address}: needs pyarrow {_AZURE_VERSION} or later, not {pa.__version__}; update it")

@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.scoring.output import JOB, MANIFEST, QUARANTINE, check_same_job, recorded_run
+from mlrf.scoring.remote_files import reason_of
 from mlrf.scoring.remote_objects import Store
 
 _FINISHED = "_finished"
@@ -184,8 +185,9 @@ def _written(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise BuildError(f"{name} cannot be written: {reason}; finished parts are kept") from error
+        raise BuildError(
+            f"{name} cannot be written: {error.strerror or reason_of(error)}; finished parts are kept"
+        ) from error
 
 
 def _json(document: dict[str, Any]) -> bytes:

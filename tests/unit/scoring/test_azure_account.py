@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
+
+import pyarrow as pa
 import pytest
 
 from mlrf.core.errors import ConfigError
 from mlrf.scoring.azure_account import AzureAccount, azure_account
 from mlrf.scoring.remote_files import address_of, file_system, object_path
+from mlrf.scoring.remote_objects import Store
+from object_stores import AZURE_KEY, KINDS, object_store
 
 KEY = "c2VjcmV0LWtleS10aGF0LW5vLWxvZy1zaG93cw=="
 CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=sales;AccountKey={KEY};EndpointSuffix=core.windows.net"
@@ -26,11 +35,11 @@ def environment(monkeypatch):
         ({"CONNECTION_STRING": CONNECTION}, AzureAccount("sales", KEY, None)),
         ({"ACCOUNT_NAME": "sales", "ACCOUNT_KEY": KEY}, AzureAccount("sales", KEY, None)),
         ({"ACCOUNT": "sales", "KEY": KEY}, AzureAccount("sales", KEY, None)),
-        ({"ACCOUNT_NAME": "sales", "SAS_TOKEN": "?sv=1&sig=2"}, AzureAccount("sales", None, "sv=1&sig=2")),
+        ({"ACCOUNT_NAME": "sales", "SAS_TOKEN": "?sv=1&sig=2"}, AzureAccount("sales", None, "?sv=1&sig=2")),
         ({"ACCOUNT_NAME": "sales"}, AzureAccount("sales", None, None)),
         (
             {"CONNECTION_STRING": "BlobEndpoint=https://sales.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=2"},
-            AzureAccount("sales", None, "sv=1&sig=2"),
+            AzureAccount("sales", None, "?sv=1&sig=2"),
         ),
         (
             {"CONNECTION_STRING": f"AccountName=a;AccountKey={KEY};BlobEndpoint=http://127.0.0.1:1/a"},
@@ -71,6 +80,46 @@ def test_an_account_that_nothing_names_is_an_error_without_secrets(environment, 
     assert KEY[:20] not in str(refused.value)
 
 
+def test_a_pyarrow_that_ends_the_process_is_refused(environment, monkeypatch):
+    environment(ACCOUNT_NAME="sales", ACCOUNT_KEY=KEY)
+    monkeypatch.setattr(pa, "__version__", "17.0.0")
+    with pytest.raises(ConfigError, match=r"^abfs://rows/x: needs pyarrow 20 or later, not 17\.0\.0; update it$"):
+        file_system("abfs://rows/x")
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Refuses every request, as Azure does with a token that has expired."""
+
+    def handle_one_request(self):
+        self.raw_requestline = self.rfile.readline()
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        self.send_response(403)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+def test_a_signature_is_not_in_errors(environment):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        endpoint = f"BlobEndpoint=http://127.0.0.1:{server.server_port}/sales;AccountName=sales"
+        environment(CONNECTION_STRING=f"{endpoint};SharedAccessSignature=sv=2024-08-04&sig=c2VjcmV0&se=2027")
+        store = Store("abfs://rows/x")
+        messages = []
+        for call in (store.sizes, store.is_object, lambda: store.read("y"), lambda: store.write("y", b"")):
+            with pytest.raises(OSError, match=r"127\.0\.0\.1") as failed:
+                call()
+            assert failed.value.__cause__ is None
+            messages.append(str(failed.value))
+        server.shutdown()
+    assert "c2VjcmV0" not in "".join(messages)
+    assert "sig=…" in "".join(messages)
+
+
 @pytest.mark.parametrize(
     ("given", "address", "path"),
     [
@@ -94,3 +143,31 @@ def test_an_address_without_a_bucket_is_refused(given):
 def test_another_store_is_refused_with_those_that_are_read():
     with pytest.raises(ConfigError, match=r"^hdfs://rows/x: hdfs addresses .* s3://, gs:// or abfs://$"):
         address_of("hdfs://rows/x")
+
+
+def signature(permissions, expiry):
+    """A shared access signature of Azurite's account: https://learn.microsoft.com/rest/api/storageservices/create-account-sas."""
+    version, services, kinds = "2022-11-02", "b", "sco"
+    text = f"devstoreaccount1\n{permissions}\n{services}\n{kinds}\n\n{expiry}\n\nhttp,https\n{version}\n\n"
+    digest = hmac.digest(base64.b64decode(AZURE_KEY), text.encode(), "sha256")
+    fields = {"sv": version, "ss": services, "srt": kinds, "sp": permissions, "se": expiry, "spr": "http,https"}
+    return urlencode({**fields, "sig": base64.b64encode(digest).decode()})
+
+
+@pytest.mark.parametrize("store", [pytest.param("abfs", marks=KINDS[2].marks)])
+def test_a_token_signs_requests(store, tmp_path, monkeypatch):
+    with object_store(store, tmp_path) as azurite:
+        azurite.put("a/rows.csv", b"x")
+        connection = azurite.variables["AZURE_STORAGE_CONNECTION_STRING"].replace(f"AccountKey={AZURE_KEY}", "{}")
+        for permissions, answer in (("rwdlacup", b"x"), ("l", None)):
+            token = f"SharedAccessSignature={signature(permissions, '2099-01-01T00:00:00Z')}"
+            monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection.format(token))
+            reader = Store(azurite.address("a"))
+            if answer is None:
+                with pytest.raises(OSError, match=r"AuthorizationPermissionMismatch|403") as refused:
+                    reader.read("rows.csv")
+                assert "sig=…" in str(refused.value)
+            else:
+                reader.write("written.csv", b"y")
+                assert (reader.read("rows.csv"), reader.read("written.csv")) == (answer, b"y")
+                assert reader.sizes() == {"rows.csv": 1, "written.csv": 1}

@@ -153,7 +153,12 @@ def test_a_row_with_a_member_features_is_read_by_its_names(bundle, tmp_path):
         ("nan.jsonl", LINE + '{"price": NaN}\n', r"nan\.jsonl is neither .*: row 1: .*: \{\"price\": NaN\}"),
         ("cut.csv.gz", gzip.compress(f"{HEADER}\n{CELLS}\n".encode())[:-3], "the compressed data ends too early"),
         ("tail.csv.gz", gzip.compress(f"{HEADER}\n{CELLS}\n".encode()) + b"tail", "the compressed data is damaged"),
-        ("utf16.csv", f"{HEADER}\n{CELLS}\n".encode("utf-16"), "is not CSV in UTF-8"),
+        ("utf16.csv", f"{HEADER}\n{CELLS}\n".encode("utf-16"), r"is not CSV in UTF-8: .*; convert it"),
+        (
+            "plain.csv",
+            gzip.compress(f"{HEADER}\n{CELLS}\n".encode()),
+            r"; give a compressed file a name that ends in \.csv\.gz",
+        ),
     ],
 )
 def test_damaged_text_is_refused_where_it_is_wrong(bundle, tmp_path, name, content, said):

@@ -17,9 +17,11 @@ import yaml
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.deploy.templates import ROOT
+from mlrf.serving.config.settings import OPTIONS
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/deploy.md").read_text("utf-8")
-BLOCKS = [block.splitlines() for block in re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)]
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = [block.splitlines() for language, block in FENCED if not language]
 RUN_BY_HAND = (
     *("buildah ", "podman ", "cp ", "python3 ", "/opt/mlrf/bin/pip "),
     *("install ", "systemctl ", "kubectl apply "),
@@ -49,6 +51,21 @@ def folder(tmp_path_factory):
             )
             (path / "rendered.yaml").write_text(done.stdout)
     return path
+
+
+def test_the_additions_to_the_service_are_valid(tmp_path):
+    """systemd takes the page's drop-in, and the server the settings in its comments."""
+    (addition,) = [block for language, block in FENCED if language == "ini"]
+    keys = set(re.findall(r"(?:# |, )(\w+) = ", addition))
+    assert keys == {"keys", "tls_cert", "tls_key"} <= {option.key for option in OPTIONS}
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze")
+    unit = tmp_path / "added.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\n" + addition.replace("[Service]\n", ""))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert [line for line in done.stderr.splitlines() if "added.service" in line] == []
 
 
 def test_the_image_contexts_are_complete(folder):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import mlrf
-from mlrf.cli.path_arguments import path_option, path_or_address
+from mlrf.cli.path_arguments import path_option, path_or_written_address
 from mlrf.core.errors import ConfigError
 from mlrf.deploy.alert_rules import alert_groups
 from mlrf.deploy.checked_values import (
@@ -139,7 +139,10 @@ def systemd(
     bundle: Annotated[
         Path,
         typer.Option(
-            "--bundle", parser=path_or_address, metavar="<path>", help="Bundle, repository or address of a store."
+            "--bundle",
+            parser=path_or_written_address,
+            metavar="<path>",
+            help="Bundle, repository or address of a store.",
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -161,6 +164,8 @@ def systemd(
         "socket-host": socket_address,
         "port": str(port),
         "exec": checked("--exec", _program(exec_path), PATH),
+        # A store that cannot be reached when the server starts is back sooner or later.
+        "final-statuses": "2" if is_address(bundle) else "2 3",
     }
     _report(out, write_files("systemd", out, values))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,24 @@ import typer
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
-from mlrf.stores.address import is_address, parse_address
+from mlrf.stores.address import Address, is_address, parse_address, well_formed_address
 
 
 def path_or_address(text: str | Path) -> Path:
     """Return the path or the address of a store in an argument; a usage error when it is empty or not a known address."""
+    return _path_or_address(text, parse_address)
+
+
+def path_or_written_address(text: str | Path) -> Path:
+    """Return the path or the address in an argument that is only written down: another machine has the address's extra."""
+    return _path_or_address(text, well_formed_address)
+
+
+def _path_or_address(text: str | Path, parse: Callable[[str | Path], Address]) -> Path:
     if text == "" or not is_address(text):
         return non_empty_path(text)
     try:
-        parse_address(text)
+        parse(text)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from error
     return Path(text)

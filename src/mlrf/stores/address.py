@@ -99,8 +99,8 @@ def split_paths(text: str) -> list[str]:
 
 
 def path_text(path: Path) -> str:
-    """Return a path in full, and an address as it was given."""
-    return parse_address(path).text if is_address(path) else str(path.absolute())
+    """Return a path in full, and an address as it was given, even if the extra that it needs is not installed."""
+    return well_formed_address(path).text if is_address(path) else str(path.absolute())
 
 
 def mirror_path(address: Address, cache: Path) -> Path:
@@ -109,7 +109,16 @@ def mirror_path(address: Address, cache: Path) -> Path:
 
 
 def parse_address(path: str | os.PathLike[str]) -> Address:
-    """Return the address that a text or path holds; ConfigError says what is wrong with it."""
+    """Return the address that a text or path holds; ConfigError if it is malformed or needs an extra that is not installed."""
+    address = well_formed_address(path)
+    extra, module = _EXTRAS.get(address.scheme, ("", ""))
+    if module and find_spec(module) is None:
+        raise ConfigError(f"{address.text}: needs `pip install 'mlrf[{extra}]'`")
+    return address
+
+
+def well_formed_address(path: str | os.PathLike[str]) -> Address:
+    """Return the address that a text or path holds, for another machine to use; ConfigError says what is wrong with it."""
     given = os.fspath(path)
     scheme = (scheme_of(given) or "").lower()
     if scheme not in _MLFLOW:
@@ -139,7 +148,6 @@ def parse_address(path: str | os.PathLike[str]) -> Address:
         )
     if scheme == "oci":
         artefact_reference(address)
-    _check_extra(address)
     return address
 
 
@@ -170,12 +178,4 @@ def _mlflow_address(scheme: str, given: str) -> Address:
     if not is_right or ".." in parts or not rest.isprintable():
         form = "models:/NAME/VERSION or models:/NAME@ALIAS" if scheme == "models" else "runs:/ID/PATH"
         raise ConfigError(f"{given}: is not an address of the form {form}")
-    address = Address(f"{scheme}:/{rest}")
-    _check_extra(address)
-    return address
-
-
-def _check_extra(address: Address) -> None:
-    extra, module = _EXTRAS.get(address.scheme, ("", ""))
-    if module and find_spec(module) is None:
-        raise ConfigError(f"{address.text}: needs `pip install 'mlrf[{extra}]'`")
+    return Address(f"{scheme}:/{rest}")

@@ -145,6 +145,26 @@ def test_a_store_is_served(address, tmp_path):
     assert read_settings(["--config", str(units / "sales.toml")], {}).bundles == (Path(address),)
 
 
+@pytest.mark.parametrize("address", ["s3://models/sales", "models:/sales@prod", "runs:/1a2b/bundle"])
+def test_units_are_written_without_the_extra_of_the_store(address, tmp_path, monkeypatch):
+    """The machine on which units are written only needs `mlrf[build]`."""
+    monkeypatch.setattr("mlrf.stores.address.find_spec", lambda name: None)
+    status, units = written(tmp_path, "--bundle", address)
+    assert status == 0
+    assert f'bundles = ["{address}"]' in (units / "sales.toml").read_text()
+
+
+def test_a_server_whose_store_is_down_at_boot_starts_again(tmp_path):
+    """A bad bundle in a directory stays bad, so the unit stays failed; a store comes back, and with it the service."""
+    _, units = written(tmp_path, "--bundle", "s3://models/sales")
+    service = (units / "sales.service").read_text()
+    assert "RestartPreventExitStatus=2\n" in service
+    assert re.search(r"^After=network-online.target ", service, re.MULTILINE)
+    assert "Wants=network-online.target\n" in service
+    _, local = written(tmp_path / "local")
+    assert "RestartPreventExitStatus=2 3\n" in (local / "sales.service").read_text()
+
+
 def test_a_program_on_the_path_is_written_in_full(tmp_path, monkeypatch, capsys):
     program = tmp_path / "bin/mlrf"
     program.parent.mkdir()

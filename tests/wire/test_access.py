@@ -19,7 +19,13 @@ from running import eventually, run_to_its_end, serving
 def keyed(tree_bundle, tmp_path_factory):
     file = tmp_path_factory.mktemp("keys") / "keys.txt"
     keys = {}
-    for name, scopes in (("p", ["predict"]), ("e", ["explain"]), ("both", ["predict", "explain"]), ("a", ["admin"])):
+    for name, scopes in (
+        ("p", ["predict"]),
+        ("e", ["explain"]),
+        ("both", ["predict", "explain"]),
+        ("a", ["admin"]),
+        ("m", ["metrics"]),
+    ):
         status, keys[name] = mlrf_keys(file, "--add", name, *(part for s in scopes for part in ("--scope", s)))
         assert status == 0
     with serving(tree_bundle, options=["--keys", str(file), "--admin", "127.0.0.1:0"]) as server:
@@ -32,7 +38,7 @@ def test_the_file_holds_no_key_and_only_its_owner_may_read_it(keyed):
     assert all(key not in text and key.partition(".")[2] not in text for key in keyed.keys.values())
     assert keyed.file.stat().st_mode & 0o777 == 0o600
     status, output = mlrf_keys(keyed.file)
-    assert (status, len(output.splitlines())) == (0, 4)
+    assert (status, len(output.splitlines())) == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,7 @@ def test_the_file_holds_no_key_and_only_its_owner_may_read_it(keyed):
         ("e", {"/explain"}),
         ("both", {"/predict", "/predict/batch", "/explain"}),
         ("a", set()),
+        ("m", set()),
     ],
 )
 def test_a_key_opens_the_routes_of_its_scopes_and_no_other(keyed, example, who, allowed):

@@ -19,7 +19,9 @@ def keys(
     add: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key for NAME and print it, once.")] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(metavar="SCOPE", help="Scope of the new key: predict, explain or admin; repeat for several."),
+        typer.Option(
+            metavar="SCOPE", help="Scope of the new key: predict, explain, admin or metrics; repeat for several."
+        ),
     ] = None,
     revoke: Annotated[
         str | None, typer.Option(metavar="NAME", help="Remove the keys of NAME, or the key with this id.")

@@ -14,6 +14,7 @@ from mlrf.cli import main
 from mlrf.deploy.templates import ROOT
 from mlrf.serving.config.loader import read_settings
 from mlrf.serving.config.settings import OPTIONS
+from mlrf.serving.routes import GRPC_CALLS
 from mlrf.serving.telemetry.metrics import FAMILIES
 
 OVERLAYS = ("production", "keda", "gateway", "tls")
@@ -208,6 +209,27 @@ def test_the_monitor_finds_the_service_and_names_the_job(rendered):
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels[monitor["spec"]["jobLabel"]] == "mlrf", "the alert rules ask for this job"
     assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_prometheus_has_what_a_scrape_needs(rendered):
+    """A key wherever requests need one, and TLS wherever the server has it."""
+    for overlay in OVERLAYS:
+        (endpoint,) = of_kind(rendered[overlay], "ServiceMonitor")["spec"]["endpoints"]
+        credentials = endpoint["authorization"]["credentials"]
+        secrets = {each["metadata"]["name"]: each["data"] for each in rendered[overlay] if each["kind"] == "Secret"}
+        assert credentials["key"] in secrets[credentials["name"]]
+        assert endpoint.get("scheme", "http") == ("https" if overlay == "tls" else "http")
+
+
+def test_grpc_goes_through_the_gateway(rendered):
+    """Calls of each service reach its port: an HTTPRoute sends a request to the rule with the longest prefix."""
+    ports = {port["port"]: port["name"] for port in of_kind(rendered["gateway"], "Service")["spec"]["ports"]}
+    rules = of_kind(rendered["gateway"], "HTTPRoute")["spec"]["rules"]
+    prefixes = {
+        match["path"]["value"]: ports[rule["backendRefs"][0]["port"]] for rule in rules for match in rule["matches"]
+    }
+    assert prefixes.pop("/") == "http"
+    assert prefixes == {call.path.rpartition("/")[0]: "grpc" for call in GRPC_CALLS}
 
 
 def test_no_name_of_the_examples_is_left(folder):

@@ -21,7 +21,8 @@ import msgspec
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.file_watch import fingerprint, is_transient
 
-SCOPES = ("predict", "explain", "admin")
+SCOPES = ("predict", "explain", "admin", "metrics")
+"""`metrics` allows what any key allows: neither predictions nor changes."""
 _ID_BYTES, _SECRET_BYTES = 9, 32
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
 _MOST_BYTES = 1 << 20

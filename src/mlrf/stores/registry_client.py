@@ -1,6 +1,7 @@
 """A client of a registry of container images: one repository, over HTTP, with docker's credentials (`mlrf[oci]`).
 
-1. Requests are made with the session of oras, and its tokens and credentials (`~/.docker/config.json`, credential helpers).
+1. Requests are made with the session of oras, and its tokens and credentials: those of `~/.docker/config.json`, or of the file
+   that REGISTRY_AUTH_FILE (as for podman) or DOCKER_CONFIG names, and credential helpers.
 2. A registry that asks for a token or a password is answered once per request. Credentials go to the registry and the
    servers of tokens that it names, never to where it sends a download or an upload.
 3. What a registry can make long is limited: each wait, the length of what is read whole, and where redirects lead.
@@ -9,8 +10,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -48,6 +51,8 @@ class RegistryClient:
         self._root = f"{registry.prefix}://{address.host}"
         self._authorization = ""
         with self.errors():
+            if (named := _named_credentials()) is not None:
+                self._auth._auth_config = named  # noqa: SLF001  oras would mix them with those of the home directory
             # The host apart from the name: oras takes one without a dot for a folder of Docker Hub.
             container = oras.container.Container(self.reference.repository, registry=address.host)
             self._auth.load_configs(container)
@@ -150,6 +155,12 @@ class _Error(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class _Credentials(msgspec.Struct, rename="camel"):
+    auths: dict[str, dict[str, Any]] = {}
+    creds_store: str | None = None
+    cred_helpers: dict[str, str] = {}
+
+
 class _Errors(msgspec.Struct, frozen=True):
     errors: list[_Error] = []
 
@@ -167,6 +178,24 @@ def at_most(answer: Any, limit_bytes: int) -> bytes:
         if len(content) > limit_bytes:
             raise RepositoryError(f"{answer.url}: has more than {limit_bytes} bytes")
     return bytes(content)
+
+
+def _named_credentials() -> dict[str, Any] | None:
+    """Return the credentials in the file that a variable names (a container has no home directory); None if neither does."""
+    if file := os.environ.get("REGISTRY_AUTH_FILE"):
+        path = Path(file)
+    elif folder := os.environ.get("DOCKER_CONFIG"):
+        path = Path(folder, "config.json")
+        if not path.exists():
+            return None
+    else:
+        return None
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Credentials)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "is not docker's JSON"
+        raise RepositoryError(f"{path}, the file of credentials for registries: {problem}") from error
+    return {"auths": found.auths, "credsStore": found.creds_store, "credHelpers": found.cred_helpers}
 
 
 class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]  # requests is not looked into

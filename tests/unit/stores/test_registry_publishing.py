@@ -193,6 +193,36 @@ def test_a_registry_with_passwords_takes_those_of_docker(bundles, tmp_path, monk
         assert_equal_folders(bundles[0], pulled(tag, tmp_path / "cache"))
 
 
+@pytest.mark.parametrize(
+    ("variable", "path"), [("DOCKER_CONFIG", ".docker"), ("REGISTRY_AUTH_FILE", ".docker/config.json")]
+)
+def test_a_variable_names_the_file_of_credentials(variable, path, bundles, tmp_path, monkeypatch):
+    """It alone counts, as for docker and podman: a container may have no home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with password_registry(tmp_path) as host:
+        log_in(tmp_path / "home", host, "wrong")
+        log_in(tmp_path, host)
+        monkeypatch.setenv(variable, str(tmp_path / path))
+        tag = parse_address(f"oci://{host}/a:b")
+        assert publish_to_registry(bundles[0], tag, TIMEOUT_S).is_new
+        assert_equal_folders(bundles[0], pulled(tag, tmp_path / "cache"))
+
+
+def test_a_damaged_file_of_credentials_is_named(tmp_path, monkeypatch):
+    tag = parse_address("oci://127.0.0.1:9/a:b")
+    file = tmp_path / "auth.json"
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(file))
+    for content, problem in (
+        (None, "No such file or directory"),
+        ("{", "is not docker's JSON"),
+        ('{"auths": []}', "JSON"),
+    ):
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(RepositoryError, match=rf"auth.json, the file of credentials for registries: .*{problem}"):
+            open_reader(tag, TIMEOUT_S)
+
+
 def test_a_registry_with_tokens_is_asked_for_one_to_write(bundles, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     with token_registry(tmp_path) as (host, scopes):

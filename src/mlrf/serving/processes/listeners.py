@@ -30,10 +30,15 @@ class Listeners(msgspec.Struct, frozen=True):
         return name[0], name[1]
 
     @property
+    def host_and_port(self) -> str:
+        """The address as `HOST:PORT`, with IPv6 in brackets."""
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
     def url(self) -> str:
         """The address as a URL."""
-        host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"http://{self.host_and_port}"
 
 
 def bind_listeners(host: str, port: int, n_slots: int, backlog: int, options: str = "--") -> Listeners:

@@ -86,7 +86,7 @@ def run_server(
     warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else grpc.sockets)], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if grpc is not None:
-        log.info("gRPC listening", address="{}:{}".format(*grpc.address))
+        log.info("gRPC listening", address=grpc.host_and_port)
     if admin is not None:
         log.info("admin listening", address=admin.name)
     timing.end_phase("listeners")

@@ -55,7 +55,7 @@ def pulled(address, cache):
     """The bundle that a server which follows an address has in its cache."""
     mirror = Mirror(address, cache, lambda: open_reader(address, TIMEOUT_S))
     [change] = mirror.sync()
-    return cache / "bundles" / change.digest
+    return mirror.path / change.model / str(change.number)
 
 
 def assert_equal_folders(one, other):

@@ -8,8 +8,8 @@ from bundles import NUMBERS, write_tree_bundle
 from running import cpu_s, serving
 
 JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
-NAMES = b",".join(b"c%d" % index for index in range(300_000))
-MEMBERS = b",".join(b'"c%d":1' % index for index in range(700_000))
+NAMES = b",".join(map(b"c%d".__mod__, range(300_000)))
+MEMBERS = b",".join(map(b'"c%d":1'.__mod__, range(700_000)))
 BODIES = {
     "digits before a letter": (CSV, b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
     "a fraction before a letter": (CSV, b"1." + b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),

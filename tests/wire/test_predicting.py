@@ -54,7 +54,7 @@ def test_a_bad_instance_in_a_batch_is_refused_with_its_index(server, name):
     assert_refused(server, "/predict/batch", (batch, status, code, details))
 
 
-DISTINCT = b",".join(b'"k%d":1' % i for i in range(600_000))
+DISTINCT = b",".join(map(b'"k%d":1'.__mod__, range(600_000)))
 COSTLY = {name: body for name, (body, *_) in BAD.items() if "deep" in name or "digits" in name} | {
     "a name a million times": b'{"features": {' + b'"a":1,' * 10**6 + b'"a":1}}',
     "a million instances": b'{"instances": [' + b"{}," * 10**6 + b"{}]}",

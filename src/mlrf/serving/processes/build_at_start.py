@@ -27,6 +27,8 @@ from mlrf.serving.telemetry.logs import Log
 
 _LIMIT_S = 900.0
 _MOST_BYTES = 16 << 30
+MAX_MODEL_BYTES = 4 << 30
+"""Largest model file that is read to find its bundle: the limit of the builder (`builder.model_source`) itself."""
 _DIGITS = 16
 _DEPTH = 3
 """A model file, its directory, and one above that."""
@@ -69,8 +71,17 @@ def _check_no_choice(path: Path) -> None:
 
 
 def _bundle_of(file: Path, settings: ServeSettings) -> Path:
-    identity = f"{digest_file(file)[:_DIGITS]}-{__version__}"
-    return settings.state_dir / "built" / identity / str(settings.model_name)
+    return settings.state_dir / "built" / _identity(file) / str(settings.model_name)
+
+
+def _identity(file: Path) -> str:
+    """Return the name of the directory of a model file's bundle; BundleError when the file cannot be read."""
+    try:
+        if file.stat().st_size > MAX_MODEL_BYTES:
+            raise BundleError(f"{file}: is larger than {MAX_MODEL_BYTES >> 30} GiB, and cannot be built; {_REMEDY}")
+        return f"{digest_file(file)[:_DIGITS]}-{__version__}"
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def model_file(path: Path) -> Path | None:
@@ -99,6 +110,10 @@ def _built(file: Path, out: Path, log: Log) -> Path:
     began_s = time.monotonic()
     make_state_folder(out.parent, "bundles of --build-at-start")
     _build(file, out, name)
+    if _identity(file) != out.parent.name:
+        # Under the digest of the file as it was, the bundle of another one would be served later.
+        shutil.rmtree(out, ignore_errors=True)
+        raise BundleError(f"{file}: changed while its bundle was built; start again once it is written")
     log.info("bundle built", model=name, file=str(file), took_s=round(time.monotonic() - began_s, 1))
     return out
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mlrf.builder.model_source import MAX_MODEL_BYTES
 from mlrf.core.errors import BundleError
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes import build_at_start
 from mlrf.serving.processes.builder_process import run_builder
+from mlrf.serving.telemetry.logs import Log
 from running import eventually
 
 
@@ -107,3 +109,24 @@ def test_a_directory_without_a_single_model_is_named(tmp_path, names, said):
         file = tmp_path / "models/below" / name
         one = ServeSettings(bundles=(file,), build_at_start=True, model_name="sales")
         assert list(build_at_start.built_bundles(one)) == [file]
+
+
+def test_a_model_larger_than_the_builder_reads_is_not_read(tmp_path):
+    assert build_at_start.MAX_MODEL_BYTES == MAX_MODEL_BYTES
+    with (tmp_path / "model.txt").open("wb") as file:
+        file.truncate(MAX_MODEL_BYTES + 1)
+    settings = ServeSettings(bundles=(tmp_path / "model.txt",), build_at_start=True, model_name="sales")
+    with pytest.raises(BundleError, match="is larger than 4 GiB"):
+        build_at_start.built_bundles(settings)
+
+
+def test_a_model_that_changes_while_it_is_built_is_not_served(tmp_path, monkeypatch):
+    model, program = tmp_path / "model.txt", tmp_path / "python"
+    model.write_text("before")
+    program.write_text(f"#!/bin/sh\nmkdir -p \"$6\"\necho after > '{model}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    settings = ServeSettings(bundles=(model,), build_at_start=True, model_name="sales", state_dir=tmp_path / "state")
+    with pytest.raises(BundleError, match="changed while its bundle was built"):
+        build_at_start.build_models(settings, Log("error"))
+    assert list((tmp_path / "state").rglob("sales")) == []

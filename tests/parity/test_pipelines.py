@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from importlib import import_module
 
+import catboost
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 import skl2onnx
 import skops.io
 import xgboost as xgb
-from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -256,6 +257,49 @@ def test_skops_file_with_a_column_selector_is_read(tmp_path):
     pipeline = make_pipeline(steps, DecisionTreeRegressor(max_depth=3)).fit(raw(), numbers())
     (tmp_path / "pipeline.skops").write_bytes(skops.io.dumps(pipeline))
     assert_library_agrees(import_model(tmp_path / "pipeline.skops"), tmp_path, most=500)
+
+
+def test_ordinal_codes_that_histograms_split_by_category_are_folded(tmp_path):
+    """A boolean column makes the array one of objects, and the model's own encoder one that takes objects only."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
+    steps = make_column_transformer((encoder, ["city", "grade"]), remainder="passthrough")
+    model = HistGradientBoostingRegressor(max_iter=5, categorical_features=[0, 1])
+    assert_library_agrees(
+        import_model(make_pipeline(steps, model).fit(raw(), numbers())), tmp_path, most=500, onnx=False
+    )
+
+
+def test_nullable_booleans_stay_booleans(tmp_path):
+    """An encoder lists 0.0 and 1.0 for a column of the type "boolean"; callers still send true and false."""
+    table = raw().astype({"open": "boolean"})[["price", "open"]]
+    steps = make_column_transformer((OneHotEncoder(), ["open"]), remainder="passthrough")
+    pipeline = make_pipeline(steps, DecisionTreeRegressor(max_depth=3)).fit(table, numbers())
+    model = mlrf.load(mlrf.build(pipeline, tmp_path / "bundle", name="m", sample=table))
+    np.testing.assert_array_equal(model.predict(raw()[["price", "open"]]), pipeline.predict(table))
+    np.testing.assert_array_equal(model.predict([{"price": 3.0, "open": True}]), pipeline.predict(
+        pd.DataFrame({"price": [3.0], "open": pd.array([True], dtype="boolean")})
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_catboosts_own_categories_after_other_steps(one_hot, tmp_path):
+    """Those that it splits one by one are named by a list; CTR features are refused."""
+    model = catboost.CatBoostRegressor(
+        iterations=3, verbose=0, cat_features=["city"], allow_writing_files=False, one_hot_max_size=9 if one_hot else 2
+    )
+    steps = make_column_transformer(
+        (StandardScaler(), ["price"]), ("passthrough", ["city"]), verbose_feature_names_out=False
+    )
+    table = raw().assign(city=raw()["city"].fillna("none").astype(object))
+    pipeline = make_pipeline(steps.set_output(transform="pandas"), model).fit(table, numbers())
+    options = ImportOptions({"city": sorted(set(table["city"]))})
+    if one_hot:
+        assert_library_agrees(import_model(pipeline, options), tmp_path, most=500, onnx=False)
+        return
+    with pytest.raises(
+        UnsupportedModelError, match=r"'catboostregressor' has CatBoost's CTR features .*pipeline\[-1\]"
+    ):
+        import_model(pipeline, options)
 
 
 def test_unused_columns_are_not_features():

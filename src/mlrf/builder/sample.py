@@ -68,6 +68,8 @@ class Sample:
 
     def _kind(self, feature: Feature) -> Feature:
         kind = self._columns[feature.name].type
+        if pa.types.is_boolean(kind) and _are_booleans_as_numbers(feature):
+            return replace(feature, categories=tuple(map(bool, feature.categories or ())), example=None)
         if feature.kind is not Kind.NUMERIC:
             return feature
         if pa.types.is_boolean(kind):
@@ -80,6 +82,14 @@ class Sample:
             f"the sample's column {feature.name!r} contains {kind}, but the model uses it as a number",
             feature=feature.name,
         )
+
+
+def _are_booleans_as_numbers(feature: Feature) -> bool:
+    """Whether categories are 0 and 1, which is what encoders list for a column of pandas' type "boolean"."""
+    listed = feature.categories
+    return (
+        bool(listed) and feature.hashing is None and all(type(each) is int and each in (0, 1) for each in listed or ())
+    )
 
 
 def schema_of(features: tuple[Feature, ...], sample: Any) -> tuple[Schema, F64 | None]:

@@ -36,6 +36,12 @@ def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
 
 
 def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions) -> ImportedModel:
+    if model.forest.tables is not None:
+        raise UnsupportedModelError(
+            f"the pipeline's model {pipeline.model_name!r} has CatBoost's CTR features of categories, which mlrf serves alone, "
+            "not after other steps: build from the model itself (pipeline[-1]) and apply the steps before sending rows, or "
+            "encode the categories in a step (OrdinalEncoder, TargetEncoder)"
+        )
     lineage = trace_columns(pipeline.steps, pipeline.n_columns)
     if len(lineage.columns) != model.forest.n_features:
         raise ModelUnreadableError(
@@ -51,13 +57,15 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
             "no step of the pipeline reads a raw column, so its answer is the same for every row"
         )
     check_category_names(options.categories, [table.columns[raw].name for raw in table.used])
-    if options.categories:
-        name = next(iter(options.categories))
-        raise SampleError(f"feature {name!r}: the pipeline defines its categories; leave the list out", feature=name)
     preprocessing = Preprocessing(pipeline.preprocessing, table, len(lineage.columns), library=model.library)
     if preprocessing.is_sparse:
         model = _for_sparse_matrices(model)
     found = RawSplits(model, lineage, table, preprocessing).find()
+    by_hash = {feature.name for feature in found.raw_features if feature.hashing is not None}
+    if known := [name for name in options.categories if name not in by_hash]:
+        raise SampleError(
+            f"feature {known[0]!r}: the pipeline defines its categories; leave the list out", feature=known[0]
+        )
     return replace(
         model,
         forest=fold_forest(model.forest, found.splits, found.split_of, found.features, len(table.used)),
@@ -100,7 +108,9 @@ def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedMod
 
     if is_combination(pipeline.model):
         return read_combination(ModelObject(pipeline.model), replace(options, categories={}))
-    if (found := read_fitted_model(pipeline.model, options)) is not None:
+    # A model after other steps may keep hashes of raw categories, which have their names from lists or from a sample.
+    named = replace(options, sampled=options.category_names.of)
+    if (found := read_fitted_model(pipeline.model, named)) is not None:
         return found
     kind = type(pipeline.model)
     raise UnsupportedModelError(

@@ -67,12 +67,15 @@ def raw_columns(estimator: Any, rows: F64) -> Any:
     if not known:
         return rows
     columns: dict[Any, Any] = dict(enumerate(rows.T))
+    # Trained on an array of objects, as steps before it make of numbers and booleans, its encoder compares objects only.
+    of_objects = any(listed.dtype == object for listed in _listed_categories(estimator))
     for column, categories in known.items():
         codes = np.trunc(rows[:, column])
         _, own_codes = _codes_of(categories)
         values = dict(zip(own_codes, categories, strict=True))
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in categories):
-            columns[column] = np.array([values.get(code, _unknown(code)) for code in codes.tolist()], np.float64)
+            numbers = [values.get(code, _unknown(code)) for code in codes.tolist()]
+            columns[column] = np.array(numbers, object if of_objects else np.float64)
         else:
             columns[column] = np.array([values.get(code, _unknown_text(code)) for code in codes.tolist()], object)
     if not hasattr(estimator, "feature_names_in_"):
@@ -95,11 +98,16 @@ def _encoder_categories(estimator: Any, count: int) -> dict[int, list[Category]]
     if getattr(estimator, "_preprocessor", None) is None:
         return {}
     is_categorical = np.asarray(estimator.is_categorical_, np.bool_)
-    listed = estimator._preprocessor.named_transformers_["encoder"].categories_  # noqa: SLF001
+    listed = _listed_categories(estimator)
     columns = np.flatnonzero(is_categorical).tolist()
     if len(is_categorical) != count or len(listed) != len(columns):
         raise ModelUnreadableError("the estimator's encoder does not match its columns")
     return {column: _plain(categories) for column, categories in zip(columns, listed, strict=True)}
+
+
+def _listed_categories(estimator: Any) -> list[Any]:
+    found: list[Any] = estimator._preprocessor.named_transformers_["encoder"].categories_  # noqa: SLF001
+    return found
 
 
 def _plain(categories: Any) -> list[Category]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.bundle_argument import BundleArgument
-from mlrf.cli.path_arguments import non_empty_path, path_option
+from mlrf.cli.path_arguments import path_option, path_or_table_address
 from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.single_answers import write_single
 from mlrf.model.row_files import STANDARD
@@ -19,8 +19,8 @@ def predict(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="Rows by column name: .json (array or lines), .csv, .parquet or .arrow; - for standard input.",
-            parser=non_empty_path,
+            help="Rows by column name: .json (array or lines), .csv, .parquet or .arrow, also at s3://; - for standard input.",
+            parser=path_or_table_address,
             metavar="rows",
         ),
     ],

@@ -89,7 +89,10 @@ def is_record(document: Any) -> bool:
 
 def parquet_records(file: InputFile, metadata: Any) -> Iterator[Iterator[Any]]:
     """Yield the records of a Parquet file of a log, in batches."""
-    with file.read_errors("a Parquet file"), pq.ParquetFile(file.open(), metadata=metadata, pre_buffer=False) as opened:
+    with (
+        file.read_errors("a Parquet file"),
+        pq.ParquetFile(file.open(), metadata=metadata, pre_buffer=False, page_checksum_verification=True) as opened,
+    ):
         for batch in opened.iter_batches(_BATCH_RECORDS):
             yield map(_decoded, batch.to_pylist())
 

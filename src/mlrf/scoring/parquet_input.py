@@ -100,7 +100,11 @@ class ParquetInput:
         with (
             self.file.read_errors("a Parquet file"),
             pq.ParquetFile(
-                self.file.open(), metadata=self.metadata, buffer_size=self._buffer_bytes, pre_buffer=False
+                self.file.open(),
+                metadata=self.metadata,
+                buffer_size=self._buffer_bytes,
+                pre_buffer=False,
+                page_checksum_verification=True,
             ) as file,
         ):
             if not self.metadata.row_group(group).num_rows:

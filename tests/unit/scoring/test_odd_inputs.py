@@ -166,6 +166,18 @@ def test_damaged_text_is_refused_where_it_is_wrong(bundle, tmp_path, name, conte
         mlrf.score(bundle, write(tmp_path / name, content), tmp_path / "out")
 
 
+def test_a_changed_byte_in_a_page_with_a_checksum_is_refused(bundle, tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = table().append_column("id", pa.array([123456789012345]))
+    options = {"compression": "NONE", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(rows, path, write_page_checksum=True, **options)
+    content = path.read_bytes()
+    ids = (123456789012345).to_bytes(8, "little")
+    path.write_bytes(content.replace(ids, bytes(8), 1))
+    with pytest.raises(ConfigError, match=r"rows\.parquet cannot be read: .*checksum"):
+        mlrf.score(bundle, path, tmp_path / "out", keep=["id"])
+
+
 def test_a_column_to_keep_is_one_column_of_one_type(bundle, tmp_path):
     ids = table().append_column("id", pa.array([1]))
     pq.write_table(ids.append_column("id", pa.array([2])), tmp_path / "twice.parquet")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundles import NUMBERS, write_bundle
+from mlrf.cli import main
 from mlrf.core.errors import ConfigError, OutputExistsError
 from mlrf.scoring import Scorer, remote_files, score
 from object_stores import KINDS, object_store
@@ -54,6 +55,15 @@ def test_addresses_folders_and_globs_give_the_same_answers(folder, store, patter
     assert scored(folder / "remote") == scored(folder / "local") != {}
     again = score(folder / "b", store.address(f"{folder.name}{pattern}"), folder / "remote", **options)
     assert (again.run, again.parts_scored) == (remote.run, 0)
+
+
+def test_an_object_is_predicted_as_a_file(folder, store, capfd):
+    answers = []
+    for rows in (str(folder / "in/all.csv"), store.address(f"{folder.name}/all.csv")):
+        assert main(["predict", str(folder / "b"), rows]) == 0
+        answers.append(capfd.readouterr().out)
+    assert answers[0] == answers[1]
+    assert answers[0].count("\n") == 90
 
 
 def test_a_changed_object_is_noticed(folder, store):

@@ -51,7 +51,7 @@ def read_rows(schema: Schema, rows: Any, leniency: Leniency, faults: Faults | No
         return _table_rows(schema, table, leniency, faults)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
         first = next((each for each in rows if each is not None), None)
-        if isinstance(first, bool | int | float | str | np.generic):
+        if faults is None and isinstance(first, bool | int | float | str | np.generic):
             raise InvalidRequestError(
                 "the rows are a list of values; one row is a list with one list of values, [[...]], or a dict"
             )

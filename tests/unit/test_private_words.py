@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,26 +68,35 @@ def words(name: str) -> list[str]:
     return [each.lower() for each in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
-def python_names(text: str) -> set[str]:
-    """Every name that a module defines: functions, arguments, variables and attributes; not those of its tests."""
-    found = set()
+@cache
+def definitions(text: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Every name that a module defines, and its classes. The names are of functions (not of tests), arguments, variables, attributes."""
+    names, classes = set(), []
     for node in ast.walk(ast.parse(text)):
         match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                found.add("" if name.startswith("test_") else name)
+            case ast.ClassDef(name=name):
+                names.add(name)
+                classes.append(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add("" if name.startswith("test_") else name)
             case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
-                found.add(name)
+                names.add(name)
             case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-                found.add(name)
-    return found
+                names.add(name)
+    return frozenset(names), tuple(classes)
 
 
-def other_names(text: str) -> set[str]:
+def python_names(text: str) -> frozenset[str]:
+    """Every name that a Python module defines."""
+    return definitions(text)[0]
+
+
+def other_names(text: str) -> frozenset[str]:
     """Every word of C++ or JavaScript outside comments and strings."""
-    return set(re.findall(r"[A-Za-z_$][\w$]*", NO_CODE.sub(" ", text)))
+    return frozenset(re.findall(r"[A-Za-z_$][\w$]*", NO_CODE.sub(" ", text)))
 
 
-READERS: dict[str, Callable[[str], set[str]]] = {
+READERS: dict[str, Callable[[str], frozenset[str]]] = {
     **dict.fromkeys((".py", ".pyi"), python_names),
     **dict.fromkeys((".cpp", ".hpp", ".inl", ".js", ".mjs"), other_names),
 }
@@ -98,7 +108,7 @@ def files(*folders: str) -> list[Path]:
     return [path.relative_to(ROOT) for path in found if path != Path(__file__)]
 
 
-def private_names(names: set[str]) -> Iterator[str]:
+def private_names(names: frozenset[str]) -> Iterator[str]:
     """The names with a private word."""
     for name in names:
         if NOT_IN_NAMES.intersection(words(name)) or name.strip("_").lower() in NOT_A_NAME:
@@ -107,8 +117,7 @@ def private_names(names: set[str]) -> Iterator[str]:
 
 def private_classes(text: str) -> list[str]:
     """The classes of a Python module that are called by a private word."""
-    classes = (node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef))
-    return [name for name in classes if NOT_A_CLASS.intersection(words(name))]
+    return [name for name in definitions(text)[1] if NOT_A_CLASS.intersection(words(name))]
 
 
 @pytest.mark.parametrize("folder", CODE)

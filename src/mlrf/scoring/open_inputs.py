@@ -83,19 +83,27 @@ def columns_to_read(opened: Input, schema: Schema, keep: Sequence[str]) -> list[
     return [*dict.fromkeys([*(names[index] for index in found.values()), *(each for each in keep if each in names)])]
 
 
-def check_kept_types(inputs: Sequence[Input], keep: Sequence[str]) -> None:
+def check_kept_types(inputs: Sequence[Input], keep: Sequence[str], *, is_partitioned: bool) -> None:
     """Raise ConfigError for a column to keep that has two types: the parts of the output would not be one table."""
     for name in keep:
         known: dict[str, InputFile] = {}
         for each in inputs:
-            partition = each.file.path.partition
-            if each.types and name not in partition:  # CSV and JSON have no types: what is kept of them is text
-                known.setdefault(str(_plain(each.types[each.names.index(name)])), each.file)
+            if (kind := _kept_type(each, name, is_partitioned=is_partitioned)) is not None:
+                known.setdefault(kind, each.file)
         if len(known) > 1:
             (one, first), (other, second) = list(known.items())[:2]
             raise ConfigError(
                 f"the column {name!r} to keep is of type {one} in {first}, but {other} in {second}; convert one"
             )
+
+
+def _kept_type(opened: Input, name: str, *, is_partitioned: bool) -> str | None:
+    """Return the type of a column to keep; None if it is not in the output, but in the names of its folders."""
+    if name in opened.file.path.partition and is_partitioned:
+        return None
+    if opened.types and name in opened.names:
+        return str(_plain(opened.types[opened.names.index(name)]))
+    return str(pa.string())  # what is kept of CSV, JSON and the names of folders is text
 
 
 def _plain(kind: Any) -> Any:

@@ -129,7 +129,7 @@ def make_plan(
         is_partitioned,
     )
     plan.columns = [columns_to_read(each, schema, kept) for each in opened]
-    check_kept_types(opened, kept)
+    check_kept_types(opened, kept, is_partitioned=is_partitioned)
     return plan
 
 

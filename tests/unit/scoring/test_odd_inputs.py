@@ -17,6 +17,7 @@ import pytest
 import mlrf
 from bundles import write_tree_bundle
 from mlrf.core.errors import ConfigError, InvalidRequestError, MlrfError
+from mlrf.scoring.single_output import score_to
 from odd_rows import EXAMPLE
 
 
@@ -192,6 +193,20 @@ def test_a_column_to_keep_is_one_column_of_one_type(bundle, tmp_path):
         mlrf.score(bundle, tmp_path / "in", tmp_path / "out2", keep=["id"])
     pq.write_table(table().append_column("id", pa.array([1]).dictionary_encode()), tmp_path / "in/b.parquet")
     assert mlrf.score(bundle, tmp_path / "in", tmp_path / "out3", keep=["id"]).rows == 2
+    text = write(tmp_path / "text.csv", f"id,{HEADER}\nA7,{CELLS}\n".encode())
+    with pytest.raises(ConfigError, match=r"is of type int64 in .*a\.parquet, but string in .*text\.csv; convert one"):
+        mlrf.score(bundle, [tmp_path / "in", text], tmp_path / "out4", keep=["id"])
+    assert mlrf.score(bundle, [tmp_path / "in", text], tmp_path / "out4").rows == 3
+
+
+def test_a_kept_column_of_folders_is_text_in_a_single_output(bundle, tmp_path):
+    (tmp_path / "in/id=7").mkdir(parents=True)
+    pq.write_table(table(), tmp_path / "in/id=7/a.parquet")
+    pq.write_table(table().append_column("id", pa.array([1])), tmp_path / "in/b.parquet")
+    inputs = [tmp_path / "in/b.parquet", tmp_path / "in/id=7"]
+    with pytest.raises(ConfigError, match=r"is of type int64 in .*b\.parquet, but string in .*id=7/a\.parquet"):
+        score_to(tmp_path / "out.arrow", "arrow", bundle, inputs, keep=["id"])
+    assert mlrf.score(bundle, inputs, tmp_path / "out", keep=["id"]).rows == 2
 
 
 @pytest.mark.parametrize(

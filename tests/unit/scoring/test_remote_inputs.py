@@ -28,7 +28,7 @@ def folder(tmp_path, store):
     """Rows on this machine, and the same in the store below a folder with the test's name."""
     write_bundle(tmp_path / "b", schema=NUMBERS)
     values = np.random.default_rng(0).normal(size=(90, 3))
-    table = pa.table({"id": np.arange(90), **{f"x{i}": values[:, i] for i in range(3)}})
+    table = pa.table({"id": [f"A{row}" for row in range(90)], **{f"x{i}": values[:, i] for i in range(3)}})
     for index in range(3):
         rows = table.slice(30 * index, 30)
         (tmp_path / f"in/year={index}").mkdir(parents=True)

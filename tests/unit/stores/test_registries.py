@@ -66,6 +66,7 @@ def test_a_tag_of_a_registry_is_followed(registry, bundles, tmp_path):
 
 
 SCRIPT = """
+import io
 import sys
 from pathlib import Path
 import mlflow
@@ -93,16 +94,27 @@ for text in ("models:/sales@other", "models:/sales/9", "models:/none/1"):
         digests(mirror_of(text))
     except address.ConfigError.__mro__[1] as error:
         print("refused", type(error).__name__)
+
+store = open_reader(address.parse_address("models:/sales@prod"), 5.0)
+for read in (lambda: store.read("forest.bin", 100), lambda: store.download("forest.bin", io.BytesIO(), 100)):
+    try:
+        read()
+    except address.ConfigError.__mro__[1] as error:
+        print("too long", "File too large" in str(error))
+content = io.BytesIO()
+store.download("forest.bin", content, int(sys.argv[3]))
+print("whole", len(content.getvalue()))
 """
 
 
 @needs_mlflow
 @pytest.mark.slow
 def test_versions_aliases_and_runs_of_mlflow_are_followed(bundles, tmp_path):
+    size = (bundles[1] / "forest.bin").stat().st_size
     with mlflow_server(tmp_path) as url:
         _, second_run = register(url, "sales", bundles)
         done = subprocess.run(
-            [MLFLOW, "-W", "ignore", "-c", SCRIPT, tmp_path / "cache", second_run],
+            [MLFLOW, "-W", "ignore", "-c", SCRIPT, tmp_path / "cache", second_run, str(size)],
             env={**os.environ, "MLFLOW_TRACKING_URI": url, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,
@@ -110,12 +122,14 @@ def test_versions_aliases_and_runs_of_mlflow_are_followed(bundles, tmp_path):
             check=False,
         )
     first, second = (read_bundle(each).version for each in bundles)
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("[", "refused"))]
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("[", "refused", "too long", "whole"))]
     assert lines == [
         f"['{first}'] []",
         f"['{second}']",
         f"['{first}'] ['{second}']",
         *["refused RepositoryError"] * 3,
+        *["too long True"] * 2,
+        f"whole {size}",
     ], done.stderr[-3000:]
 
 

@@ -44,6 +44,15 @@ class Overload:
         self.by_status.setdefault(response.status, []).append(elapsed_s)
         self.without_retry_after += response.status == 503 and b"retry-after" not in response.headers
 
+    def add(self, other: Overload) -> None:
+        """Add the answers of another load of the same kind."""
+        for status, elapsed_s in other.by_status.items():
+            self.by_status.setdefault(status, []).extend(elapsed_s)
+        self.n_lost += other.n_lost
+        self.without_retry_after += other.without_retry_after
+        self.seconds += other.seconds
+        self.left_s += other.left_s
+
     def n(self, status: int) -> int:
         """Return the number of answers of a status."""
         return len(self.by_status.get(status, ()))

@@ -29,9 +29,9 @@ class ExplanationGame(NamedTuple):
     groups: FeatureGroups | None = None
     """The players, if they are not the features."""
     title: str = ""
-    """What a title says of it."""
+    """Describes the game in a title."""
     members: Mapping[str, Any] = {}
-    """What an explanation in JSON says of it, as a server's does."""
+    """Members that describe the game in JSON, as in a server's explanations."""
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -251,7 +251,10 @@ class Forest:
     def _check_precisions(self) -> None:
         if self.float32_outputs is not None:
             _require(self.float32_outputs.shape == (self.n_outputs,), "precisions and outputs do not match")
-            _require(self.rounding == "float64" and self.linear is None, "precisions by output stand in another forest")
+            _require(
+                self.rounding == "float64" and self.linear is None,
+                "only forests of float64 without linear leaves have precisions by output",
+            )
         in_float32 = np.repeat(np.array(self.sums_in_float32)[self.tree_output], np.diff(self.tree_offsets))
         with np.errstate(over="ignore"):
             singles = self.value[in_float32]
@@ -262,7 +265,7 @@ class Forest:
             fault = self.linear.faults(is_leaf, self.n_features)
             _require(fault is None, str(fault))
             is_float64 = self.rounding == self.inputs == "float64"
-            _require(is_float64 and self.tables is None, "linear leaves stand in a forest of float32 or of tables")
+            _require(is_float64 and self.tables is None, "only forests of float64 without tables have linear leaves")
 
 
 def floor32(thresholds: F64) -> F64:

@@ -45,7 +45,7 @@ class _Parameters(msgspec.Struct):
 
 
 class _Origin(msgspec.Struct):
-    """What an answer says of its model, in the native form or that of the Open Inference Protocol."""
+    """Name and version of the model in an answer of the native API or of the Open Inference Protocol."""
 
     model: str = ""
     version: str = ""

@@ -5,7 +5,8 @@
 2. A part is written under a hidden name, synced, and renamed to its final name, never over another file. It
    counts as finished from then on.
 3. `_manifest.json` is written when every part is finished.
-4. Rows that are not answered stand in `_quarantine/`, in a file with the name of their part, which is written before the part.
+4. Rows that are not answered are written to `_quarantine/`, in a file named as their part and
+   written before it.
 """
 
 from __future__ import annotations

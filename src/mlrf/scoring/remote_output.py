@@ -6,7 +6,8 @@
    `_finished/` has an empty object whose name is the part's, its size and its SHA-256. That the part exists proves nothing:
    Azure shows an object while it is uploaded.
 3. `_manifest.json` is written when every part is finished, with size and SHA-256 of each; the records of 2 are deleted then.
-4. Rows that are not answered stand in `_quarantine/`, in an object with the name of their part, which is uploaded before it.
+4. Rows that are not answered are written to `_quarantine/`, in an object named as their part
+   and uploaded before it.
 5. The name of a part contains its run, so that no job writes over what another one wrote. Stores have no locks: two processes
    of one job write the same bytes; of two jobs, the one whose `_job.json` was replaced stops before its manifest.
 """

@@ -1,6 +1,6 @@
 """The route table: every HTTP route and every gRPC call of a server, declared once.
 
-A new route is a line of ROUTES, with its path; a path to which other modules refer stands in route_paths.py. The router, access
+A new route is a line of ROUTES, with its path; a path to which other modules refer is in route_paths.py. The router, access
 rules, both parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
 docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
 """

@@ -168,5 +168,5 @@ def test_invalid_functions_of_leaves_are_refused():
     for reason, linear in wrong.items():
         with pytest.raises(ModelUnreadableError, match=reason):
             replace(forest, linear=linear).validate()
-    with pytest.raises(ModelUnreadableError, match="a forest of float32"):
+    with pytest.raises(ModelUnreadableError, match="forests of float64 without tables"):
         replace(forest, inputs="float32", threshold=np.zeros(forest.n_nodes)).validate()

@@ -71,7 +71,7 @@ def with_infinities(
 ) -> Schema:
     """Return the schema with what the library does with each feature's infinities.
 
-    `answered` says of each row [n] whether the library did not refuse it.
+    `answered` [n]: whether the library predicted the row rather than refusing it.
     """
     none = np.zeros(len(answered), np.bool_)
     as_number = answered & agrees(probed.rows) if np.any(answered) else none

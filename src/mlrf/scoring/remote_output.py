@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -81,8 +81,10 @@ class RemoteOutput:
         """Claim the address for this job; OutputExistsError if another job's, or a foreign, object is below it."""
         with _written(self.address):
             self._claim(job, restart=restart)
-        with TemporaryDirectory(prefix="mlrf-score-") as work:
-            self._work = Path(work)
+        with _written(f"the directory for temporary files {tempfile.gettempdir()}"):
+            work = tempfile.TemporaryDirectory(prefix="mlrf-score-")
+        with work as path:
+            self._work = Path(path)
             yield
 
     def has(self, name: str) -> bool:

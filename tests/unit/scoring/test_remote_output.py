@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -211,6 +212,13 @@ def test_a_killed_job_continues_to_the_same_bytes(folder, store, stride):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) >= 30, "every step was one at which it was killed"
+
+
+def test_a_missing_directory_for_temporary_files_is_one_sentence(folder, store, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "absent"))
+    with pytest.raises(BuildError, match=r"temporary files .*absent cannot be written: No such file or directory"):
+        run(folder, store)
+    assert [name for name in content(folder, store) if name.startswith("part-")] == []
 
 
 def test_a_bucket_that_does_not_exist_is_one_sentence(folder, store):

@@ -100,6 +100,10 @@ class RegistryClient:
             yield
         except (FileNotFoundError, RepositoryError):
             raise
+        except requests.ConnectionError as error:
+            raise RepositoryError(
+                f"{self.address.text}: the registry cannot be reached: {_first_cause(error)}"
+            ) from error
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -163,6 +167,13 @@ class _Credentials(msgspec.Struct, rename="camel"):
 
 class _Errors(msgspec.Struct, frozen=True):
     errors: list[_Error] = []
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return what the first of the errors that led to this one says: requests and urllib3 wrap the system's."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def digest_of(content: bytes) -> str:

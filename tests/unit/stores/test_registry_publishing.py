@@ -24,6 +24,7 @@ from mlrf.stores.mirror import Mirror
 from mlrf.stores.oci_publishing import publish_to_registry
 from mlrf.stores.open_store import open_reader
 from registries import PASSWORD, log_in, password_registry, token_registry
+from running import free_port
 from signed_bundles import make_pair, signed
 from store_servers import push, registry_program, registry_server
 
@@ -178,6 +179,12 @@ def test_a_damaged_bundle_is_not_published(tag, bundles, tmp_path):
     assert main(["publish", str(copy), tag.text]) == 3
     with pytest.raises(RepositoryError, match="there is no such artefact"):
         open_reader(tag, TIMEOUT_S)
+
+
+def test_a_registry_that_does_not_answer_is_named(bundles, capsys):
+    text = f"oci://127.0.0.1:{free_port()}/a:b"
+    assert main(["publish", str(bundles[0]), text]) == 1
+    assert capsys.readouterr().err == f"mlrf: {text}: the registry cannot be reached: Connection refused\n"
 
 
 def test_a_registry_with_passwords_takes_those_of_docker(bundles, tmp_path, monkeypatch, capsys):

@@ -38,6 +38,10 @@ KINDS = {
     "target": lambda: encoders.TargetEncoder(cols=ENCODED, smoothing=2.0),
     "count": lambda: encoders.CountEncoder(cols=ENCODED, normalize=True),
     "count, unknown as 7": lambda: encoders.CountEncoder(cols=ENCODED, handle_unknown=7),
+    "James-Stein": lambda: encoders.JamesSteinEncoder(cols=ENCODED),
+    "m-estimate": lambda: encoders.MEstimateEncoder(cols=ENCODED, handle_missing="return_nan"),
+    "CatBoost": lambda: encoders.CatBoostEncoder(cols=ENCODED),
+    "leave one out": lambda: encoders.LeaveOneOutEncoder(cols=ENCODED, handle_unknown="return_nan"),
     "strict": lambda: encoders.OrdinalEncoder(cols=ENCODED, handle_unknown="error"),
 }
 
@@ -86,7 +90,10 @@ def test_contributions_are_of_the_raw_columns(tmp_path):
 
 def test_other_encoders_and_options_are_refused_by_name():
     table, numbers = raw(), target(frame(7), 7)
-    with pytest.raises(UnsupportedModelError, match=r"step 'encode' \(BinaryEncoder\)"):
+    with pytest.raises(
+        UnsupportedModelError,
+        match=r"step 'encode' \(BinaryEncoder of category_encoders\).*one of OrdinalEncoder, .*LeaveOneOutEncoder",
+    ):
         import_model(
             Pipeline([("encode", encoders.BinaryEncoder(cols=ENCODED)), ("model", light())]).fit(table, numbers)
         )

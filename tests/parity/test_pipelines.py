@@ -302,6 +302,12 @@ def test_catboosts_own_categories_after_other_steps(one_hot, tmp_path):
         import_model(pipeline, options)
 
 
+def test_splits_beyond_what_is_folded_are_refused():
+    table = raw()[["price"]] * 1e300
+    with pytest.raises(UnsupportedModelError, match=r"splits 'price' at numbers beyond 1e\+37.*divide the column"):
+        import_model(fitted(DecisionTreeRegressor(max_depth=2), ("scaled", MinMaxScaler()), table=table))
+
+
 def test_unused_columns_are_not_features():
     steps = ColumnTransformer([("price", MinMaxScaler(), ["price"])], remainder="drop")
     model = import_model(fitted(DecisionTreeRegressor(max_depth=3), ("columns", steps)))

@@ -201,7 +201,8 @@ def _table(sample: Any) -> pa.Table:
 
 def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bool) -> list[float] | F64:
     if not pa.types.is_dictionary(column.type) and schema.codes[index] is None and _is_number(column.type):
-        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+        # Not safe: an integer beyond 2^53 becomes the nearest float64, as it does for the training library.
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
     numbers = []
     for row, value in enumerate(column.to_pylist()):
         try:

@@ -33,7 +33,7 @@ from mlrf.core.errors import (
     OutputExistsError,
     SampleError,
 )
-from mlrf.core.feature import Kind
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.golden_bin import read_golden_rows
 from mlrf.core.manifest import BACKGROUND, FOREST
 from once_a_run import once_a_run
@@ -105,6 +105,12 @@ def test_samples_of_every_kind_are_read(kind, booster, frame, tmp_path):
     np.testing.assert_array_equal(found, rows)
     assert schema.features[1].kind is (Kind.NUMERIC if kind == "array" else Kind.INTEGER)
     assert kind in ("array", "spaces") or schema == expected
+
+
+def test_integers_beyond_float64_in_a_sample_are_rounded_as_by_the_library():
+    ids = [2**53 + 1, 9_007_199_254_741_003, -(2**60) - 7]
+    _, rows = schema_of((Feature("id", example=0.0),), pd.DataFrame({"id": ids}))
+    np.testing.assert_array_equal(rows[:, 0], np.array(ids).astype(np.float64))
 
 
 @pytest.mark.parametrize("sampled", [False, True])

@@ -18,6 +18,8 @@ from mlrf.core.forest import F64, I64, Bool
 
 _TRIED_LIMITS = (1e37, 1e18, 1e9)
 """Beyond the first, a model that rounds to float32 may refuse a row; no raw number is beyond the last."""
+_FAR = 1e308
+"""Beyond every number that a model splits at."""
 _CHECKED_ULPS = 64
 _COMPARED_AT_ONCE = 1 << 16
 """Comparisons in one call of the steps."""
@@ -86,6 +88,7 @@ class CutPoints:
         below_all = ~self._satisfies(table, every, -table.largest)
         above_all = self._satisfies(table, every, table.largest)
         between = np.flatnonzero(~below_all & ~above_all)
+        self._check_far(table, below_all, above_all)
         self._narrow(table, low, high, between)
         self._check(table, low, between)
         cuts = np.where(below_all, -np.inf, np.where(above_all, np.inf, _number(low)))
@@ -139,6 +142,26 @@ class CutPoints:
             rounded = found.astype(np.float32).astype(np.float64)
         kept: Bool = np.where(table.in_float32[some], rounded, found) <= table.limit[some]
         return kept
+
+    def _check_far(self, table: _Limits, below_all: Bool, above_all: Bool) -> None:
+        """Refuse limits that only numbers beyond the largest tried one reach: such rows would take the wrong side."""
+        reached = table.largest == _TRIED_LIMITS[0]
+        for feature in sorted(set(table.feature[reached].tolist())):
+            rows = np.repeat(self._background[None], 2, axis=0)
+            rows[:, feature] = -_FAR, _FAR
+            if not self._preprocessing.answers(rows):
+                continue
+            some = np.flatnonzero(table.feature == feature)
+            low, high = self._preprocessing.matrix(rows).values[:, table.column[some]]
+            # Where a step overflows, a value may be NaN, which compares as false.
+            crossed = (below_all[some] & (low <= table.limit[some])) | (above_all[some] & (high > table.limit[some]))
+            if np.any(crossed):
+                name = self._names[feature]
+                raise UnsupportedModelError(
+                    f"the model splits {name!r} at numbers beyond {_TRIED_LIMITS[0]:g}, which mlrf does not fold; divide the "
+                    "column by a constant before the pipeline, and train it again",
+                    feature=name,
+                )
 
     def _check(self, table: _Limits, cuts: I64, found: I64) -> None:
         steps = np.arange(1 - _CHECKED_ULPS, 1 + _CHECKED_ULPS)

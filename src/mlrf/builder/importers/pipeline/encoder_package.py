@@ -8,7 +8,11 @@ from typing import Any
 from mlrf.core.errors import UnsupportedModelError
 
 MODULE = "category_encoders."
-FOLDED_ENCODERS = ("OrdinalEncoder", "OneHotEncoder", "TargetEncoder", "CountEncoder")
+_BY_CATEGORY = ("CountEncoder", "CatBoostEncoder", "LeaveOneOutEncoder")
+"""Encoders whose mapping has a row for each category; the others have an ordinal encoder of their own."""
+FOLDED_ENCODERS = (
+    "OrdinalEncoder", "OneHotEncoder", "TargetEncoder", "JamesSteinEncoder", "MEstimateEncoder", "WOEEncoder", *_BY_CATEGORY,
+)  # fmt: skip
 _NOT_FOLDED = {
     "drop_invariant": False,
     "min_group_size": None,
@@ -41,9 +45,7 @@ def encoded_columns(name: str, step: Any) -> list[EncodedColumn]:
                 step=name,
             )
     listed = (
-        _mapping(step)
-        if kind == "CountEncoder"
-        else _listed(step if kind == "OrdinalEncoder" else step.ordinal_encoder)
+        _mapping(step) if kind in _BY_CATEGORY else _listed(step if kind == "OrdinalEncoder" else step.ordinal_encoder)
     )
     widths = {each["col"]: each["mapping"].shape[1] for each in step.mapping} if kind == "OneHotEncoder" else {}
     return [

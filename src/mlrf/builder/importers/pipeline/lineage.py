@@ -104,6 +104,13 @@ class _Tracer:
                 return [column for column, kept in zip(columns, step.get_support(), strict=True) if kept]
         if type(step).__module__.startswith(MODULE) and kind in FOLDED_ENCODERS:
             return _by_package(self, name, step, columns)
+        if type(step).__module__.startswith(MODULE):
+            raise UnsupportedModelError(
+                f"the pipeline's step {name!r} ({kind} of category_encoders) cannot be folded into trees over the raw columns; "
+                f"train it with one of {', '.join(FOLDED_ENCODERS)}, or apply this step before sending rows and build from the "
+                "steps after it",
+                step=name,
+            )
         raise UnsupportedModelError(
             f"the pipeline's step {name!r} ({kind}) cannot be folded into trees over the raw columns; {_ONNX}",
             step=name,

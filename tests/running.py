@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -75,10 +76,13 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self.lines: list[str] = []
+        self.port = 0
+        self._lines: list[str] = []
+        self._unfinished = b""
+        self._has_ended = False
+        self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = 0
 
     def find_address(self) -> None:
         """Wait for the log line that says where the server listens."""
@@ -86,10 +90,16 @@ class Server:
         self.port = int(url.rpartition(":")[2])
 
     @property
+    def lines(self) -> list[str]:
+        """The lines of the log so far: all that were written before this call."""
+        self._drain()
+        return list(self._lines)
+
+    @property
     def log(self) -> list[dict[str, Any]]:
         """The log so far; a line that is not a JSON object stands as the event `not JSON`."""
         entries = []
-        for line in tuple(self.lines):
+        for line in self.lines:
             try:
                 entries.append(json.loads(line))
             except ValueError:
@@ -142,8 +152,21 @@ class Server:
     def _read(self) -> None:
         assert self.process.stderr is not None
         # Ends when the last process that inherited the other end has.
-        with self.process.stderr as lines:
-            self.lines.extend(line.decode().rstrip("\n") for line in lines)
+        with self.process.stderr as stderr:
+            while not self._has_ended:
+                select.select([stderr], [], [])
+                self._drain()
+
+    def _drain(self) -> None:
+        """Read what the pipe holds. A busy machine may run the reading thread long after a line was written."""
+        with self._lock:
+            while not self._has_ended and select.select([self.process.stderr], [], [], 0)[0]:
+                chunk = os.read(self.process.stderr.fileno(), 1 << 16)
+                self._has_ended = not chunk
+                *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+                if self._has_ended and self._unfinished:
+                    lines.append(self._unfinished)
+                self._lines += [line.decode() for line in lines]
 
     def check_runs(self) -> None:
         """Check that the process has not ended."""

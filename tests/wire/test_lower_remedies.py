@@ -145,6 +145,7 @@ ELSEWHERE = {
     "is not a feature of the model; drop it, or {}": "unit/model/test_tables.py",
     "convert it to numbers, strings or booleans": "unit/model/test_tables.py",
     "is one column or one row, not a table; give a table": "unit/model/test_weird_rows.py",
+    "one row is a list with one list of values": "unit/model/test_tables.py",
     "unknown member {} in the request body; {}": "unit/serving/native/test_natural_bodies.py",
     "is empty; its first line must name the columns": "unit/scoring/test_text_cells.py",
     "is longer than 1 MB; keep those that the model needs": "unit/scoring/test_odd_inputs.py",

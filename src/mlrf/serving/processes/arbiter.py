@@ -201,6 +201,12 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._notifier.stopping()
         super().stop(graceful)
 
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Send a signal to a worker."""
+        if sig == signal.SIGKILL:
+            self.log.killed.add(pid)
+        super().kill_worker(pid, sig)
+
     def kill_workers(self, sig: int) -> None:
         """Send a signal to every worker; at exit, gunicorn last sends SIGKILL to those that are still running."""
         for pid, worker in self.WORKERS.items() if sig == signal.SIGKILL else ():

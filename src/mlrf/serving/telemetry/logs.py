@@ -63,6 +63,9 @@ class Log:
             return
 
 
+_GUESS = " Perhaps out of memory?"
+
+
 class ArbiterLog:
     """gunicorn's logger, in this format: ordinary messages are logged at debug level, warnings and errors at their own."""
 
@@ -71,6 +74,8 @@ class ArbiterLog:
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
+        self.killed: set[int] = set()
+        """Workers that the arbiter itself killed: of another one that was killed, gunicorn guesses that memory ran out."""
 
     def setup(self, cfg: Any) -> None:
         """Do nothing: gunicorn's configuration must not change anything."""
@@ -90,6 +95,8 @@ class ArbiterLog:
         fault = sys.exc_info()[1]
         if isinstance(fault, HaltServer):
             fault = None
+        if args and args[0] in self.killed:
+            message = str(message).removesuffix(_GUESS)
         self.log.error("arbiter", message=_worded(message, args), fault=fault)
 
     critical = exception = error

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import threading
 
-from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.processes.arbiter import SlotArbiter
+from mlrf.serving.telemetry.logs import ArbiterLog, Log
 
 
 def test_non_utf8_path_is_logged(tmp_path):
@@ -38,3 +41,23 @@ def test_hanging_pipe_reader_delays_nothing():
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_a_worker_that_the_arbiter_killed_is_not_said_to_lack_memory(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setattr(ArbiterLog, "log", Log(descriptor=writing))
+    arbiter = object.__new__(SlotArbiter)
+    arbiter.log, arbiter._stats = ArbiterLog(None), {"workers_killed": 0}
+    with subprocess.Popen(["sleep", "60"]) as silent, subprocess.Popen(["sleep", "60"]) as other:
+        arbiter.kill_worker(other.pid, signal.SIGTERM)
+        arbiter.kill_worker(silent.pid, signal.SIGKILL)
+        assert silent.wait() == -signal.SIGKILL
+    for each in (silent, other):
+        arbiter.log.error("Worker (pid:%s) was sent %s! Perhaps out of memory?", each.pid, "SIGKILL")
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        messages = [json.loads(line)["message"] for line in lines]
+    assert messages == [
+        f"Worker (pid:{silent.pid}) was sent SIGKILL!",
+        f"Worker (pid:{other.pid}) was sent SIGKILL! Perhaps out of memory?",
+    ]

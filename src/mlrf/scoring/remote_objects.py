@@ -39,11 +39,16 @@ class Store:
             return None
 
     def write(self, name: str, content: Any) -> None:
-        """Create or replace an object with bytes or a buffer, and check that the store has all of it."""
+        """Create or replace an object with bytes or a buffer, and check that the store has all of it.
+
+        Nothing can be absent from an empty one, which another process may have deleted since.
+        """
         size = memoryview(content).nbytes
         with store_errors():
             with self._files.open_output_stream(self._path(name)) as stream:
                 stream.write(content)
+            if not size:
+                return
             found = self._files.get_file_info(self._path(name)).size
         if found != size:
             raise OSError(f"the store has {found} bytes of {size}")

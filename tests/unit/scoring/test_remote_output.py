@@ -205,6 +205,26 @@ class _CutOff:
             )
 
 
+def test_records_that_another_process_of_the_job_deletes_are_no_error(folder, store, monkeypatch):
+    """As it does when it has finished: the manifest lists the parts then."""
+    real = remote_objects.file_system
+    monkeypatch.setattr(remote_objects, "file_system", lambda address: _Forgetful(real(address)))
+    assert run(folder, store).parts_scored == 4
+    monkeypatch.setattr(remote_objects, "file_system", real)
+    assert run(folder, store).parts_scored == 0
+
+
+class _Forgetful(_CutOff):
+    """A file system that deletes records as soon as they are written."""
+
+    @contextmanager
+    def open_output_stream(self, path):
+        with self._files.open_output_stream(path) as stream:
+            yield stream
+        if "/_finished/" in path:
+            self._files.delete_file(path)
+
+
 @pytest.mark.parametrize("stride", [18, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_job_continues_to_the_same_bytes(folder, store, stride):
     (folder / "work").mkdir()

@@ -6,16 +6,21 @@ import gzip
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("oras")
 
+from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.errors import RepositoryError
 from mlrf.stores.address import parse_address
 from mlrf.stores.oci import OciStore
+from mlrf.stores.oci_publishing import publish_to_registry
+from registries import log_in
 
 LIMIT_BYTES = 1 << 16
 LONG = b"x" * (64 << 20)
@@ -132,3 +137,77 @@ def test_no_credentials_are_sent_to_where_anyone_can_read_them(registry):
     registry.realm = "http://192.0.2.1/token"
     with pytest.raises(RepositoryError, match="a redirect to http is refused"):
         store_of(registry)
+
+
+class Uploads(BaseHTTPRequestHandler):
+    """A registry that asks for a password, has nothing, and sends uploads to its `location`; it keeps what it was sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status: int, **headers: str) -> None:
+        self.server.seen.append((self.command, self.headers.get("Authorization")))
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.headers.get("Authorization") is None and self.server.location:
+            status, headers = 401, {"Www-Authenticate": 'Basic realm="r"'}
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.answer(404)
+
+    def do_HEAD(self) -> None:
+        self.answer(404)
+
+    def do_POST(self) -> None:
+        self.answer(202, Location=self.server.location)
+
+    def do_PUT(self) -> None:
+        self.answer(201)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Iterator[Callable[[str], ThreadingHTTPServer]]:
+    """Start servers of uploads; the password of each is known."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with ExitStack() as stack:
+
+        def start(location: str = "") -> ThreadingHTTPServer:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Uploads))
+            server.daemon_threads, server.location, server.seen = True, location, []
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            stack.callback(server.shutdown)
+            log_in(tmp_path, f"127.0.0.1:{server.server_address[1]}")
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("bundles") / "b", schema=NUMBERS, n_trees=2)
+
+
+def publish_to(registry: ThreadingHTTPServer, bundle: Path) -> None:
+    publish_to_registry(bundle, parse_address(f"oci://127.0.0.1:{registry.server_address[1]}/team/a:b"), 5.0)
+
+
+def test_an_upload_sent_elsewhere_takes_no_password_along(uploads, bundle):
+    elsewhere = uploads()
+    registry = uploads(f"http://127.0.0.1:{elsewhere.server_address[1]}/upload")
+    with pytest.raises(RepositoryError, match="the registry does not answer with what was published"):
+        publish_to(registry, bundle)
+    assert {(command, authorization) for command, authorization in elsewhere.seen} == {("PUT", None)}
+    assert {authorization is not None for command, authorization in registry.seen if command == "POST"} == {True}
+
+
+@pytest.mark.parametrize("location", ["http://192.0.2.1/upload", "file:///etc/passwd", "//192.0.2.1/upload"])
+def test_an_upload_to_where_anyone_can_read_it_is_refused(uploads, bundle, location):
+    registry = uploads(location)
+    with pytest.raises(RepositoryError, match=r"a redirect to http is refused|No connection adapters"):
+        publish_to(registry, bundle)
+    assert "PUT" not in [command for command, _ in registry.seen]

@@ -83,7 +83,7 @@ def test_repository_of_several_models_is_not_a_model(capsys, home):
         ["publish", "gs://bucket/sales", "models"],
         ["inspect", "https://host/sales"],
         ["predict", "s3:/bucket/sales", "rows.csv"],
-        ["predict", "BUNDLE", "abfss://container/rows.csv"],
+        ["predict", "BUNDLE", "hdfs://host/rows.csv"],
         ["predict", "BUNDLE", "ROWS", "-o", "s3://bucket/out.csv"],
         ["versions", "gs://host/models/sales"],
         ["serve", "abfs://container/models"],

@@ -76,8 +76,8 @@ def registry() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
-def store_of(registry: ThreadingHTTPServer) -> OciStore:
-    return OciStore(parse_address(f"oci://127.0.0.1:{registry.server_address[1]}/team/a:b"), 5.0)
+def store_of(registry: ThreadingHTTPServer, name: str = "a:b") -> OciStore:
+    return OciStore(parse_address(f"oci://127.0.0.1:{registry.server_address[1]}/team/{name}"), 5.0)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,14 @@ def test_a_manifest_of_another_form_is_refused(registry, artefact):
     registry.artefact = artefact
     with pytest.raises(RepositoryError):
         store_of(registry)
+
+
+def test_an_artefact_of_another_digest_than_the_address_is_refused(registry):
+    name = f"a@sha256:{hashlib.sha256(registry.artefact).hexdigest()}"
+    assert store_of(registry, name)
+    registry.artefact += b" "
+    with pytest.raises(RepositoryError, match="the registry sent an artefact with another digest"):
+        store_of(registry, name)
 
 
 def test_a_layer_without_a_title_is_no_file(registry):

@@ -39,7 +39,7 @@ Engine::Engine(const std::string& path, const char* level)
       forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
       level_(choose_level(level)),
       symmetric_(forest_),
-      packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_) : nullptr),
+      packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_, level_.most_byte_columns) : nullptr),
       ranked_tables_(RankedTableStorage::rank(forest_, level_)),
       depth_of_tree_(forest_.n_trees),
       explainer_(std::make_unique<const Explainer>(*this, forest_, file_shares(forest_))) {
@@ -113,14 +113,14 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
 // How many of n rows, from the first on, are swept in blocks.
 std::size_t Engine::swept_rows(std::size_t n_rows) const {
     // A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
-    // longer than a block (ADR 19). Sweeps in lanes of two bytes are slower than packed trees at any number of rows.
+    // longer than a block (ADR 19). At level vbmi, sweeps in lanes of two bytes are slower than packed trees at any number of rows.
     const std::size_t block_rows = kSweepBytes / forest_.sweep_lane_bytes;
-    if (packed_ && forest_.sweep_lane_bytes == 2) return 0;
-    std::size_t least = block_rows / 6;
-    if (packed_)
-        least = symmetric_.holds_all() ? block_rows * 3 / 8 : block_rows * 3 / 4;
-    else if (symmetric_.holds_all())
-        least = block_rows / 10;
+    std::size_t least = symmetric_.holds_all() ? block_rows / 10 : block_rows / 6;
+    if (packed_) {
+        least = kSweepBytes * level_.packed_sixteenths / 16;
+        if (least > block_rows) return 0;
+        if (symmetric_.holds_all()) least /= 2;
+    }
     return n_rows % block_rows >= least ? n_rows : n_rows - n_rows % block_rows;
 }
 
@@ -145,7 +145,7 @@ void Engine::sweep_rows(const Rows& rows, const RankedTables* tables, double* ma
 void Engine::score_few(const Rows& rows, double* margins) const {
     const Forest& f = forest_;
     if (packed_) {
-        const auto scratch = packed_rows_.take([&] { return std::make_unique<PackedRowsScratch>(packed_->view()); });
+        const auto scratch = packed_rows_.take([&] { return std::make_unique<PackedRowsScratch>(f, packed_->view()); });
         level_.score_packed(f, packed_->view(), rows.values, rows.is_float32, rows.n_rows, scratch->view, margins);
         return;
     }

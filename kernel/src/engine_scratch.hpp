@@ -39,13 +39,15 @@ struct Engine::RowScratch {
 };
 
 struct Engine::PackedRowsScratch {
-    explicit PackedRowsScratch(const PackedTrees& trees)
+    PackedRowsScratch(const Forest& f, const PackedTrees& trees)
         : bytes(kMostPackedRows * kMostByteColumns),
           masks(kMostPackedRows * trees.n_blocks),
-          view{bytes.data(), masks.data()} {}
+          leaf_of_tree(f.n_trees),
+          view{bytes.data(), masks.data(), leaf_of_tree.data()} {}
 
     Arena<unsigned char> bytes;
     Arena<std::uint64_t> masks;
+    Arena<double> leaf_of_tree;
     PackedScratch view;
 };
 

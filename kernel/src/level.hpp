@@ -39,9 +39,11 @@ struct Level {
     void (*explain_background)(const Forest& f, const BackgroundTable& table, const void* values, bool is_float32, unsigned n_rows,
                                const BackgroundScratch& scratch, double* contributions);
 
-    // Margins [n][K] of any number of rows, from trees packed for byte permutation; nullptr at levels without it.
+    // Margins [n][K] of any number of rows, from packed trees (packed.hpp); nullptr at levels without them.
     void (*score_packed)(const Forest& f, const PackedTrees& trees, const void* values, bool is_float32, std::size_t n_rows,
                          const PackedScratch& scratch, double* margins);
+    std::size_t most_byte_columns;  // of packed trees
+    std::size_t packed_sixteenths;  // of 128 rows: as many packed rows take as long as a sweep of a block
 };
 
 const Level& baseline_level();

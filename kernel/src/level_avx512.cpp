@@ -4,6 +4,16 @@
 
 namespace mlrf {
 
-const Level& avx512_level() { return avx512::table("avx512"); }
+const Level& avx512_level() {
+    static const Level level = [] {
+        Level made = avx512::table("avx512");
+        // Without permutations of 64 bytes, longer vectors gain nothing here.
+        made.score_packed = avx2_level().score_packed;
+        made.most_byte_columns = avx2_level().most_byte_columns;
+        made.packed_sixteenths = avx2_level().packed_sixteenths;
+        return made;
+    }();
+    return level;
+}
 
 }  // namespace mlrf

@@ -22,6 +22,8 @@ const Level& vbmi_level() {
         Level made = avx512_level();
         made.name = "vbmi";
         made.score_packed = vbmi::score_packed;
+        made.most_byte_columns = kMostByteColumns;
+        made.packed_sixteenths = 12;
         return made;
     }();
     return level;

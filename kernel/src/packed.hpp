@@ -1,6 +1,6 @@
-// Trees packed for byte permutation: the inner nodes of one or several trees in a block of 64, all decided by one comparison.
+// Trees packed in bytes: the inner nodes of one or several trees in a block of 64, all decided by one comparison.
 //
-// Plain data, made from the walk nodes when a forest is opened (packed_trees.hpp), scored by permute.hpp:
+// Plain data, made from the walk nodes when a forest is opened (packed_trees.hpp), scored by permute.hpp and decide.hpp:
 // 1. A numeric column is a byte: its rank among up to 254 thresholds. More thresholds take several bytes, one for each 254.
 // 2. Node n of a block goes right if byte column nodes[0][n] > nodes[1][n], or if its bit in the row's category mask is set.
 // 3. Nodes are numbered from left to right, tree after tree: node n stands between the block's leaves n + t and n + t + 1, if it
@@ -28,6 +28,7 @@ struct PackedBlock {
     std::uint32_t first_value;  // of Forest::leaf_values
     unsigned char roots[kMostBlockTrees];
     std::uint8_t n_trees;
+    std::uint8_t n_steps;    // between inner nodes, of the longest path
     std::uint8_t n_strides;  // of kStride nodes: as many reach the end of every path
 };
 
@@ -66,6 +67,7 @@ struct PackedTrees {
 struct PackedScratch {
     unsigned char* bytes;      // [kMostPackedRows][kMostByteColumns]
     std::uint64_t* masks;  // [kMostPackedRows][n_blocks]
+    double* leaf_of_tree;  // [n_trees]
 };
 
 }  // namespace mlrf

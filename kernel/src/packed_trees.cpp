@@ -52,10 +52,10 @@ std::vector<Number> number_nodes(const Node* nodes, const TreeRecord& tree) {
 
 }  // namespace
 
-std::unique_ptr<const PackedForest> PackedForest::pack(const Forest& f) {
+std::unique_ptr<const PackedForest> PackedForest::pack(const Forest& f, std::size_t most_byte_columns) {
     if (f.sum_roundings != nullptr) return nullptr;
     std::unique_ptr<PackedForest> packed(new PackedForest());
-    if (!packed->pack_features(f) || !packed->pack_blocks(f)) return nullptr;
+    if (!packed->pack_features(f, most_byte_columns) || !packed->pack_blocks(f)) return nullptr;
     packed->pack_categories(f);
     PackedTrees& view = packed->view_;
     view.n_blocks = packed->blocks_.size();
@@ -68,14 +68,14 @@ std::unique_ptr<const PackedForest> PackedForest::pack(const Forest& f) {
     return packed;
 }
 
-bool PackedForest::pack_features(const Forest& f) {
+bool PackedForest::pack_features(const Forest& f, std::size_t most_byte_columns) {
     std::size_t next = 0, next_threshold = 0;
     std::vector<std::size_t> first_thresholds;
     byte_columns_.resize(f.first_category_column);
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         const std::size_t n_bytes = std::max<std::size_t>(1, (record.n_thresholds + kByteRanks - 1) / kByteRanks);
-        if (n_bytes * record.n_columns > kMostByteColumns - next) return false;
+        if (n_bytes * record.n_columns > most_byte_columns - next) return false;
         features_.push_back({static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes), nullptr});
         first_thresholds.push_back(next_threshold);
         if (n_bytes == 1) next_threshold += kGroupThresholds + rounded_up(record.n_thresholds);
@@ -177,6 +177,7 @@ bool PackedForest::pack_block(const Forest& f, std::size_t block) {
         if (set != kNone) category_nodes_.push_back({set, static_cast<std::uint32_t>(block * kBlockNodes) + n_categories++});
     most_category_nodes_ = std::max(most_category_nodes_, n_categories);
     // A path of `depth` steps takes depth - 1 of them between inner nodes.
+    record.n_steps = static_cast<std::uint8_t>(depth - 1);
     record.n_strides = static_cast<std::uint8_t>((depth + kStride - 2) / kStride);
     return true;
 }

@@ -13,8 +13,8 @@ namespace mlrf {
 
 class PackedForest {
 public:
-    // Return nullptr if the forest does not fit: a tree of more than 64 inner nodes, or more than 256 byte columns.
-    static std::unique_ptr<const PackedForest> pack(const Forest& f);
+    // Return nullptr if the forest does not fit: a tree of more than 64 inner nodes, or more byte columns than the level reads.
+    static std::unique_ptr<const PackedForest> pack(const Forest& f, std::size_t most_byte_columns);
 
     const PackedTrees& view() const { return view_; }
 
@@ -33,7 +33,7 @@ private:
     };
 
     PackedForest() = default;
-    bool pack_features(const Forest& f);
+    bool pack_features(const Forest& f, std::size_t most_byte_columns);
     bool pack_blocks(const Forest& f);
     template <typename Node>
     bool pack_block(const Forest& f, std::size_t block);

@@ -53,7 +53,7 @@ class Forest:
     # Whether leaves are linear functions of the row: contributions are a ValueError then, and margins change between cuts.
     @property
     def has_linear_leaves(self) -> bool: ...
-    # Whether the trees are packed in blocks of 64 nodes, which level vbmi scores by byte permutation.
+    # Whether the trees are packed in blocks of 64 nodes, which the levels above baseline can score.
     @property
     def is_packed(self) -> bool: ...
 

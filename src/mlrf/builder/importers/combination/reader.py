@@ -60,7 +60,7 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
 
 def _read_nested(source: Source, options: ImportOptions) -> ImportedModel:
     is_pipe = isinstance(source, ModelObject) and is_pipeline(source.value)
-    return read_pipeline(source, options) if is_pipe else read_combination(source, options)
+    return read_pipeline(source, options, read_combination) if is_pipe else read_combination(source, options)
 
 
 def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:

@@ -15,9 +15,18 @@ branch of every raw value), raw_splits (all splits), fold (the forest over the r
 (the pipeline itself, in a child process).
 """
 
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
 from mlrf.builder.importers.pipeline.reader import read_pipeline
 from mlrf.builder.importers.pipeline.source import is_pipeline, is_pipeline_file
+from mlrf.builder.model_source import Source
+
+
+def _read(source: Source, options: ImportOptions) -> ImportedModel:
+    # Imported here, because combinations import modules of this package.
+    from mlrf.builder.importers.combination.reader import read_combination  # noqa: PLC0415
+
+    return read_pipeline(source, options, read_combination)
+
 
 LIBRARY = Library(
     name="scikit-learn",
@@ -25,5 +34,5 @@ LIBRARY = Library(
     packages=(),
     recognises=is_pipeline_file,
     recognises_object=is_pipeline,
-    read=read_pipeline,
+    read=_read,
 )

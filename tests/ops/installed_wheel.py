@@ -59,6 +59,7 @@ def main(wheel: Path) -> None:
             (["inspect", onnx], "pip install 'mlrf[onnx]'"),
         ):
             assert remedy in refused(programs, *map(str, arguments)), arguments
+        check_shared_files(programs.parent / "share/mlrf/deploy")
     print(f"{wheel.name}: installs without a compiler, and answers as the working tree does")
 
 
@@ -73,6 +74,16 @@ def install(wheel: Path, path: Path) -> Path:
     assert "mlrf" in installed
     assert not EXTRAS & installed, EXTRAS & installed
     return programs
+
+
+def check_shared_files(shared: Path) -> None:
+    """Check that units, manifests and recipes are where packagers of distributions look for them, as they are in the package."""
+    package = Path(mlrf.__file__).parent / "deploy"
+    files = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    files = {path for path in files if path.suffix not in (".py", ".pyc")}
+    installed = {path.relative_to(shared) for path in shared.rglob("*") if path.is_file()}
+    assert installed == files, installed ^ files
+    assert all((shared / path).read_bytes() == (package / path).read_bytes() for path in files)
 
 
 def run(programs: Path, name: str, *arguments: str) -> str:

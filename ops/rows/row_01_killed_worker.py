@@ -36,11 +36,10 @@ def measure(planted: bool) -> Finding:
         replaced_s = time.monotonic() - killed
         time.sleep(2.0)
     faults = {what: n for what, n in load.totals.faults.items() if n}
-    lost = sum(n for what, n in faults.items() if what.startswith("lost"))
+    lost = load.totals.faults["connection lost"]
     others = sum(faults.values()) - lost
-    figure = (
-        f"{lost} lost of at most {_CONNECTIONS} in flight, {others} other faults, ready again after {replaced_s:.2f} s"
-    )
+    figure = f"{lost} lost of at most {_CONNECTIONS} in flight, {others} other faults (all: {faults})"
+    figure += f", ready again after {replaced_s:.2f} s"
     figure += f", p99 {load.totals.p99_ms():.1f} ms"
     return Finding(figure, lost <= _CONNECTIONS and not others and replaced_s < _BAR_S)
 

@@ -22,13 +22,18 @@ def _changed(name: str, change: Callable[[bytearray], object], *, listed: bool =
         file.chmod(0o644)
         file.write_bytes(content)
         if listed:
-            document = json.loads((folder / "manifest.json").read_text())
-            entry = entry_of(file)
-            document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
-            (folder / "manifest.json").chmod(0o644)
-            write_manifest(folder, document)
+            _relist(folder, name)
 
     return damage
+
+
+def _relist(folder: Path, name: str) -> None:
+    """Write the digest that a file has now into the manifest."""
+    document = json.loads((folder / "manifest.json").read_text())
+    entry = entry_of(folder / name)
+    document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+    (folder / "manifest.json").chmod(0o644)
+    write_manifest(folder, document)
 
 
 def _flip(content: bytearray) -> None:
@@ -43,6 +48,12 @@ def _rebuilt(**other: object) -> Callable[[Path], None]:
     return damage
 
 
+def _other_forest(folder: Path) -> None:
+    (folder / "forest.bin").unlink()
+    shutil.copy(folder.parent / "1/forest.bin", folder / "forest.bin")
+    _relist(folder, "forest.bin")
+
+
 def _linked(folder: Path) -> None:
     (folder / "forest.bin").rename(folder.parent / "elsewhere")
     (folder / "forest.bin").symlink_to(folder.parent / "elsewhere")
@@ -51,7 +62,7 @@ def _linked(folder: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {
     **{f"a flipped bit of {name}": _changed(name, _flip) for name in ("forest.bin", "golden.bin", "schema.json")},
     "a shorter file": _changed("forest.bin", lambda content: content.pop()),
-    "a forest with a corrected digest": _changed("forest.bin", _flip, listed=True),
+    "another version's forest with its digest": _other_forest,
     "golden rows that fail": _changed(
         "golden.bin", lambda content: content.__setitem__(-2, content[-2] ^ 1), listed=True
     ),

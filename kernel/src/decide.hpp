@@ -68,7 +68,7 @@ inline void score_lanes(const Forest& f, const PackedTrees& p, std::size_t b, co
         n_trees = n_trees < blocks[lane].n_trees ? blocks[lane].n_trees : n_trees;
     }
     for (std::uint32_t t = 0; t < n_trees; ++t) {
-        // Blocks of fewer trees follow a path that nobody reads: their other roots are node 0.
+        // Blocks of fewer trees follow paths that are not read: their other roots are node 0.
         std::uint64_t at[kLanes];
 #pragma GCC unroll 16
         for (std::size_t lane = 0; lane < kLanes; ++lane) at[lane] = blocks[lane].roots[t];

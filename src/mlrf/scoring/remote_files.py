@@ -114,7 +114,7 @@ def store_errors() -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of an error in one line, without the signatures of URLs, which open a store to whoever reads them."""
+    """Return the reason of an error in one line, without the signatures of URLs, with which any reader could open the store."""
     return _SIGNATURE.sub("sig=…", " ".join(str(error).split()))
 
 

@@ -53,9 +53,8 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         raise ModelUnreadableError(
             f"the pipeline's steps produce {len(lineage.columns)} columns, but its model takes {model.forest.n_features}"
         )
-    if not len(
-        model.forest.set_codes
-    ):  # the model has no rule of its own that members of a combination could not share
+    if not len(model.forest.set_codes):
+        # Without splits by sets the model has no rule of its own for codes: all members of a combination can share this one.
         model = replace(model, forest=replace(model.forest, no_code_up_to=TRUNCATED))
     table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to, options.shared_categories)
     if not table.used:

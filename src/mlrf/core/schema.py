@@ -2,24 +2,20 @@
 
 A row holds one float64 for each feature, in schema order. NaN is missing, booleans are 0 and 1, and a category is its code: its
 index in the feature's list, or, if the feature has no list, the integer itself. If categories are hashed, the code of an
-unlisted category follows from its hash. This module defines what values mean; the fast parser in `serving` must agree with it
-to the bit.
+unlisted category follows from its hash. Which value a feature accepts, and as which number, is in `value_rules`; the fast
+parser in `serving` must agree with it to the bit.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlrf.core.category_hash import HASHED_CODE, category_hash, category_text
 from mlrf.core.errors import (
     FeatureCountError,
-    InvalidFeatureError,
     InvalidRequestError,
     MissingFeatureError,
-    UnknownCategoryError,
     UnknownFeatureError,
 )
 from mlrf.core.feature import (
@@ -29,14 +25,9 @@ from mlrf.core.feature import (
     Value,
     canonical_value,
     category_codes,
-    category_key,
-    codes_by_hash,
     example_value,
 )
-from mlrf.core.infinities import OnInfinity
 from mlrf.core.leniency import (
-    ALLOW_UNKNOWN_CATEGORY,
-    AS_LIBRARY,
     IGNORE_UNKNOWN_FEATURES,
     LISTS_FEATURES,
     NULL,
@@ -45,9 +36,15 @@ from mlrf.core.leniency import (
     Leniency,
 )
 from mlrf.core.repeated_names import first_repeated
-from mlrf.core.value_text import clip, detail_value, json_type, listed, plural, shown, shown_name
-
-MISSING = math.nan
+from mlrf.core.value_rules import (
+    MISSING,
+    boolean_number,
+    category_code,
+    invalid_value,
+    number_in_range,
+    whole_number,
+)
+from mlrf.core.value_text import clip, json_type, listed, plural, shown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,8 @@ class Schema:
     names: tuple[str, ...] = field(init=False)
     codes: tuple[Mapping[tuple[bool, Category], float] | None, ...] = field(init=False, repr=False, compare=False)
     """Codes by category; None for a feature without a list."""
-    _codes_by_hash: dict[int, Mapping[int, float]] = field(init=False, repr=False, compare=False)
-    """Codes by the hash of the category, for each feature that has met an unlisted category."""
+    codes_by_hash: dict[str, Mapping[int, float]] = field(init=False, repr=False, compare=False)
+    """Codes by the hash of the category, by the name of each feature that has met an unlisted category."""
 
     def __post_init__(self) -> None:
         names = tuple(f.name for f in self.features)
@@ -69,7 +66,7 @@ class Schema:
             raise ValueError(f"two features are named {twice!r}")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "codes", tuple(category_codes(f) for f in self.features))
-        object.__setattr__(self, "_codes_by_hash", {})
+        object.__setattr__(self, "codes_by_hash", {})
 
     def row(self, instance: Mapping[str, Any] | Sequence[Any], leniency: Leniency = STRICT) -> list[float]:
         """Return the row of one instance, by name or in schema order.
@@ -141,73 +138,16 @@ class Schema:
         if value is None:
             if feature.nullable:
                 return MISSING
-            raise _invalid(feature, value, "a value, because this feature may not be missing", leniency)
+            raise invalid_value(feature, value, "a value, because this feature may not be missing", leniency)
         match feature.kind:
             case Kind.BOOLEAN:
-                return _boolean(feature, value, leniency)
+                return boolean_number(feature, value, leniency)
             case Kind.CATEGORICAL:
-                return self._code(index, value, leniency, by_code=by_code)
+                return category_code(feature, self.codes[index], self.codes_by_hash, value, leniency, by_code=by_code)
             case Kind.INTEGER:
-                return _whole(feature, value, "an integer", leniency)
+                return whole_number(feature, value, "an integer", leniency)
             case Kind.NUMERIC:
-                return _number(feature, value, "a number", leniency)
-
-    def _code(self, index: int, value: Any, leniency: Leniency, *, by_code: bool) -> float:
-        feature, codes = self.features[index], self.codes[index]
-        if codes is None or feature.categories is None:
-            return _whole(feature, value, "an integer category code", leniency)
-        if by_code and not (isinstance(value, str) and (leniency.natural or feature.hashing is not None)):
-            code = _whole(feature, value, "an integer category code", leniency)
-            if 0 <= code < len(feature.categories):
-                return code
-        else:
-            if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
-                raise _invalid(feature, value, "a category", leniency)
-            found = codes.get(category_key(value))
-            if found is None and feature.hashing is not None:
-                found = self.hashed_code(index, value, leniency)
-            if found is not None:
-                return found
-        if leniency.unknown_categories == "missing" and feature.nullable:
-            return MISSING
-        raise self._unknown_category(feature, value, leniency, by_code=by_code and not isinstance(value, str))
-
-    def hashed_code(self, index: int, value: Category, leniency: Leniency) -> float | None:
-        """Return the code of an unlisted category, from its hash; None if the model does not know it."""
-        feature = self.features[index]
-        text = category_text(value)
-        if text is None or feature.hashing is None:
-            raise _invalid(feature, value, "a category: a string, a whole number or a boolean", leniency)
-        hashed = category_hash(text)
-        codes = self._codes_by_hash.get(index)
-        if codes is None:
-            codes = self._codes_by_hash[index] = codes_by_hash(feature)
-        code = codes.get(hashed)
-        if code is None and (feature.hashing.is_open or leniency.unknown_categories == "as-library"):
-            return HASHED_CODE + hashed
-        return code
-
-    def _unknown_category(
-        self, feature: Feature, value: Any, leniency: Leniency, *, by_code: bool
-    ) -> UnknownCategoryError:
-        """Return the error for a value that is not in a feature's list of categories."""
-        categories = feature.categories or ()
-        if not categories:
-            known = "the model has none"
-        elif by_code:
-            known = f"codes 0 to {len(categories) - 1}"
-        else:
-            known = listed([shown(c) for c in categories])
-        remedies = ["a known one"] if categories else []
-        if feature.nullable:
-            remedies.append(ALLOW_UNKNOWN_CATEGORY[leniency.caller])
-        return UnknownCategoryError(
-            f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known})"
-            + (f"; send {', '.join(remedies)}" if remedies else "")
-            + (AS_LIBRARY[leniency.caller] if feature.hashing is not None and not by_code else ""),
-            feature=feature.name,
-            value=detail_value(value),
-        )
+                return number_in_range(feature, value, "a number", leniency)
 
     def _missing_features(self, instance: Mapping[str, Any], leniency: Leniency) -> MissingFeatureError:
         absent = [f.name for f in self.features if f.name not in instance and not f.optional]
@@ -230,48 +170,3 @@ class Schema:
             feature=clip(extra[0]),
             unknown=[clip(n) for n in extra[:20]],
         )
-
-
-def _boolean(feature: Feature, value: Any, leniency: Leniency) -> float:
-    if isinstance(value, bool) or (leniency.natural and isinstance(value, int | float) and value in (0, 1)):
-        return 1.0 if value else 0.0
-    raise _invalid(feature, value, "true or false", leniency)
-
-
-def _number(feature: Feature, value: Any, expected: str, leniency: Leniency) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _invalid(feature, value, expected, leniency)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf if value > 0 else -math.inf
-    match feature.infinities.of(number):
-        case OnInfinity.NUMBER:
-            return number
-        case OnInfinity.MISSING if feature.nullable:
-            return MISSING
-    precision = feature.infinities.precision
-    raise _invalid(feature, value, f"{expected} within the range of {precision}", leniency)
-
-
-def _whole(feature: Feature, value: Any, expected: str, leniency: Leniency) -> float:
-    number = _number(feature, value, expected, leniency)
-    if math.isnan(number):
-        return number
-    if math.isinf(number):
-        raise _invalid(feature, value, f"{expected} within the range of float64", leniency)
-    if number != math.floor(number):
-        raise _invalid(feature, value, expected, leniency)
-    # Adding 0.0 turns -0.0 into 0.0: an integer has no negative zero.
-    return number + 0.0
-
-
-def _invalid(feature: Feature, value: Any, expected: str, leniency: Leniency) -> InvalidFeatureError:
-    can_be_missing = feature.nullable and value is not None
-    hint = f"; send {NULL[leniency.caller]} where it is missing" if can_be_missing else ""
-    return InvalidFeatureError(
-        f"feature {feature.name!r}: expected {expected}, got {shown(value)}{hint}",
-        feature=feature.name,
-        value=detail_value(value),
-        expected=expected,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlrf.core.errors import InvalidKeyError, InvalidRequestError
-from mlrf.core.schema import MISSING
+from mlrf.core.value_rules import MISSING
 from mlrf.core.value_text import clip, json_type, shown, shown_name
 from mlrf.features.as_of import read_as_of, show_as_of
 from mlrf.features.interface import Key, Record, StoredRow

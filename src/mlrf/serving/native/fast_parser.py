@@ -17,11 +17,12 @@ from msgspec import UNSET, UnsetType
 from mlrf.core.column_rules import whole_columns
 from mlrf.core.leniency import STRICT, Leniency
 from mlrf.core.schema import Schema
+from mlrf.core.value_rules import hashed_code
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
-from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_struct, positional_type
+from mlrf.serving.native.fast_parser_types import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
@@ -153,12 +154,12 @@ class _HashedCodes(dict[Any, float]):
 
     def __init__(self, schema: Schema, index: int) -> None:
         super().__init__()
-        self._schema, self._index = schema, index
+        self._feature, self._by_hash = schema.features[index], schema.codes_by_hash
 
     def __missing__(self, value: Any) -> float:
         if not isinstance(value, str):
             raise KeyError(value)
-        code = self._schema.hashed_code(self._index, value, STRICT)
+        code = hashed_code(self._feature, self._by_hash, value, STRICT)
         if code is None:
             raise KeyError(value)
         return code

@@ -1,4 +1,7 @@
-"""The types that msgspec's decoders are compiled from: rows by name and in schema order, and the options of a request.
+"""The types of the fast parser, from which msgspec compiles its decoders: rows by name, in schema order, and request options.
+
+They must agree with `core/value_rules.py`, which decides about every value that they do not accept. A value that they accept is
+not checked there: a narrower rule must change both.
 
 Numbers are decoded as float64. The kernel then checks that integers, codes and booleans are whole numbers (`whole_columns`),
 which takes a third of the time that decoding them as integers does.

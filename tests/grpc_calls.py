@@ -18,6 +18,7 @@ from mlrf.serving.http2.wire_frames import ErrorCode
 from mlrf.serving.oip.grpc.call_handler import CallHandler
 from mlrf.serving.oip.grpc.call_head import read_call_head
 from mlrf.serving.oip.grpc.inference_calls import simple
+from mlrf.serving.oip.grpc.limits import CallLimits
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.logs import Log
 
@@ -112,7 +113,9 @@ def calls_answered_by(handler, max_bytes: int = MAX_BYTES) -> Iterator[Calls]:
     with http2_server() as running:
         meter = Meter()
         running.runtime.request_meter = meter
-        calls = CallHandler(running.runtime, ErrorEncoder(Log("error")), None, layout(grpc=True), max_bytes, 30.0, 30.0)
+        calls = CallHandler(
+            running.runtime, ErrorEncoder(Log("error")), None, layout(grpc=True), CallLimits(max_bytes, 30.0, 30.0)
+        )
         calls.answer_by({INFER: simple(handler)}, {})
         running.server.read_head = read_call_head
         running.server.open_stream = calls.open

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.http2.connection import Http2Connection
 from mlrf.serving.http2.header_blocks import encode_fields
+from mlrf.serving.http2.limits import Http2Limits
 from mlrf.serving.http2.request_stream import Stream
-from mlrf.serving.http2.server import Http2Limits, Http2Server
+from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 
 HEAD = encode_fields(((b":status", b"200"),))

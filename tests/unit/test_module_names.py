@@ -14,10 +14,12 @@ ALIKE = {
     "interface": ({"engines", "features", "stores"}, "what every engine, feature store, and store of models offers"),
     "publishing": ({"core", "stores"}, "publishing a version: in a directory, and in a store of models"),
     "settings": (
-        {f"serving/{each}" for each in ("auth", "cache", "config", "http", "oip/grpc", "platforms", "telemetry")},
+        {f"serving/{each}" for each in ("auth", "cache", "config", "oip/grpc", "platforms", "telemetry")},
         "the options of a package",
     ),
     "server": ({"serving/http", "serving/http2", "serving/oip/grpc"}, "the servers of the transports"),
+    "limits": ({"serving/http2", "serving/oip/grpc"}, "how much of gRPC a client may ask for"),
+    "limited_connection": ({"serving/http", "serving/http2"}, "a connection that enforces its limits"),
     "connection": ({"serving/http", "serving/http2"}, "the protocol of a connection"),
     "server_process": ({"demo", "testing"}, "`mlrf serve` as a child process"),
     "handlers": ({"serving/oip/rest", "serving/platforms"}, "the handlers of a set of routes"),

@@ -101,7 +101,7 @@ def test_empty_messages_that_wait_count_against_the_budget(path):
 
 
 def test_streams_leave_room_for_calls_of_one_message(path):
-    few = "from mlrf.serving.oip.grpc import call_handler; call_handler._MAX_STREAMING = 3"
+    few = "from mlrf.serving.oip.grpc import limits; limits.MAX_STREAMING = 3"
     with (
         serving(path, options=["--grpc-port", "0"], broken_by=few) as server,
         RawHttp2(port_of(server)) as client,

@@ -16,9 +16,9 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.models.service import Service
+from mlrf.serving.request_limits import RequestLimits
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -46,7 +46,7 @@ def served(tmp_path_factory):
     counts = layout(["sample"])
     meter = WorkerMeter(counts, memoryview(bytearray(8 * counts.n_words)).cast("Q"))
     service = Service([read_bundle(path)], ServeSettings((path,)), meter, Exposition())
-    return HttpServer(service.generation.router(), HttpLimits(), meter, ErrorEncoder(Log("error")), lambda: None)
+    return HttpServer(service.generation.router(), RequestLimits(), meter, ErrorEncoder(Log("error")), lambda: None)
 
 
 def request(path, first):

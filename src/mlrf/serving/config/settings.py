@@ -17,10 +17,10 @@ from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.cpus import usable_cpus
 from mlrf.serving.config.platform_paths import check_platform_paths
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.grpc.settings import GrpcSettings
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.platforms.settings import PlatformSettings
+from mlrf.serving.request_limits import RequestLimits
 from mlrf.serving.telemetry.logs import LEVELS
 from mlrf.serving.telemetry.settings import TelemetrySettings
 from mlrf.stores.address import is_address, parse_address
@@ -112,7 +112,7 @@ class ServeSettings:
         choices=("on", "off"),
     )
     platforms: PlatformSettings = field(default_factory=PlatformSettings)
-    limits: HttpLimits = field(default_factory=HttpLimits)
+    limits: RequestLimits = field(default_factory=RequestLimits)
     state_dir: Path = option(
         default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
     )

@@ -16,8 +16,8 @@ from mlrf.core.errors import BodyTooLargeError
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.over_limit import OverLimit
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.http.unsent import UnsentResponses
+from mlrf.serving.request_limits import RequestLimits
 from mlrf.serving.runtime.observer import RequestObserver
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 
@@ -102,7 +102,7 @@ class HttpServer(RequestRuntime):
     def __init__(
         self,
         router: Router,
-        limits: HttpLimits,
+        limits: RequestLimits,
         meter: Meter,
         refusal: Refusal,
         heartbeat: Callable[[], None],

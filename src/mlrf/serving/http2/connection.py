@@ -7,8 +7,8 @@ from time import perf_counter
 from typing import Any, cast
 
 from mlrf.serving.http2.control_frames import RESET_COST
-from mlrf.serving.http2.header_blocks import MAX_LIST_BYTES
 from mlrf.serving.http2.header_frames import HeaderFrames
+from mlrf.serving.http2.limits import MAX_LIST_BYTES
 from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import (
     CONTINUATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from mlrf.serving.http2.limits import LimitedConnection
+from mlrf.serving.http2.limited_connection import LimitedConnection
 from mlrf.serving.http2.request_stream import Stream
 from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import (

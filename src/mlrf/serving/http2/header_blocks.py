@@ -14,10 +14,6 @@ from hpack import Decoder, HPACKError
 
 from mlrf.serving.http2.wire_frames import ErrorCode, ProtocolError, StreamError
 
-MAX_LIST_BYTES = 16 << 10
-"""Most bytes of a header list, counted with 32 for each field, that a call may have."""
-MAX_BLOCK_BYTES = 16 << 10
-"""Most bytes of a compressed block."""
 _MAX_DECODED_BYTES = 64 << 10
 """A longer list ends the connection: it is not decoded to its end, so the compression table is lost."""
 _FIELD_BYTES = 32

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.serving.http2.control_frames import RESET_COST, ControlFrames, without_priority
-from mlrf.serving.http2.header_blocks import MAX_BLOCK_BYTES, HeaderBlocks
+from mlrf.serving.http2.header_blocks import HeaderBlocks
+from mlrf.serving.http2.limits import MAX_BLOCK_BYTES
 from mlrf.serving.http2.request_stream import Stream
 from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.http2.wire_frames import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
 from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.http2.header_blocks import Fields
+from mlrf.serving.http2.limits import Http2Limits
 from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.trim_memory import trim_memory
@@ -20,22 +20,6 @@ _SETTLE_S = 0.25
 _LINGER_S = 1.5
 _EVICTION_CHECKS = 32
 _RETURNED_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Http2Limits:
-    """Limits of clients in bytes and seconds, as over HTTP/1.1."""
-
-    max_connections: int
-    header_timeout_s: float
-    """Seconds for the handshake, for the acknowledgement of settings, and for a header block."""
-    idle_timeout_s: float
-    """Seconds for a connection without requests."""
-    write_timeout_s: float
-    max_streams: int = 256
-    """Most concurrent requests of one connection; clients hold further ones back, or have them refused unprocessed."""
-    max_all_streams: int = 16_384
-    """Most concurrent requests of all connections together."""
 
 
 class Meter(Protocol):

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 from mlrf.serving.http.file_descriptors import connections_that_fit
-from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.request_limits import RequestLimits
 
 _SWITCH_S = 5e-4
 _M_ARENA_MAX = -8
@@ -24,7 +24,7 @@ def settle() -> None:
     gc.freeze()
 
 
-def limits_that_fit(limits: HttpLimits, n_listeners: int) -> HttpLimits:
+def limits_that_fit(limits: RequestLimits, n_listeners: int) -> RequestLimits:
     """Return limits whose connections fit into this process's file descriptors, however they are divided between listeners."""
     fit = connections_that_fit(n_listeners * limits.max_connections)
     return replace(limits, max_connections=max(1, fit // n_listeners))

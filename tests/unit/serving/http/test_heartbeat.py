@@ -10,8 +10,8 @@ from mlrf.serving.auth.keys import KeyRing, make_key, write_keys
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.http.tls_connection import new_connection
+from mlrf.serving.request_limits import RequestLimits
 from mlrf.serving.telemetry.logs import Log
 
 LIMIT_S = 60.0
@@ -37,7 +37,11 @@ def test_answers_alone_keep_a_worker_alive():
     async def answer_for_a_while():
         loop = asyncio.get_running_loop()
         server = HttpServer(
-            Router(routes, 1024), HttpLimits(), NothingCounted(), ErrorEncoder(Log()), lambda: beats.append(loop.time())
+            Router(routes, 1024),
+            RequestLimits(),
+            NothingCounted(),
+            ErrorEncoder(Log()),
+            lambda: beats.append(loop.time()),
         )
         listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
@@ -62,7 +66,7 @@ def test_revoked_key_is_refused_on_a_busy_loop(tmp_path):
 
     async def ask_until_refused():
         loop = asyncio.get_running_loop()
-        server = HttpServer(Router(routes, 1024), HttpLimits(), NothingCounted(), ErrorEncoder(Log()), lambda: None)
+        server = HttpServer(Router(routes, 1024), RequestLimits(), NothingCounted(), ErrorEncoder(Log()), lambda: None)
         server.guard = Guard(KeyRing(keys), {1: "any"}, Log("critical"))
         listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())

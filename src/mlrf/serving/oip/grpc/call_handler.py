@@ -11,6 +11,7 @@ from mlrf.core.value_text import clip
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http2.request_stream import Sender, Stream
+from mlrf.serving.oip.grpc import limits
 from mlrf.serving.oip.grpc.call import Call, RefusedCall, cut_short, shutting_down
 from mlrf.serving.oip.grpc.call_head import CallHead
 from mlrf.serving.oip.grpc.call_status import HEAD, http_block, status_block
@@ -24,8 +25,6 @@ from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.metric_layout import Layout
 
-_MAX_STREAMING = 4096
-"""Most streaming calls of a worker: they may stay open, and must leave some of all calls to those of one message."""
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 Run = Callable[[StreamingCall], Awaitable[None]]
 
@@ -39,15 +38,13 @@ class CallHandler:
         errors: ErrorEncoder,
         guard: Guard | None,
         layout: Layout,
-        max_message_bytes: int,
-        request_timeout_s: float,
-        idle_timeout_s: float,
+        call_limits: limits.CallLimits,
     ) -> None:
-        """Allow `request_timeout_s` for the message of a unary call, `idle_timeout_s` for the next message of a stream."""
+        """Handle calls on a worker's `runtime`; without a `guard` they need no key."""
         self.admission = runtime.admission
-        self.max_message_bytes = max_message_bytes
-        self.request_timeout_s = request_timeout_s
-        self.idle_timeout_s = idle_timeout_s
+        self.max_message_bytes = call_limits.max_message_bytes
+        self.request_timeout_s = call_limits.request_timeout_s
+        self.idle_timeout_s = call_limits.idle_timeout_s
         self.is_draining = False
         self._work = runtime.work
         self._layout = layout
@@ -79,9 +76,9 @@ class CallHandler:
                 self,
                 HEAD + status_block("UNIMPLEMENTED", f"this server has no call {clip(head.path)}"),
             )
-        if len(self._streams) >= _MAX_STREAMING:
+        if len(self._streams) >= limits.MAX_STREAMING:
             fault = OverloadedError(
-                f"{_MAX_STREAMING} streams are open in this worker, which is the limit; try again later"
+                f"{limits.MAX_STREAMING} streams are open in this worker, which is the limit; try again later"
             )
             return self._refused(connection, number, head, fault)
         stream = StreamingCall(connection, number, head, self, run)

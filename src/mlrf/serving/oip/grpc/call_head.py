@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError
-from mlrf.serving.http2.header_blocks import MAX_LIST_BYTES, Fields, list_bytes
+from mlrf.serving.http2.header_blocks import Fields, list_bytes
+from mlrf.serving.http2.limits import MAX_LIST_BYTES
 from mlrf.serving.runtime.request_runtime import REQUEST_ID
 
 _CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?(;.*)?", re.IGNORECASE)

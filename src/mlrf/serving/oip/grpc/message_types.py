@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.oip.grpc.limits import MAX_SMALL_MESSAGE_BYTES
 
 DESCRIPTORS = Path(__file__).with_name("descriptors.binpb")
 FILES = {
@@ -32,15 +33,11 @@ def message(name: str) -> type[Any]:
     return made
 
 
-_MAX_BYTES = 64 << 10
-"""Greatest size of any message except a ModelInferRequest."""
-
-
 def parsed_short(kind: type[Any], body: bytes) -> Any:
     """Parse a small message; raises MalformedRequestError."""
-    if len(body) > _MAX_BYTES:
+    if len(body) > MAX_SMALL_MESSAGE_BYTES:
         raise MalformedRequestError(
-            f"a {kind.DESCRIPTOR.full_name} may have at most {_MAX_BYTES} bytes, but has {len(body)}"
+            f"a {kind.DESCRIPTOR.full_name} may have at most {MAX_SMALL_MESSAGE_BYTES} bytes, but has {len(body)}"
         )
     return parsed(kind, body)
 

@@ -13,12 +13,13 @@ from mlrf.serving.auth.tls import Tls
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http2.connection import Http2Connection
-from mlrf.serving.http2.server import Http2Limits, Http2Server
+from mlrf.serving.http2.server import Http2Server
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.call_handler import CallHandler, Run
 from mlrf.serving.oip.grpc.call_head import read_call_head
 from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.inference_calls import calls_of, simple
+from mlrf.serving.oip.grpc.limits import call_limits, connection_limits
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
 from mlrf.serving.routes import GRPC_CHECK, GRPC_LIST, GRPC_REFLECT, GRPC_STREAM, INFERENCE
@@ -41,18 +42,10 @@ class GrpcServer:
     ) -> None:
         """Share the runtime and the limits of `http`; `check_ready` raises NotReadyError while no calls may come."""
         limits = http.limits
-        self._calls = CallHandler(
-            http,
-            errors,
-            access.guard(),
-            meter.layout,
-            limits.max_body_bytes,
-            limits.request_timeout_s,
-            limits.idle_timeout_s,
-        )
+        self._calls = CallHandler(http, errors, access.guard(), meter.layout, call_limits(limits))
         self._server = Http2Server(
             http,
-            Http2Limits(limits.max_connections, limits.header_timeout_s, limits.idle_timeout_s, limits.write_timeout_s),
+            connection_limits(limits),
             meter,
             http.unsent,
             read_call_head,

@@ -1,4 +1,4 @@
-"""The options of gRPC."""
+"""The options of the gRPC listener: port and address. Sizes and timeouts: `limits.py`, which takes most from HTTP."""
 
 from __future__ import annotations
 

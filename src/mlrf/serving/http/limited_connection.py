@@ -1,4 +1,4 @@
-"""The limits of a connection: timeouts, memory for unfinished bodies, and the refusals that follow."""
+"""A connection that enforces limits: timeouts, memory for unfinished bodies, and the refusals that follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that limit HTTP connections and requests: bytes, header fields and seconds."""
+"""Options that limit connections and requests, over HTTP and gRPC alike: bytes, header fields and seconds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MIN_HEADER_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """Limits of one connection and its requests."""
+class RequestLimits:
+    """Limits of one connection and its requests; `oip/grpc/limits.py` says which apply to gRPC."""
 
     max_body_bytes: int = option(
         8 << 20, "maximum size of a request body in bytes; beyond it 413", group=Group.LIMITS, check=at_least(1)

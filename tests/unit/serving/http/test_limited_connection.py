@@ -10,8 +10,8 @@ from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.http.tls_connection import new_connection
+from mlrf.serving.request_limits import RequestLimits
 from mlrf.serving.telemetry.logs import Log
 
 MOST_HEADS = 1024
@@ -68,7 +68,7 @@ class Transport:
 @pytest.fixture
 def server():
     routes = {"/healthz": Route(1, "/healthz", {b"GET": lambda _body: b"{}"})}
-    return HttpServer(Router(routes, 1024), HttpLimits(), CutsCounted(), ErrorEncoder(Log()), lambda: None)
+    return HttpServer(Router(routes, 1024), RequestLimits(), CutsCounted(), ErrorEncoder(Log()), lambda: None)
 
 
 @pytest.fixture

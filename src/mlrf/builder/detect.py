@@ -6,6 +6,7 @@ read. Detection uses only bytes and class names, and so imports no training libr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlrf.builder.foreign_files import foreign_container, foreign_file, foreign_object
@@ -21,7 +22,7 @@ from mlrf.builder.importers import (
     ydf,
 )
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
-from mlrf.builder.model_source import ModelFile, Source, open_source
+from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 LIBRARIES: tuple[Library, ...] = (
@@ -55,7 +56,8 @@ def import_model(
     if not library.takes_names and (import_options.feature_names is not None or import_options.task is not None):
         what = "feature names are" if import_options.task is None else "a task is"
         raise SampleError(f"{what} given, but a {library.name} model defines that itself; leave it out")
-    return library.read(source, import_options)
+    imported = library.read(source, import_options)
+    return replace(imported, notes=(*source.notes, *imported.notes)) if isinstance(source, ModelObject) else imported
 
 
 def recognise(source: Source) -> Library:

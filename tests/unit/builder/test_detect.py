@@ -10,6 +10,8 @@ import joblib
 import lightgbm
 import numpy as np
 import pytest
+import sklearn
+from sklearn.tree import DecisionTreeRegressor
 
 from mlrf import build
 from mlrf.builder import model_source as source_module
@@ -160,3 +162,34 @@ def test_dumps_and_containers_in_memory_are_named(tmp_path, booster):
     assert "the dict is a dump of LightGBM's trees" in found[0]
     assert "mlrf.build(models['best'], …)" in found[1]
     assert "the list is a dump of XGBoost's trees" in found[2]
+
+
+def _pickled_by(version, fitted):
+    """Return the pickle of an estimator as another version of scikit-learn would have written it."""
+    return pickle.dumps(fitted).replace(sklearn.__version__.encode(), version.encode().ljust(len(sklearn.__version__)))
+
+
+@pytest.fixture(scope="module")
+def small_tree():
+    return DecisionTreeRegressor(max_depth=1, random_state=0).fit([[0.0], [1.0]], [0.0, 1.0])
+
+
+def test_a_pickle_of_another_scikit_learn_is_read_with_one_note_and_no_warning(tmp_path, small_tree, recwarn):
+    (tmp_path / "m.pkl").write_bytes(_pickled_by("1.8.0", small_tree))
+    imported = import_model(tmp_path / "m.pkl", allow_pickle=True)
+    assert imported.notes == (
+        f"scikit-learn 1.8.0 wrote the pickle; its answers here are those of scikit-learn {sklearn.__version__}",
+    )
+    assert not recwarn.list
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(small_tree))
+    assert import_model(tmp_path / "m.pkl", allow_pickle=True).notes == ()
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_that_cannot_be_read_names_the_scikit_learn_that_wrote_it(tmp_path, small_tree, protocol):
+    damaged = pickle.dumps(small_tree, protocol).replace(b"DecisionTreeRegressor", b"DecisionTreeRegretter")
+    (tmp_path / "m.pkl").write_bytes(damaged)
+    with pytest.raises(
+        ModelUnreadableError, match=rf"packages that it was made with \(scikit-learn {sklearn.__version__}\), or load"
+    ):
+        import_model(tmp_path / "m.pkl", allow_pickle=True)

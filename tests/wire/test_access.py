@@ -202,6 +202,38 @@ def test_an_explanation_in_a_natural_batch_needs_its_scope(keyed, example, text)
     assert keyed.ask("POST", "/predict/batch", plain.encode(), bearer(keyed.keys["p"])).status == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"], 403),
+        (["Origin: null"], 403),
+        (["Host: evil.example"], 403),
+        (["Host: evil.example:80"], 403),
+        (["Host: 127.0.0.1.evil.example"], 403),
+        (["Host: localhost:1234"], 200),
+        (["Host: LOCALHOST"], 200),
+        (["Host: 127.0.0.1"], 200),
+        (["Host: [::1]:9"], 200),
+        ([], 200),
+    ],
+)
+def test_admin_port_takes_no_request_of_a_web_page(keyed, headers, status):
+    address = next(entry["address"] for entry in keyed.log if entry["event"] == "admin listening")
+    with Client(int(address.rpartition(":")[2])) as client:
+        answer = client.ask("GET", "/admin/models", headers=[*bearer(keyed.keys["a"]), *headers])
+        assert answer.status == status
+        assert answer.code == (None if status == 200 else "NOT_PERMITTED")
+
+
+def test_a_web_page_cannot_unload_a_model_through_an_admin_port_without_keys(tree_bundle, example):
+    with serving(tree_bundle, options=["--admin", "127.0.0.1:0"]) as server:
+        address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
+        with Client(int(address.rpartition(":")[2])) as client:
+            page = ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"]
+            assert client.ask("POST", "/admin/models/b/unload", headers=page).status == 403
+        assert server.ask("POST", "/predict", example).status == 200
+
+
 def test_admin_port_needs_an_admin_key(keyed):
     address = next(entry["address"] for entry in keyed.log if entry["event"] == "admin listening")
     port = int(address.rpartition(":")[2])

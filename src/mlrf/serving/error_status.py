@@ -33,6 +33,8 @@ def _key_challenge(_error: MlrfError) -> bytes:
 
 
 def _scope_challenge(error: MlrfError) -> bytes:
+    if "scope" not in error.details:  # no key would help
+        return b""
     return (
         b'WWW-Authenticate: Bearer realm="mlrf", error="insufficient_scope", scope="%b"\r\n'
         % error.details["scope"].encode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.admin_guard import AdminGuard
 from mlrf.serving.auth.cors import Cors
 from mlrf.serving.auth.guard import Guard, reload_keys
 from mlrf.serving.auth.keys import KeyRing
@@ -38,14 +39,13 @@ class AccessControl:
         if self.tls is not None:
             server.tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
 
-    @property
-    def requires_keys(self) -> bool:
-        """Whether callers need keys."""
-        return self._ring is not None
-
     def guard(self) -> Guard:
         """Return the guard of a port, for any transport."""
         return Guard(self._ring, self._scopes, self._log)
+
+    def admin_guard(self) -> AdminGuard:
+        """Return the guard of an admin listener that is a port."""
+        return AdminGuard(self._ring, self._scopes, self._log)
 
     def refresh(self) -> None:
         """Reload certificates that changed on disk; call it twice a second."""

@@ -60,6 +60,11 @@ class Guard:
         self._forget_at_s = monotonic() + _REMEMBERED_S
         self._edition = 0 if ring is None else ring.edition
 
+    @property
+    def requires_keys(self) -> bool:
+        """Whether callers need keys."""
+        return self._ring is not None
+
     def admit(self, head: Head, route: int) -> Wrap | None:
         """Return the wrapper of the handler for this head's key.
 

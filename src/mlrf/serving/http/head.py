@@ -88,6 +88,7 @@ class Head(msgspec.Struct, frozen=True):
     """Bytes of JSON at the start of a binary inference body (Inference-Header-Content-Length)."""
     accept_encoding: bytes | None = None
     accept: bytes | None = None
+    host: bytes | None = None
     custom_attributes: bytes | None = None
     """Text that SageMaker passes from the caller to the model and back (X-Amzn-SageMaker-Custom-Attributes)."""
 
@@ -193,6 +194,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         traceparent=first.get(b"traceparent"),
         authorization=first.get(b"authorization"),
         origin=first.get(b"origin"),
+        host=first.get(b"host"),
         requested_method=first.get(b"access-control-request-method"),
         inference_header_bytes=first.get(b"inference-header-content-length"),
         accept_encoding=b",".join(fields.get(b"accept-encoding", ())) or None,

@@ -195,9 +195,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def _admin_server(self, listener: AdminListener, errors: ErrorEncoder) -> HttpServer:
         limits = self.boot.settings.limits
         server = HttpServer(self.service.admin_router(), limits, self.meter, errors, self.notify)
-        if listener.socket.family != socket.AF_UNIX and self.boot.access.requires_keys:
-            # File permissions protect a Unix socket; a port of this machine is open to all its users.
-            server.guard = self.boot.access.guard()
+        if listener.socket.family != socket.AF_UNIX:
+            # File permissions protect a Unix socket; a port of this machine is open to all its users, and to their browsers.
+            server.guard = self.boot.access.admin_guard()
         return server
 
     async def _drain(self, servers: list[HttpServer], grpc: GrpcServer | None) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import replace
 
 import hypothesis.strategies as st
+from msgspec.structs import replace
 
 from mlrf.core.category_hash import category_hash
 from mlrf.core.errors import RequestError

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -47,7 +48,9 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     # That a feature is optional must not change an answer that has a value for it.
-    schema = Schema(tuple(replace(f, optional=f.name == "promo", default=None) for f in ALL_KINDS.features))
+    schema = Schema(
+        tuple(msgspec.structs.replace(f, optional=f.name == "promo", default=None) for f in ALL_KINDS.features)
+    )
     path = write_tree_bundle(tmp_path_factory.mktemp("forms") / "sample", schema=schema)
     with (
         serving(path, options=["--workers", "1", "--grpc-port", "0"]) as server,

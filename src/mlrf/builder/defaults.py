@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.feature import Value

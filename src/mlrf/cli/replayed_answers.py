@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class ReplayedModel:
             max_infer_rows=_MANY,
             unknown_features="ignore",
             unknown_categories=unknown_categories,
-            caching=replace(CacheSettings(), cache="0"),
+            caching=CacheSettings(cache="0"),
         )
         counts = layout([bundle.name])
         block = ControlBlock(1, counts.n_words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -35,8 +34,7 @@ class CategoryHashing(msgspec.Struct, frozen=True):
     """Whether every category is accepted, because the model does not say which hashes it knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(msgspec.Struct, frozen=True):
     """One column of the model.
 
     `categories` lists a categorical feature's values in the order of their codes; with None, any integer code is accepted

@@ -9,8 +9,7 @@ parser in `serving` must agree with it to the bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from mlrf.core.errors import (
     FeatureCountError,
@@ -19,7 +18,6 @@ from mlrf.core.errors import (
     UnknownFeatureError,
 )
 from mlrf.core.feature import (
-    Category,
     Feature,
     Kind,
     Value,
@@ -47,26 +45,32 @@ from mlrf.core.value_rules import (
 from mlrf.core.value_text import clip, json_type, listed, plural, shown_name
 
 
-@dataclass(frozen=True, slots=True)
 class Schema:
     """The features of a model, in the order of its columns; ValueError if there are none or two share a name."""
 
-    features: tuple[Feature, ...]
-    names: tuple[str, ...] = field(init=False)
-    codes: tuple[Mapping[tuple[bool, Category], float] | None, ...] = field(init=False, repr=False, compare=False)
-    """Codes by category; None for a feature without a list."""
-    codes_by_hash: dict[str, Mapping[int, float]] = field(init=False, repr=False, compare=False)
-    """Codes by the hash of the category, by the name of each feature that has met an unlisted category."""
+    __slots__ = ("codes", "codes_by_hash", "features", "names")
 
-    def __post_init__(self) -> None:
-        names = tuple(f.name for f in self.features)
+    def __init__(self, features: tuple[Feature, ...]) -> None:
+        names = tuple(f.name for f in features)
         if not names:
             raise ValueError("a schema needs at least one feature")
         if (twice := first_repeated(names)) is not None:
             raise ValueError(f"two features are named {twice!r}")
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "codes", tuple(category_codes(f) for f in self.features))
-        object.__setattr__(self, "codes_by_hash", {})
+        self.features: Final = features
+        self.names: Final = names
+        self.codes: Final = tuple(category_codes(f) for f in features)
+        """Codes by category; None for a feature without a list."""
+        self.codes_by_hash: Final[dict[str, Mapping[int, float]]] = {}
+        """Codes by the hash of the category, by the name of each feature that has met an unlisted category."""
+
+    def __eq__(self, other: object) -> bool:
+        return self.features == other.features if isinstance(other, Schema) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.features)
+
+    def __repr__(self) -> str:
+        return f"Schema(features={self.features!r})"
 
     def row(self, instance: Mapping[str, Any] | Sequence[Any], leniency: Leniency = STRICT) -> list[float]:
         """Return the row of one instance, by name or in schema order.

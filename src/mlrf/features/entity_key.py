@@ -10,9 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -55,21 +54,25 @@ class KeyField(msgspec.Struct, frozen=True):
             raise ValueError("a key's field needs a name")
 
 
-@dataclass(frozen=True, slots=True)
 class EntityKey:
     """The fields of a key, sorted by name; ValueError if there are none or two share a name."""
 
-    fields: tuple[KeyField, ...]
-    _encoders: tuple[tuple[str, Callable[[Any], bytes]], ...] = field(init=False, repr=False, compare=False)
+    __slots__ = ("_encoders", "fields")
 
-    def __post_init__(self) -> None:
-        names = [f.name for f in self.fields]
+    def __init__(self, fields: tuple[KeyField, ...]) -> None:
+        names = [f.name for f in fields]
         if not names:
             raise ValueError("a key needs at least one field")
         if (twice := first_repeated(names)) is not None:
             raise ValueError(f"two fields of the key are named {twice!r}")
-        object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda f: f.name)))
-        object.__setattr__(self, "_encoders", tuple((f.name, _ENCODERS[f.type]) for f in self.fields))
+        self.fields: Final = tuple(sorted(fields, key=lambda f: f.name))
+        self._encoders: Final = tuple((f.name, _ENCODERS[f.type]) for f in self.fields)
+
+    def __eq__(self, other: object) -> bool:
+        return self.fields == other.fields if isinstance(other, EntityKey) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fields)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -40,32 +40,26 @@ ROW_DIGEST_BYTES = 16
 _as_of_from = struct.Struct("<q").unpack_from
 
 
-@dataclass(frozen=True, slots=True)
 class RowFormat:
     """The row format of one schema and key. Two formats with the same `digest` read each other's rows."""
 
-    schema: Schema
-    key: EntityKey
-    digest: str = field(init=False)
-    """sha256 in hex of what rows depend on: names, kinds and categories of features, names and types of key fields."""
-    prefix: bytes = field(init=False, repr=False)
-    """Prefix of the bytes of every complete row."""
-    _row_bytes: int = field(init=False, repr=False)
-    _values: struct.Struct = field(init=False, repr=False, compare=False)
-    _rules: ColumnRules = field(init=False, repr=False, compare=False)
-    _hashed_codes: tuple[tuple[int, frozenset[float]], ...] = field(init=False, repr=False, compare=False)
-    """For each feature with known hashes: its index, and the codes of its unlisted categories."""
+    __slots__ = ("_hashed_codes", "_row_bytes", "_rules", "_values", "digest", "key", "prefix", "schema")
 
-    def __post_init__(self) -> None:
-        features = [[f.name, f.kind, f.categories, f.nullable] for f in self.schema.features]
-        described = msgspec.json.encode([FORMAT, features, [[f.name, f.type] for f in self.key.fields]])
+    def __init__(self, schema: Schema, key: EntityKey) -> None:
+        features = [[f.name, f.kind, f.categories, f.nullable] for f in schema.features]
+        described = msgspec.json.encode([FORMAT, features, [[f.name, f.type] for f in key.fields]])
         digest = hashlib.sha256(described).digest()
-        object.__setattr__(self, "digest", digest.hex())
-        object.__setattr__(self, "prefix", bytes((FORMAT, 0)) + digest[: _PREFIX_BYTES - 2])
-        object.__setattr__(self, "_row_bytes", HEAD_BYTES + 8 * len(self.schema.features))
-        object.__setattr__(self, "_values", struct.Struct(f"<8sq{len(self.schema.features)}d"))
-        object.__setattr__(self, "_rules", ColumnRules(map(rule_by_value, self.schema.features)))
-        object.__setattr__(self, "_hashed_codes", tuple(_hashed_codes(self.schema)))
+        self.schema: Final = schema
+        self.key: Final = key
+        self.digest: Final = digest.hex()
+        """sha256 in hex of what rows depend on: names, kinds and categories of features, names and types of key fields."""
+        self.prefix: Final = bytes((FORMAT, 0)) + digest[: _PREFIX_BYTES - 2]
+        """Prefix of the bytes of every complete row."""
+        self._row_bytes: Final = HEAD_BYTES + 8 * len(schema.features)
+        self._values: Final = struct.Struct(f"<8sq{len(schema.features)}d")
+        self._rules: Final = ColumnRules(map(rule_by_value, schema.features))
+        self._hashed_codes: Final = tuple(_hashed_codes(schema))
+        """For each feature with known hashes: its index, and the codes of its unlisted categories."""
 
     def pack(self, values: Sequence[float], as_of_us: int | None = None, absent: Sequence[int] = ()) -> bytes:
         """Return the bytes of a row from F values and the indices of absent features (whose values are NaN)."""

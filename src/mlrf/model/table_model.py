@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +215,9 @@ class TableModel:
         pairs = np.frombuffer(
             interactions_of(self._rows, table.data, len(table), MOST_INTERACTIONS, threads), np.float64
         )
-        return dataclasses.replace(found, interactions=pairs.reshape(shape[:2] + shape[1:]))
+        from dataclasses import replace  # noqa: PLC0415  a server's start imports this module, and no dataclass
+
+        return replace(found, interactions=pairs.reshape(shape[:2] + shape[1:]))
 
     def leaves(
         self,

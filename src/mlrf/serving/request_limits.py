@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from mlrf.serving.option import Group, at_least, option, seconds
 
@@ -10,8 +10,7 @@ _MIN_HEADER_BYTES = 256
 """Bytes of the shortest head that common clients send."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLimits:
+class RequestLimits(msgspec.Struct, frozen=True):
     """Limits of one connection and its requests; `oip/grpc/limits.py` says which apply to gRPC."""
 
     max_body_bytes: int = option(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from mlrf.core.feature import Feature, Kind
@@ -88,7 +89,9 @@ def with_infinities(
 
         for column in range(first, min(len(features), first + probed.group)):
             if features[column].kind in (Kind.NUMERIC, Kind.INTEGER):
-                features[column] = replace(features[column], infinities=_infinities(outcome, is_single=is_single))
+                features[column] = msgspec.structs.replace(
+                    features[column], infinities=_infinities(outcome, is_single=is_single)
+                )
     return Schema(tuple(features))
 
 

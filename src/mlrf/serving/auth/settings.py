@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.cors import check_origin
@@ -16,8 +17,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The usual hosts; whether another one can be reached only from this machine is looked up in its address."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuthSettings:
+class AuthSettings(msgspec.Struct, frozen=True):
     """Options of API keys, TLS and CORS."""
 
     keys: Path | None = option(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from mlrf.features.store_location import wrong_in_address
 from mlrf.serving.option import Group, option, seconds
@@ -29,8 +30,7 @@ def _bytes_of(size: re.Match[str]) -> int:
     return int(size[1]) << _SHIFTS[size[2].lower()]
 
 
-@dataclass(frozen=True, slots=True)
-class CacheSettings:
+class CacheSettings(msgspec.Struct, frozen=True):
     """The answer cache of all workers of a server together."""
 
     cache: str = option(

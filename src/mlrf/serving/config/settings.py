@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
@@ -43,8 +44,7 @@ def _check_admin(address: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class ServeSettings:
+class ServeSettings(msgspec.Struct, frozen=True):
     """All options of `mlrf serve`; ConfigError names the option whose value is wrong."""
 
     bundles: tuple[Path, ...] = option(
@@ -111,8 +111,8 @@ class ServeSettings:
         group=Group.REQUESTS,
         choices=("on", "off"),
     )
-    platforms: PlatformSettings = field(default_factory=PlatformSettings)
-    limits: RequestLimits = field(default_factory=RequestLimits)
+    platforms: PlatformSettings = msgspec.field(default_factory=PlatformSettings)
+    limits: RequestLimits = msgspec.field(default_factory=RequestLimits)
     state_dir: Path = option(
         default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
     )
@@ -136,7 +136,7 @@ class ServeSettings:
     stale_features: Literal["refuse", "flag"] = option(
         "refuse", "what to do with rows older than --max-feature-age", group=Group.FEATURES, choices=("refuse", "flag")
     )
-    caching: CacheSettings = field(default_factory=CacheSettings)
+    caching: CacheSettings = msgspec.field(default_factory=CacheSettings)
     workers: int = option(
         usable_cpus, "worker processes (default: one per processor)", group=Group.PROCESSES, check=between(1, 256)
     )
@@ -199,8 +199,8 @@ class ServeSettings:
         metavar="ADDRESS",
         check=_check_admin,
     )
-    grpc: GrpcSettings = field(default_factory=GrpcSettings)
-    access: AuthSettings = field(default_factory=AuthSettings)
+    grpc: GrpcSettings = msgspec.field(default_factory=GrpcSettings)
+    access: AuthSettings = msgspec.field(default_factory=AuthSettings)
     require_signature: tuple[Path, ...] = option(
         (),
         "public key (PEM) that must have signed a bundle; may be repeated, then a signature by any of the keys is enough",
@@ -208,7 +208,7 @@ class ServeSettings:
         kind=Path,
         metavar="KEY",
     )
-    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    telemetry: TelemetrySettings = msgspec.field(default_factory=TelemetrySettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "lowest level of events that are logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -36,24 +36,22 @@ _MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
 
 
-@dataclass(frozen=True, slots=True)
 class StrictParser:
     """Parses the bodies of one schema; `entity_key` is None if no rows are stored."""
 
-    schema: Schema
-    leniency: Leniency
-    max_instances: int
-    entity_key: EntityKey | None = None
-    max_values: int = field(init=False)
-    """Most values in an instance, counted by commas, with an allowance for commas inside strings."""
-    _natural: NaturalBodies | None = field(init=False)
-    """Reads natural forms; None if bodies must be in canonical form."""
+    __slots__ = ("_natural", "entity_key", "leniency", "max_instances", "max_values", "schema")
 
-    def __post_init__(self) -> None:
-        n_values = json_scanner.most_values(len(self.schema.names))
-        object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
-        natural = NaturalBodies(self.schema, self.max_instances) if self.leniency.natural else None
-        object.__setattr__(self, "_natural", natural)
+    def __init__(
+        self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
+    ) -> None:
+        self.schema: Final = schema
+        self.leniency: Final = leniency
+        self.max_instances: Final = max_instances
+        self.entity_key: Final = entity_key
+        self.max_values: Final = json_scanner.most_values(len(schema.names)) + _commas_within(schema)
+        """Most values in an instance, counted by commas, with an allowance for commas inside strings."""
+        self._natural: Final = NaturalBodies(schema, max_instances) if leniency.natural else None
+        """Reads natural forms; None if bodies must be in canonical form."""
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from mlrf.serving.option import Group, option
 
@@ -22,8 +23,7 @@ def _check_path(path: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformSettings:
+class PlatformSettings(msgspec.Struct, frozen=True):
     """Which platform's rules `/invocations` follows, and where else it is served."""
 
     platform: Platform | None = option(

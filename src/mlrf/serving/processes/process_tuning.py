@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from dataclasses import replace
+
+import msgspec
 
 from mlrf.serving.http.file_descriptors import connections_that_fit
 from mlrf.serving.request_limits import RequestLimits
@@ -27,7 +28,7 @@ def settle() -> None:
 def limits_that_fit(limits: RequestLimits, n_listeners: int) -> RequestLimits:
     """Return limits whose connections fit into this process's file descriptors, however they are divided between listeners."""
     fit = connections_that_fit(n_listeners * limits.max_connections)
-    return replace(limits, max_connections=max(1, fit // n_listeners))
+    return msgspec.structs.replace(limits, max_connections=max(1, fit // n_listeners))
 
 
 def share_one_arena() -> None:

@@ -8,41 +8,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import chain, product
+from typing import Final
 
 from mlrf.serving.error_status import codes, http_statuses
 from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, NO_MODEL, Family
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The position of each count of a slot.
 
     `routes`: by number, the labels `route` and `model` under which requests are counted; `models`: the names of served models.
     """
 
-    routes: tuple[tuple[str, str], ...]
-    models: tuple[str, ...] = ()
-    statuses: tuple[int, ...] = field(default_factory=http_statuses)
-    codes: tuple[str, ...] = field(default_factory=codes)
-    n_words: int = field(init=False)
-    """Words per slot."""
-    pid: int = field(init=False)
-    """The word in which a worker stores its process id."""
-    _first: dict[str, int] = field(init=False, repr=False)
-    _numbers: dict[tuple[str, str], int] = field(init=False, repr=False)
+    __slots__ = ("_first", "_numbers", "codes", "models", "n_words", "pid", "routes", "statuses")
 
-    def __post_init__(self) -> None:
+    def __init__(self, routes: tuple[tuple[str, str], ...], models: tuple[str, ...] = ()) -> None:
+        self.routes: Final = routes
+        self.models: Final = models
+        self.statuses: Final = http_statuses()
+        self.codes: Final = codes()
+        self._numbers: Final = {each: number for number, each in enumerate(routes)}
         word = 0
-        first = {}
+        self._first: Final[dict[str, int]] = {}
         for family in FAMILIES:
-            first[family.name] = word
+            self._first[family.name] = word
             word += self.n_samples(family) * self.width(family)
-        object.__setattr__(self, "_first", first)
-        object.__setattr__(self, "_numbers", {each: number for number, each in enumerate(self.routes)})
-        object.__setattr__(self, "pid", word)
-        object.__setattr__(self, "n_words", word + 1)
+        self.pid: Final = word
+        """The word in which a worker stores its process id."""
+        self.n_words: Final = word + 1
+        """Words per slot."""
 
     def samples(self, family: Family) -> list[tuple[str, ...]]:
         """Return the values of the labels of each of a family's samples, in the order of their positions."""

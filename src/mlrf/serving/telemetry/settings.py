@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mlrf.serving.option import Group, at_least, between, option
 
@@ -41,8 +42,7 @@ def _is_installed() -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class TelemetrySettings:
+class TelemetrySettings(msgspec.Struct, frozen=True):
     """Options of logs and traces of single requests, which are off by default."""
 
     access_log_rate: float = option(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from mlrf.builder.importers.combination.members import Member
@@ -47,9 +48,11 @@ def combined_features(recipe: Recipe, members: Sequence[Member], names: Sequence
                     "OrdinalEncoder and the combination)",
                     feature=names[column],
                 )
-            found[column] = own if before is None else replace(before, nullable=before.nullable and own.nullable)
+            found[column] = (
+                own if before is None else msgspec.structs.replace(before, nullable=before.nullable and own.nullable)
+            )
     return tuple(
-        replace(
+        msgspec.structs.replace(
             feature or Feature(name, example=0.0),
             nullable=recipe.takes_missing and (feature is None or feature.nullable),
         )
@@ -165,7 +168,7 @@ def _values(column: F64, listed: Sequence[Any] | None, no_code_up_to: float) -> 
 
 def _as_column(feature: Feature, name: str) -> Feature:
     if feature.kind is Kind.CATEGORICAL:
-        return replace(feature, name=name)
+        return msgspec.structs.replace(feature, name=name)
     return Feature(name, nullable=feature.nullable, example=0.0)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import onnx
 from onnx import TensorProto
 
@@ -111,7 +112,9 @@ def _feature(name: str, element: int, column: Column, lists: CategoryLists) -> F
 
 def with_missing_allowed(features: Sequence[Feature], missing: Sequence[bool]) -> tuple[Feature, ...]:
     """Return the features; nullable are those for which the graph has an answer when they are missing."""
-    return tuple(replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True))
+    return tuple(
+        msgspec.structs.replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True)
+    )
 
 
 def _input(value: onnx.ValueInfoProto, n_inputs: int, requested: Sequence[str] | None) -> Input:

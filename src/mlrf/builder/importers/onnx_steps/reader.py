@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -177,5 +178,5 @@ def _typed_feature(feature: Feature, element: int) -> Feature:
     if feature.kind is not Kind.NUMERIC or element in (TensorProto.FLOAT, TensorProto.DOUBLE):
         return feature
     if element == TensorProto.BOOL:
-        return replace(feature, kind=Kind.BOOLEAN, example=False)
-    return replace(feature, kind=Kind.INTEGER, example=0)
+        return msgspec.structs.replace(feature, kind=Kind.BOOLEAN, example=False)
+    return msgspec.structs.replace(feature, kind=Kind.INTEGER, example=0)

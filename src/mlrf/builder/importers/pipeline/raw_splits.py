@@ -7,8 +7,9 @@ steps pass through to a model that splits them by category itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
@@ -245,7 +246,7 @@ class RawSplits:
             )
         if feature in self._coded:
             column = self._feature_of_column.index(feature)
-            return replace(self._model.features[column], name=name, nullable=takes_missing)
+            return msgspec.structs.replace(self._model.features[column], name=name, nullable=takes_missing)
         return Feature(name, nullable=takes_missing, example=0.0)
 
     def _edges(self, points: list[F64]) -> dict[int, tuple[float, ...]]:

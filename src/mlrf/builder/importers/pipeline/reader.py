@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from mlrf.builder.category_lists import check_category_names
@@ -97,7 +98,9 @@ def _inner_known_codes(model: ImportedModel, lineage: Lineage, table: RawTable) 
 def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
     """Return a model as its library reads a sparse matrix, which differs in parts from how it reads an array."""
     if model.library == "scikit-learn":  # its trees accept missing values in arrays only
-        return replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))
+        return replace(
+            model, features=tuple(msgspec.structs.replace(feature, nullable=False) for feature in model.features)
+        )
     if model.library == "lightgbm":
         # In an array it reads values near zero as zero, which has moved such thresholds out of the band.
         forest = model.forest

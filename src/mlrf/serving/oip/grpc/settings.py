@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.option import Group, between, option
@@ -11,8 +12,7 @@ from mlrf.serving.option import Group, between, option
 EXTRA = 'pip install "mlrf[grpc]"'
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcSettings:
+class GrpcSettings(msgspec.Struct, frozen=True):
     """Options of the gRPC listener."""
 
     grpc_port: int | None = option(

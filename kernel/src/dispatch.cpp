@@ -1,4 +1,4 @@
-// Selects the instruction set for this processor.
+// Selects the instruction set for this processor. A new one takes level_NAME.cpp, its lines here, and kernel/CMakeLists.txt.
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -6,6 +6,13 @@
 #include "level.hpp"
 
 namespace mlrf {
+
+const Level& baseline_level();
+#if defined(MLRF_X86_LEVELS)
+const Level& avx2_level();
+const Level& avx512_level();
+const Level& vbmi_level();
+#endif
 
 const Level& choose_level(const char* requested) {
     const Level* fastest = &baseline_level();

@@ -46,13 +46,7 @@ struct Level {
     std::size_t packed_sixteenths;  // of 128 rows: as many packed rows take as long as a sweep of a block
 };
 
-const Level& baseline_level();
-#if defined(MLRF_X86_LEVELS)
-const Level& avx2_level();
-const Level& avx512_level();
-const Level& vbmi_level();
-#endif
-
+// Each level is in level_NAME.cpp; dispatch.cpp declares them.
 // Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512, vbmi) lowers it, for
 // tests. Throws std::invalid_argument for a level that is unknown or not supported by this processor.
 const Level& choose_level(const char* requested);

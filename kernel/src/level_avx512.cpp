@@ -4,6 +4,8 @@
 
 namespace mlrf {
 
+const Level& avx2_level();
+
 const Level& avx512_level() {
     static const Level level = [] {
         Level made = avx512::table("avx512");

@@ -4,6 +4,9 @@
 #include "permute.hpp"
 
 namespace mlrf {
+
+const Level& avx512_level();
+
 namespace vbmi {
 
 static void score_packed(const Forest& f, const PackedTrees& trees, const void* values, bool is_float32, std::size_t n_rows,

@@ -18,6 +18,7 @@
 #include "cuts.hpp"
 #include "engine.hpp"
 #include "python_background.hpp"
+#include "python_json.hpp"
 #include "python_tables.hpp"
 #include "whole_columns.hpp"
 
@@ -248,6 +249,9 @@ NB_MODULE(_kernel, m) {
     nb::class_<mlrf::WholeColumns>(m, "WholeColumns")
         .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
         .def("admit", &mlrf::WholeColumns::admit, nb::arg("row"));
+    nb::class_<mlrf::PythonJsonRows>(m, "JsonRows")
+        .def(nb::init<const nb::sequence&, bool, std::size_t>(), nb::arg("columns"), nb::arg("by_name"), nb::arg("most_rows"))
+        .def("read", &mlrf::PythonJsonRows::read, nb::arg("body"));
     nb::class_<PythonForest>(m, "Forest")
         .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())
         .def("margin", &PythonForest::margin, nb::arg("row"))

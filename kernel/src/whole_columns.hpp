@@ -3,10 +3,10 @@
 
 #include <nanobind/nanobind.h>
 
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
+
+#include "integers.hpp"
 
 namespace mlrf {
 
@@ -16,12 +16,7 @@ struct WholeColumn {
     double least, most;
 
     bool admits(double x) const {
-        if (!(x >= least && x <= most)) return false;
-        // From 2^53 on every float64 is whole. A conversion there and back costs a third of a call of trunc.
-        constexpr double all_whole = 9007199254740992.0;
-        if (std::fabs(x) >= all_whole) return true;
-        const auto whole = static_cast<std::int64_t>(x);
-        return static_cast<double>(whole) == x && !(whole == 0 && std::signbit(x));
+        return x >= least && x <= most && is_integer(x);
     }
 };
 

@@ -20,6 +20,7 @@
 
 #include "background.hpp"
 #include "engine.hpp"
+#include "json_rows.hpp"
 
 namespace {
 
@@ -206,6 +207,29 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
     }
 }
 
+// Read a batch of JSON cut off at every byte, and with damaged bytes, from memory of exactly its size.
+void check_json_rows(std::mt19937_64& random) {
+    const std::string whole =
+        "{\"instances\": [{\"features\": [1.25, null, 12345678.12345678e-3]}, {\"features\": {\"a\": -7E+2, \"b\": true, \"c\": 0.0}}]}";
+    const mlrf::JsonRows rows({{"\"a\"", -1e300, 1e300, false, true, false},
+                               {"\"b\"", 0.0, 1.0, true, true, true},
+                               {"\"c\"", -1e300, 1e300, false, true, false}},
+                              true);
+    const auto read = [&](const std::string& text) {
+        const std::vector<char> exact(text.begin(), text.end());
+        std::vector<double> table(2 * rows.n_columns());
+        rows.count(exact.data(), exact.data() + exact.size(), 2);
+        return rows.read(exact.data(), exact.data() + exact.size(), 2, table.data());
+    };
+    expect(read(whole), "a batch of JSON is read");
+    for (std::size_t size = 0; size < whole.size(); ++size) expect(!read(whole.substr(0, size)), "half a batch of JSON is not read");
+    for (int i = 0; i < 20000; ++i) {
+        std::string damaged = whole;
+        for (int n = 0; n < 3; ++n) damaged[random() % damaged.size()] = "0123456789.eE+-,[]{}\"ntf :"[random() % 27];
+        read(damaged);
+    }
+}
+
 }  // namespace
 
 int main(int n_arguments, char** arguments) {
@@ -224,6 +248,7 @@ int main(int n_arguments, char** arguments) {
     std::printf("%zu forests at %zu levels\n", forests.size(), names.size());
 
     std::mt19937_64 random(7);
+    check_json_rows(random);
     std::vector<Bytes> sound;
     for (const auto& forest : forests)
         if (std::filesystem::file_size(forest) < 300000) sound.push_back(read_file(forest));

@@ -84,6 +84,17 @@ class WholeColumns:
     # Return whether every such column of a row (a tuple or a list) holds None or a whole number in its range.
     def admit(self, row: Sequence[float | None]) -> bool: ...
 
+# Reads the JSON of batches without making an object for each number. Each of `columns` has its name as JSON, the least and
+# the greatest number, whether numbers must be whole, whether null is admitted, and whether it holds true or false instead.
+class JsonRows:
+    def __init__(
+        self, columns: Sequence[tuple[str, float, float, bool, bool, bool]], by_name: bool, most_rows: int
+    ) -> None: ...
+    # Return the float64 table [n, F] of {"instances": [{"features": row}, ...]}, missing as NaN: rows are arrays or, with
+    # `by_name`, objects, all columns in order. None for any other body, for more than `most_rows`, and where it is not
+    # certainly valid.
+    def read(self, body: bytes) -> array[float] | None: ...
+
 # Return the numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields in a ModelInferRequest
 # in protobuf. The count ends at the first field beyond `most_fields`, and at the first bytes that are not valid protobuf.
 def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, int, int, int, int]: ...

@@ -7,6 +7,7 @@ one by one and either returns a request or raises a precise error. Tests check t
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
 from mlrf.serving.native.fast_parser_types import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
+from mlrf.serving.native.plain_batches import plain_batches
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
 
@@ -50,6 +52,7 @@ class RowDecoder:
         one, many = _compiled(schema, leniency, max_instances, entity_key)
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
+        self._plain = None if many is None else plain_batches(schema, max_instances)
         self._make_natural = partial(NaturalDecoder, schema, leniency, max_instances, self._codes)
         self._natural: NaturalDecoder | None = None
         has_other_forms = leniency.natural or any(feature.optional for feature in schema.features)
@@ -99,6 +102,17 @@ class RowDecoder:
                 return None if self._natural is None else self._natural.rows(body, self._row_of)
             options = batch_options(batch)
             return parsed if options == _NO_OPTIONS else [in_batch(each, *options) for each in parsed]
+        return None
+
+    def fast_batch(self, body: bytes) -> list[ParsedRequest] | array[float] | None:
+        """Return the table of a plain batch, or else what `fast_rows` returns."""
+        table = self.plain_table(body)
+        return self.fast_rows(body) if table is None else table
+
+    def plain_table(self, body: bytes) -> array[float] | None:
+        """Return the table [n, F] of a `/predict/batch` body without options or keys; None if `rows` must read it."""
+        if self._plain is not None and len(body) <= FAST_JSON_BYTES:
+            return self._plain.read(body)
         return None
 
     def complete(self) -> None:

@@ -6,9 +6,10 @@ Work that would hold the event loop for more than about a millisecond is returne
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from mlrf.engines.interface import Row
 from mlrf.model.interactions import check_interactions
@@ -25,7 +26,9 @@ from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
 
-_A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
+_Batch: TypeAlias = "list[ParsedRequest] | array[float]"
+"""The instances of a batch, or their table if they have no options."""
+_A = TypeVar("_A")
 _Counts = list[tuple[int, int]]
 """Numbers of instances and explanations not counted in the metrics yet."""
 
@@ -83,7 +86,17 @@ class PredictHandler:
 
     def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
-        return self._read(self._decoder.fast_rows, self._decoder.strict_rows, body, self._many)
+        strict: Callable[[bytes], _Batch] = self._decoder.strict_rows
+        return self._read(self._decoder.fast_batch, strict, body, self._many)
+
+    def _plain_many(self, table: array[float]) -> bytes | Deferred:
+        """Answer a batch of rows without options."""
+        n_rows = len(table) // len(self._model.schema.features)
+        run, counted = partial(self._responses.plain_batch, table), partial(self._count, n_rows, 0)
+        if self._costs.of(n_rows) > MAX_LOOP_S:
+            return Deferred(run, counted)
+        counted()
+        return run()
 
     def _read(
         self,
@@ -167,8 +180,10 @@ class PredictHandler:
 
         return Awaited(look_up)
 
-    def _many(self, parsed: list[ParsedRequest], counts: _Counts | None = None) -> bytes | Deferred | Awaited:
+    def _many(self, parsed: _Batch, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer a batch; `counts` as for `_one`."""
+        if isinstance(parsed, array):
+            return self._plain_many(parsed)
         indices = [] if self._rows is None else [i for i, (row, _, _) in enumerate(parsed) if isinstance(row, ByKey)]
         if not indices:
             return self._answer_many(parsed, {}, counts)

@@ -99,6 +99,11 @@ class ResponseBuilder:
         contributions = self.explanations.of_rows([row], explain)
         return self._with_explanation(margins, contributions, row, explain, details, found, "live", bases.get(0))
 
+    def plain_batch(self, table: array[float]) -> bytes:
+        """Return the response to a batch of rows without options, in any thread."""
+        margins = staged(ENGINE, self.model.engine.margins, table)
+        return self.predictions(self.model.predictions(margins)) + b"}"
+
     def batch(
         self,
         parsed: list[ParsedRequest],

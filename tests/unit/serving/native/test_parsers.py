@@ -13,6 +13,7 @@ from mlrf.core.errors import BatchTooLargeError, InvalidFeatureError, UnknownCat
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
+from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.strict_parser import StrictParser
 from request_bodies import MAX_INSTANCES, bits, cases, complete_decoder, outcome, schemas
 
@@ -33,6 +34,34 @@ def test_a_batch_is_read_the_same_both_ways(case):
     decoder, body = complete_decoder(*read), text.encode()
     expected = outcome(lambda: StrictParser(*read).rows(body))
     assert outcome(lambda: decoder.rows(body)) == expected
+
+
+@settings(max_examples=examples(200))
+@given(cases(), st.data())
+def test_a_plain_batch_is_read_as_the_strict_parser_reads_it(case, data):
+    (schema, *others), texts, more = case
+    if data.draw(st.booleans()):
+        texts = [json.dumps({"features": [plain_value(f, data) for f in schema.features]}) for _ in texts]
+    text = '{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}"
+    table = RowDecoder(schema, *others).plain_table(text.encode())
+    if table is not None:
+        expected = [(bits(row), bool, False, None) for row in zip(*[iter(table)] * len(schema.features), strict=True)]
+        assert outcome(lambda: StrictParser(schema, *others).rows(text.encode())) == expected
+
+
+def plain_value(feature, data):
+    kinds = {Kind.BOOLEAN: st.booleans(), Kind.NUMERIC: st.floats(allow_nan=False, allow_infinity=False)}
+    value = kinds.get(feature.kind, st.integers(-2, 5))
+    return data.draw(st.none() | value if feature.nullable else value)
+
+
+def test_batches_of_common_clients_are_plain():
+    schema = Schema((Feature("a b"), Feature("n", Kind.INTEGER), Feature("é", Kind.BOOLEAN)))
+    decoder = RowDecoder(schema, Leniency(), MAX_INSTANCES)
+    rows = [{"a b": 1.5, "n": 3, "é": True}, {"a b": None, "n": -1, "é": False}]
+    for instances in ([{"features": row} for row in rows], [{"features": [*row.values()]} for row in rows]):
+        body = json.dumps({"instances": instances}, ensure_ascii=False).encode()
+        assert bits(decoder.plain_table(body)) == bits([1.5, 3.0, 1.0, None, -1.0, 0.0])
 
 
 PLAIN = Schema((Feature("a"), Feature("b", Kind.CATEGORICAL, ("x", "y"))))

@@ -1,0 +1,93 @@
+#include "json_rows.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "integers.hpp"
+#include "json_number.hpp"
+
+namespace mlrf {
+namespace {
+
+struct Cursor {
+    const char* at;
+    const char* end;
+
+    void skip_space() {
+        while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
+    }
+    bool takes(char c) {
+        skip_space();
+        if (at == end || *at != c) return false;
+        ++at;
+        return true;
+    }
+    bool takes(const char* text, std::size_t length) {
+        skip_space();
+        if (static_cast<std::size_t>(end - at) < length || std::memcmp(at, text, length) != 0) return false;
+        at += length;
+        return true;
+    }
+    template <std::size_t kSize>
+    bool takes(const char (&text)[kSize]) {
+        return takes(text, kSize - 1);
+    }
+    bool is_at_end() {
+        skip_space();
+        return at == end;
+    }
+};
+
+bool read_value(Cursor& cursor, const JsonColumn& column, double& value) {
+    cursor.skip_space();
+    if (cursor.at < cursor.end && *cursor.at == 'n') {
+        value = std::numeric_limits<double>::quiet_NaN();
+        return column.may_miss && cursor.takes("null");
+    }
+    if (column.is_boolean) {
+        const bool is_true = cursor.takes("true");
+        value = is_true ? 1.0 : 0.0;
+        return is_true || cursor.takes("false");
+    }
+    const char* const stopped = read_json_number(cursor.at, cursor.end, value);
+    if (stopped == nullptr || !(value >= column.least && value <= column.most) || (column.is_whole && !is_integer(value))) return false;
+    cursor.at = stopped;
+    return true;
+}
+
+bool read_instance(Cursor& cursor, const std::vector<JsonColumn>& columns, bool by_name, double* row) {
+    if (!cursor.takes('{') || !cursor.takes("\"features\"") || !cursor.takes(':')) return false;
+    const bool is_array = cursor.takes('[');
+    if (!is_array && !(by_name && cursor.takes('{'))) return false;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        const JsonColumn& column = columns[i];
+        if (i > 0 && !cursor.takes(',')) return false;
+        if (!is_array && !(cursor.takes(column.name.data(), column.name.size()) && cursor.takes(':'))) return false;
+        if (!read_value(cursor, column, row[i])) return false;
+    }
+    return cursor.takes(is_array ? ']' : '}') && cursor.takes('}');
+}
+
+}  // namespace
+
+std::size_t JsonRows::count(const char* begin, const char* end, std::size_t most_rows) const {
+    // "instances" has a bracket; a row has one, or two braces.
+    const std::ptrdiff_t brackets = std::count(begin, end, '[');
+    const std::size_t n_rows = brackets > 1    ? static_cast<std::size_t>(brackets) - 1
+                               : brackets == 1 ? static_cast<std::size_t>(std::count(begin, end, '{')) / 2
+                                               : 0;
+    // A value and its comma take two bytes.
+    const std::size_t most_values = static_cast<std::size_t>(end - begin) / 2;
+    return n_rows > most_rows || columns_.empty() || n_rows > most_values / columns_.size() ? 0 : n_rows;
+}
+
+bool JsonRows::read(const char* begin, const char* end, std::size_t n_rows, double* table) const {
+    Cursor cursor{begin, end};
+    if (!cursor.takes('{') || !cursor.takes("\"instances\"") || !cursor.takes(':') || !cursor.takes('[')) return false;
+    for (std::size_t row = 0; row < n_rows; ++row, table += columns_.size())
+        if ((row > 0 && !cursor.takes(',')) || !read_instance(cursor, columns_, by_name_, table)) return false;
+    return cursor.takes(']') && cursor.takes('}') && cursor.is_at_end();
+}
+
+}  // namespace mlrf

@@ -1,0 +1,40 @@
+// Reads rows from the JSON of a plain batch straight into a table of float64: no object is made for a number.
+//
+// A batch is plain if it is {"instances": [{"features": [...]}, ...]} with nothing else: each row an array in schema order, or an
+// object whose members are the features in that order, spelled as in the schema. What is not certain to be valid is left to the
+// caller's other parsers: `read` then returns false.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mlrf {
+
+// What a column admits: numbers from least to most, only whole ones if is_whole, null if may_miss; or true and false alone.
+struct JsonColumn {
+    std::string name;  // as JSON: with its quotes
+    double least, most;
+    bool is_whole, may_miss, is_boolean;
+};
+
+class JsonRows {
+public:
+    // Without `by_name`, rows by name are left to the other parsers.
+    JsonRows(std::vector<JsonColumn> columns, bool by_name) : columns_(std::move(columns)), by_name_(by_name) {}
+
+    std::size_t n_columns() const { return columns_.size(); }
+
+    // The number of rows that a plain batch has; 0 if it has none or more than `most_rows`, or is certainly not plain.
+    std::size_t count(const char* begin, const char* end, std::size_t most_rows) const;
+
+    // Write n_rows rows to `table`; false if the batch is not certain to have exactly these.
+    bool read(const char* begin, const char* end, std::size_t n_rows, double* table) const;
+
+private:
+    std::vector<JsonColumn> columns_;
+    bool by_name_;
+};
+
+}  // namespace mlrf

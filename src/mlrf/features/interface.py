@@ -11,6 +11,9 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+TIMEOUT_S = 0.005
+"""Seconds to wait for a response from a shared store, unless set."""
+
 Key = bytes
 Record = bytes
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
-from mlrf.features.interface import ExplanationStore, FeatureStore
-from mlrf.features.redis_commands import round_trips
-from mlrf.features.redis_store import TIMEOUT_S, RedisStore
+from mlrf.features.interface import TIMEOUT_S, ExplanationStore, FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.seed_store import import_rows
 from mlrf.features.store_location import store_location
@@ -32,6 +30,9 @@ def open_rows(
 ) -> FeatureStore:
     """Open the store of a bundle that is served by key, whose rows have the given format. Errors as `open_store`."""
     if url is not None:
+        from mlrf.features.redis_commands import round_trips  # noqa: PLC0415  most servers have no shared store
+        from mlrf.features.redis_store import RedisStore  # noqa: PLC0415
+
         return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
     import_rows(bundle, state_dir)
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB

@@ -19,11 +19,10 @@ from typing import Any, ClassVar
 
 from mlrf.core.errors import FeaturesUnavailableError, InvalidStoredRowError
 from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US
-from mlrf.features.interface import Key, Pushed, Record, StoredRow, StoreStats
+from mlrf.features.interface import TIMEOUT_S, Key, Pushed, Record, StoredRow, StoreStats
 from mlrf.features.redis_commands import RoundTrips, silent
 from mlrf.features.row_format import RowFormat
 
-TIMEOUT_S = 0.005
 SLOW_S = 10.0
 """Seconds for commands outside of requests: pushes, loads, counts."""
 _DIGEST_BYTES = 8

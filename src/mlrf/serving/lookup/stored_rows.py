@@ -25,7 +25,6 @@ from mlrf.core.errors import (
 from mlrf.core.value_text import clip, shown_name
 from mlrf.features.as_of import show_as_of
 from mlrf.features.interface import ExplanationStore, FeatureStore, LocalStore, StoredRow
-from mlrf.features.redis_store import RedisStore
 from mlrf.features.row_format import RowFormat
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
@@ -165,6 +164,10 @@ class StoredRows:
 
     async def connect(self, limit_s: float) -> None:
         """Connect to a shared store before the first request, within the time limit."""
+        if self.store.is_local:
+            return
+        from mlrf.features.redis_store import RedisStore  # noqa: PLC0415  most servers have no shared store
+
         if isinstance(self.store, RedisStore):
             await self.store.connect(limit_s)
 

@@ -38,7 +38,6 @@ _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
 _MAX_FIELD_CHARS = 1 << 20
 _encode = msgspec.json.encode
-csv.field_size_limit(_MAX_FIELD_CHARS)
 
 
 class Header(StrEnum):
@@ -110,6 +109,7 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
     if not text and n_features > 1:
         raise MalformedRequestError("the body is empty; send CSV, a row a line")
     lines: list[list[str]] = []
+    csv.field_size_limit(_MAX_FIELD_CHARS)
     try:
         for line in csv.reader(_short_lines(text, n_features), strict=True):
             lines.append(line)

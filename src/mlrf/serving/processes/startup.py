@@ -10,9 +10,10 @@ import importlib
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.processes.build_at_start import build_models
+from mlrf.serving.processes.deferred_imports import import_gunicorn
 from mlrf.serving.processes.model_stores import open_stores
 from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.start_timing import StartTiming
@@ -35,14 +36,24 @@ def serve(settings: ServeSettings, reload_settings: Callable[[], ServeSettings])
     notifier = Notifier(os.environ)
     inherited = inherited_listeners(os.environ)
     stores.wait(settings.store_timeout_s)
-    at_start = ModelsAtStart(settings, {**build_models(settings, log), **stores.mirrors}, _import_server)
+    at_start = ModelsAtStart(settings, {**_built(settings, log), **stores.mirrors}, _import_server)
     timing.end_phase("models and replay")
     from mlrf.serving.processes.run_server import run_server  # noqa: PLC0415  imported while the models were replayed
 
     run_server(settings, reload_settings, at_start, inherited, notifier, stores.look, log, timing)
 
 
+def _built(settings: ServeSettings, log: Log) -> dict[Path, Path]:
+    """Return the bundles that `--build-at-start` built, by the path of the model file."""
+    if not settings.build_at_start:
+        return {}
+    from mlrf.serving.processes.build_at_start import build_models  # noqa: PLC0415  most servers build nothing
+
+    return build_models(settings, log)
+
+
 def _import_server() -> None:
+    import_gunicorn()
     importlib.import_module("mlrf.serving.processes.run_server")
 
 

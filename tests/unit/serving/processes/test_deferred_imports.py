@@ -99,3 +99,19 @@ def test_msgspec_is_imported_without_backports():
 
 def test_msgspec_that_is_there_stays():
     run("there = sys.modules['msgspec']; import typing_extensions; d(); assert sys.modules['msgspec'] is there")
+
+
+def test_gunicorn_is_imported_without_its_manual_and_its_http():
+    run(
+        "from mlrf.serving.processes.deferred_imports import import_gunicorn as g; g(); import gunicorn.config, textwrap; "
+        "assert gunicorn.config.Bind.desc.startswith('The socket to bind.') and 'gunicorn.http' not in sys.modules; "
+        "assert type(sys.modules['textwrap']).__name__ == '_DeferredModule' and textwrap.dedent(' a') == 'a'"
+    )
+
+
+def test_what_gunicorn_was_imported_without_is_there_later():
+    run(
+        "from mlrf.serving.processes.deferred_imports import import_gunicorn as g; g(); import platform, uuid; "
+        "from gunicorn.http.wsgi import Response; from gunicorn.http.errors import InvalidHeader; "
+        "assert Response.send_headers and InvalidHeader('x') and platform.machine() and uuid.uuid4()"
+    )

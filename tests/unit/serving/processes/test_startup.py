@@ -9,9 +9,22 @@ IMPORTS = """
 import sys
 from mlrf.serving.processes.deferred_imports import defer_unused_imports
 defer_unused_imports()
-import mlrf.cli.exit_status, mlrf.cli.serve, mlrf.serving.processes.startup, mlrf.serving.processes.run_server
-print(*sys.modules)
+import mlrf.cli.exit_status, mlrf.cli.serve
+from mlrf.serving.processes.startup import _import_server
+_import_server()
+print(*(name for name, module in sys.modules.items() if type(module).__name__ != "_DeferredModule"))
 """
+UNUSED = {
+    "_csv",
+    "gunicorn.http",
+    "locale",
+    "mlrf.features.redis_store",
+    "mlrf.model.model",
+    "mlrf.serving.processes.builder_process",
+    "platform",
+    "shutil",
+    "textwrap",
+}
 
 
 def imported() -> set[str]:
@@ -23,3 +36,8 @@ def test_a_start_compiles_no_dataclasses():
     """A dataclass compiles its methods whenever it is imported, which took a tenth of a start."""
     assert "mlrf.serving.processes.run_server" in (names := imported())
     assert "dataclasses" not in names
+
+
+def test_a_start_imports_nothing_unused():
+    assert "gunicorn.workers.base" in (names := imported())
+    assert UNUSED & names == set()

@@ -23,7 +23,7 @@ from mlrf.features.interface import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.row_json import show_document
 from mlrf.features.seed_store import mark_seeded
-from mlrf.features.store_location import default_state_dir, store_location, wrong_in_address
+from mlrf.features.store_location import default_state_dir, store_location
 
 features = typer.Typer(
     name="features",
@@ -153,6 +153,8 @@ def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
 
 
 def _check_url(url: str | None) -> None:
+    from mlrf.features.open_stores import wrong_in_address  # noqa: PLC0415  --help needs no store
+
     if url is not None and (wrong := wrong_in_address(url)) is not None:
         raise ConfigError(f"--features: {wrong}")
 
@@ -193,15 +195,14 @@ def _load_here(
 
 
 def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, progress: Callable[[int], None]) -> Any:
-    from mlrf.features.redis_bulk_load import load_shared  # noqa: PLC0415
-    from mlrf.features.redis_store import RedisStore  # noqa: PLC0415
+    from mlrf.features.open_stores import open_shared  # noqa: PLC0415
 
     _check_url(url)
 
     async def whole() -> Any:
-        store = RedisStore(url, bundle.name, rows)
+        store = open_shared(url, bundle.name, rows)
         try:
-            return await load_shared(store, file, file.path.name, progress)
+            return await store.load(file, file.path.name, progress)
         finally:
             await store.close()
 

@@ -12,14 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
-from typing import Protocol
 
 import lmdb
-import msgspec
 
 from mlrf.core.errors import FeaturesUnavailableError, RowsError
 from mlrf.features.external_sort import in_order
-from mlrf.features.interface import Batch, Key, Record
+from mlrf.features.interface import Key, Loaded, Record, RowsSource
 from mlrf.features.lmdb_environment import unavailable
 from mlrf.features.lmdb_store import (
     LOADING_KEY,
@@ -36,23 +34,6 @@ from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
 
 _BATCH_ROWS = 1 << 15
 """Rows per transaction, about 9 MB; each transaction is synced to disk."""
-
-
-class RowsSource(Protocol):
-    """Rows that can be read more than once, such as a `RowsFile`."""
-
-    def batches(self) -> Iterator[Batch]:
-        """Yield the rows in the source's order."""
-        ...
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """The result of a load."""
-
-    rows: int
-    superseded: int
-    """Rows of the file that were superseded by a later row with the same key."""
-    transaction: int
 
 
 def load_rows(

@@ -1,12 +1,13 @@
 """The interface of feature stores, and the rows that they return. Names, JSON and status codes are handled elsewhere.
 
 An embedded store is read synchronously (`read`, a few microseconds); a shared store is awaited (`fetch`). Both read several
-keys from ONE state of the store. Keys are encoded by `EntityKey.encode`, rows by `RowFormat.pack`.
+keys from ONE state of the store. Keys are encoded by `EntityKey.encode`, rows by `RowFormat.pack`. What a
+store on another machine offers besides is in `shared_store.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -64,6 +65,23 @@ class StoreStats(msgspec.Struct, frozen=True):
     format_digest: str
     loaded_from: str | None
     """Source of the last bulk load: a file's name and sha256."""
+
+
+class RowsSource(Protocol):
+    """Rows that can be read more than once, such as a `RowsFile`."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in the source's order."""
+        ...
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """The result of a load."""
+
+    rows: int
+    superseded: int
+    """Rows of the file that were superseded by a later row with the same key."""
+    transaction: int
 
 
 class FeatureStore(Protocol):

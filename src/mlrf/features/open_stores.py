@@ -1,15 +1,56 @@
-"""Opens the stores that a bundle is served with, in a worker after the fork."""
+"""Opens the stores that a bundle is served with, in a worker after the fork.
+
+`SHARED_STORES` is the table of shared stores, and the only place that names them: options, command line and server take the
+class from it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
 from mlrf.features.interface import TIMEOUT_S, ExplanationStore, FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
-from mlrf.features.seed_store import import_rows
+from mlrf.features.shared_store import SharedStore
 from mlrf.features.store_location import store_location
+
+
+def _redis() -> type[SharedStore]:
+    from mlrf.features.redis_store import RedisStore  # noqa: PLC0415  a start without it does not import asyncio early
+
+    return RedisStore
+
+
+SHARED_STORES: Mapping[str, Callable[[], type[SharedStore]]] = {"redis": _redis, "rediss": _redis, "unix": _redis}
+"""Returns the class of a shared store, by the scheme of its address; its module is imported only if it is used."""
+
+
+def wrong_in_address(url: str) -> str | None:
+    """Return the fault of a shared store's address, None if there is none; the text never contains the address."""
+    shared = SHARED_STORES.get(_scheme(url))
+    if shared is None:
+        return f"the address of a shared store begins with {', '.join(f'{scheme}://' for scheme in SHARED_STORES)}"
+    return shared().wrong_in_address(url)
+
+
+def missing_extra(url: str) -> str | None:
+    """Return what must be installed for the shared store at an address; None if it is installed."""
+    shared = SHARED_STORES[_scheme(url)]()
+    return shared.extra if find_spec(shared.package) is None else None
+
+
+def open_shared(url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S) -> SharedStore:
+    """Return the shared store of a model's rows at an address without a fault; ConfigError when it cannot be used."""
+    return SHARED_STORES[_scheme(url)]().at(url, model, rows, timeout_s)
+
+
+def _scheme(url: str) -> str:
+    """Return the scheme of an address; empty if it has none."""
+    scheme, separator, _ = url.partition("://")
+    return scheme if separator else ""
 
 
 def open_store(
@@ -30,10 +71,9 @@ def open_rows(
 ) -> FeatureStore:
     """Open the store of a bundle that is served by key, whose rows have the given format. Errors as `open_store`."""
     if url is not None:
-        from mlrf.features.redis_commands import round_trips  # noqa: PLC0415  most servers have no shared store
-        from mlrf.features.redis_store import RedisStore  # noqa: PLC0415
+        return open_shared(url, bundle.name, rows, timeout_s)
+    from mlrf.features.seed_store import import_rows  # noqa: PLC0415  settings import this module, and start no process
 
-        return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
     import_rows(bundle, state_dir)
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
 
@@ -45,6 +85,8 @@ def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | Non
     rows = row_format(bundle)
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None
+    from mlrf.features.seed_store import import_rows  # noqa: PLC0415  as above
+
     import_rows(bundle, state_dir, shared=True)
     from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
 

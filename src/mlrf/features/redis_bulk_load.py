@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from mlrf.core.errors import FeaturesUnavailableError
-from mlrf.features.bulk_load import Loaded, RowsSource, counted_rows, is_later
+from mlrf.features.bulk_load import counted_rows, is_later
 from mlrf.features.external_sort import in_order
-from mlrf.features.interface import Key, Record
-from mlrf.features.redis_store import LOAD_TTL_S, RedisStore
+from mlrf.features.interface import Key, Loaded, Record, RowsSource
+from mlrf.features.redis_commands import LOAD_TTL_S
+from mlrf.features.row_format import RowFormat
 
 _ROWS_A_COMMAND = 2000
 
 
+class LoadedStore(Protocol):
+    """The commands of a bulk load, as `RedisStore` has them."""
+
+    format: RowFormat
+
+    async def begin_load(self) -> bytes:
+        """Begin a load and return its token."""
+        ...
+
+    async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
+        """Add rows with distinct keys; without rows, keep the load alive."""
+        ...
+
+    async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
+        """Make the rows current in one step."""
+        ...
+
+    async def abandon_load(self, token: bytes) -> None:
+        """Remove the rows that were added."""
+        ...
+
+
 async def load_shared(
-    store: RedisStore,
+    store: LoadedStore,
     rows: RowsSource,
     source: str,
     progress: Callable[[int], None] = lambda _rows: None,
@@ -51,7 +75,7 @@ async def load_shared(
 
 
 @asynccontextmanager
-async def _renewed(store: RedisStore, token: bytes) -> AsyncIterator[None]:
+async def _renewed(store: LoadedStore, token: bytes) -> AsyncIterator[None]:
     """Keep a load alive at intervals; failures are left to the calls that add rows."""
 
     async def renew() -> None:
@@ -70,7 +94,7 @@ async def _renewed(store: RedisStore, token: bytes) -> AsyncIterator[None]:
 class _Merged:
     """Rows in key order, one per key: the one with the latest as-of time."""
 
-    def __init__(self, store: RedisStore, rows: Iterable[tuple[Key, Record]]) -> None:
+    def __init__(self, store: LoadedStore, rows: Iterable[tuple[Key, Record]]) -> None:
         self._store = store
         self._rows = rows
         self.n_rows = 0

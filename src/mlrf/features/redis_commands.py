@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 CONNECT_LIMIT_S = 1.0
+LOAD_TTL_S = 60
+"""Seconds after which a bulk load without progress is abandoned."""
 _GRACE_S = 0.001
 """Extra seconds for a response that may have arrived while the event loop was blocked."""
 _MAX_CONNECTIONS = 4

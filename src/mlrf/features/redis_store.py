@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Self
 
 from mlrf.core.errors import FeaturesUnavailableError, InvalidStoredRowError
 from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US
-from mlrf.features.interface import TIMEOUT_S, Key, Pushed, Record, StoredRow, StoreStats
-from mlrf.features.redis_commands import RoundTrips, silent
+from mlrf.features.interface import TIMEOUT_S, Key, Loaded, Pushed, Record, RowsSource, StoredRow, StoreStats
+from mlrf.features.redis_address import wrong_in_redis_address
+from mlrf.features.redis_commands import LOAD_TTL_S, RoundTrips, round_trips, silent
 from mlrf.features.row_format import RowFormat
 
 SLOW_S = 10.0
@@ -86,10 +87,6 @@ redis.call('HSET', KEYS[5], 'format', ARGV[2], 'source', ARGV[3])
 return 1
 """
 )
-LOAD_TTL_S = 60
-"""Seconds after which a bulk load without progress is abandoned."""
-
-
 _Waiting = tuple[Sequence[Key], asyncio.Future[list[StoredRow | None]]]
 
 
@@ -97,6 +94,13 @@ class RedisStore:
     """Rows of one model and format on one server. Belongs to the event loop that first uses it."""
 
     is_local: ClassVar[bool] = False
+    package: ClassVar[str] = "redis"
+    extra: ClassVar[str] = "mlrf[redis]"
+
+    @classmethod
+    def at(cls, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S) -> Self:
+        """Return the store at an address, on the process's connections to that server."""
+        return cls(url, model, rows, timeout_s, round_trips(url))
 
     def __init__(
         self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S, trips: RoundTrips | None = None
@@ -114,6 +118,11 @@ class RedisStore:
         self._next, self._pending = f"{name}:next", f"{name}:pending"
         self._waiting: list[_Waiting] = []
         self._asking: set[asyncio.Task[None]] = set()
+
+    @staticmethod
+    def wrong_in_address(url: str) -> str | None:
+        """Return the fault of an address, None if there is none."""
+        return wrong_in_redis_address(url)
 
     async def fetch(self, keys: Sequence[Key]) -> list[StoredRow | None]:
         """Return the row of each key, or None if it has no row, all from one state of the store."""
@@ -158,6 +167,12 @@ class RedisStore:
     async def connect(self, limit_s: float) -> None:
         """Open a connection before the first request needs it; if that fails, the request fails."""
         await self._trips.connect(limit_s)
+
+    async def load(self, rows: RowsSource, source: str, progress: Callable[[int], None]) -> Loaded:
+        """Replace all rows by those of a file, in one step."""
+        from mlrf.features.redis_bulk_load import load_shared  # noqa: PLC0415  it imports LMDB
+
+        return await load_shared(self, rows, source, progress)
 
     async def close(self) -> None:
         """Close all connections."""

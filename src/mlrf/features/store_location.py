@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,8 +20,6 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS, FEATURES
 from mlrf.features.row_format import RowFormat
 
-_SHARED_SCHEMES = ("redis://", "rediss://", "unix://")
-_DATABASE = re.compile(r"/?|/[0-9]+")
 _DIGITS = 16
 SEEDED = "seeded"
 """Marker file of an environment that holds the rows of its bundle."""
@@ -59,22 +55,6 @@ def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLoc
     if EXPLANATIONS in files:
         explanations = folder / f"explanations-{files[EXPLANATIONS].sha256[:_DIGITS]}"
     return StoreLocation(folder / "rows", explanations)
-
-
-def wrong_in_address(url: str) -> str | None:
-    """Return the fault of a shared store's address, None if there is none; the text never contains the address."""
-    if not url.startswith(_SHARED_SCHEMES):
-        return f"the address of a shared store begins with {', '.join(_SHARED_SCHEMES)}"
-    if url.startswith("unix://"):
-        return None
-    try:
-        parts = urlsplit(url)
-        port_is_one = parts.port != 0
-    except ValueError:
-        return "the address is not redis://HOST:PORT/DATABASE"
-    if not port_is_one or _DATABASE.fullmatch(parts.path) is None:
-        return "the address is not redis://HOST:PORT/DATABASE: port and database must be numbers"
-    return None
 
 
 def default_state_dir() -> Path:

@@ -17,8 +17,8 @@ from mlrf.builder.bundle.keyed_rows_options import KeyedRowsOptions, read_key
 from mlrf.core.errors import BuildError, ConfigError, FeaturesUnavailableError, RowsError
 from mlrf.core.manifest import KeyFieldEntry, RowsEntry
 from mlrf.core.schema import Schema
-from mlrf.features.bulk_load import Loaded, load_rows
-from mlrf.features.interface import Batch
+from mlrf.features.bulk_load import load_rows
+from mlrf.features.interface import Batch, Loaded
 from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import HEAD_BYTES, RowFormat
 from mlrf.features.rows_parquet import RowsFile

@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from mlrf.features.store_location import wrong_in_address
+from mlrf.features.redis_address import wrong_in_redis_address
 from mlrf.serving.option import Group, option, seconds
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
@@ -52,7 +52,7 @@ class CacheSettings(msgspec.Struct, frozen=True):
         None,
             "Redis for cached answers that servers share, as redis://HOST:PORT/0; used for answers that cost more than a "
             "round trip (default: none)",
-        group=Group.CACHE, kind=str, metavar="URL", check=wrong_in_address, secret=True,
+        group=Group.CACHE, kind=str, metavar="URL", check=wrong_in_redis_address, secret=True,
     )  # fmt: skip
 
     @property

@@ -12,7 +12,8 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 from mlrf.engines.selection import ENGINES, ONNX_EXTRA, ONNX_RUNTIME, onnx_runtime_is_installed
-from mlrf.features.store_location import default_state_dir, wrong_in_address
+from mlrf.features.open_stores import missing_extra, wrong_in_address
+from mlrf.features.store_location import default_state_dir
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.config.admin_address import parse_admin
@@ -238,9 +239,10 @@ class ServeSettings(msgspec.Struct, frozen=True):
             )
         if self.engine == ONNX_RUNTIME and not onnx_runtime_is_installed():
             raise ConfigError(f"--engine {ONNX_RUNTIME}: needs `{ONNX_EXTRA}`", option="--engine")
-        for flag, url in (("--features", self.features), ("--shared-cache", self.caching.shared_cache)):
-            if url is not None and find_spec("redis") is None:
-                raise ConfigError(f"{flag}: needs `pip install 'mlrf[redis]'`", option=flag)
+        if self.features is not None and (extra := missing_extra(self.features)) is not None:
+            raise ConfigError(f"--features: needs `pip install '{extra}'`", option="--features")
+        if self.caching.shared_cache is not None and find_spec("redis") is None:
+            raise ConfigError("--shared-cache: needs `pip install 'mlrf[redis]'`", option="--shared-cache")
         check_platform_paths(self.platforms)
         self.access.check()
         self.grpc.check()

@@ -26,6 +26,7 @@ from mlrf.core.value_text import clip, shown_name
 from mlrf.features.as_of import show_as_of
 from mlrf.features.interface import ExplanationStore, FeatureStore, LocalStore, StoredRow
 from mlrf.features.row_format import RowFormat
+from mlrf.features.shared_store import SharedStore
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 _US = 1e-6
@@ -164,11 +165,7 @@ class StoredRows:
 
     async def connect(self, limit_s: float) -> None:
         """Connect to a shared store before the first request, within the time limit."""
-        if self.store.is_local:
-            return
-        from mlrf.features.redis_store import RedisStore  # noqa: PLC0415  most servers have no shared store
-
-        if isinstance(self.store, RedisStore):
+        if isinstance(self.store, SharedStore):
             await self.store.connect(limit_s)
 
     async def check(self) -> None:

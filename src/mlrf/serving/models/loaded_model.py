@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.infinities import REFUSED, describe_infinities
@@ -175,10 +176,12 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 def _cache_namespace(bundle: Bundle, settings: ServeSettings) -> CacheNamespace:
     """Return the secret of shared cached answers, derived from the bundle and the options that answers depend on.
 
-    A server with other options finds none of the answers, and without the bundle none can be forged.
+    A server with other options, or another version of mlrf, whose responses may have other fields, finds none of the answers;
+    and without the bundle none can be forged.
     """
     digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
-    dependencies = repr((bundle.version, digests, settings.leniency, settings.max_batch, settings.max_infer_rows))
+    options = (settings.leniency, settings.max_batch, settings.max_infer_rows)
+    dependencies = repr((__version__, bundle.version, digests, *options))
     return CacheNamespace(bundle.version, hashlib.sha256(dependencies.encode()).digest())
 
 

@@ -29,7 +29,6 @@ from mlrf.serving.http2.wire_frames import (
     ErrorCode,
     ProtocolError,
     StreamError,
-    reset_frame,
     settings_frame,
     window_update_frame,
     without_padding,
@@ -207,7 +206,7 @@ class Http2Connection(HeaderFrames):
             stream = self._streams.get(number)
             if stream is None:
                 self._count_control()
-                self._put(reset_frame(number, error.code))
+                self._send_reset(number, error.code)
             else:
                 # As a reset by the client, who may cause it as often.
                 self._count_control(1 + RESET_COST)

@@ -29,13 +29,12 @@ from mlrf.serving.http2.wire_frames import (
     frame,
     read_settings,
     read_word,
-    reset_frame,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PRIORITY_BYTES = 5
+PRIORITY_BYTES = 5
 _OF_CONNECTION, _OF_STREAM = (SETTINGS, PING, GOAWAY), (PRIORITY, RST_STREAM)
 RESET_COST = 2
 """Cost of a request that is reset, or that the client makes the server reset, beyond its credit (see `_begin_stream`)."""
@@ -139,9 +138,10 @@ class ControlFrames(LimitedConnection):
         self._end(stream)
 
     def _priority(self, _flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != _PRIORITY_BYTES:
+        if len(payload) != PRIORITY_BYTES:
             raise StreamError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY that is not 5 bytes")
-        without_priority(number, payload)
+        if depends_on(number, payload):
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
 
     def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
@@ -156,7 +156,7 @@ class ControlFrames(LimitedConnection):
         if stream.unsent:
             self._forget_unsent(stream)
         if not stream.is_half_closed and not self._closing_since_s:
-            self._put(reset_frame(stream.number, ErrorCode.NO_ERROR))
+            self._send_reset(stream.number, ErrorCode.NO_ERROR)
         stream.dropped()
         if self._goaway_at is not None:
             self._close_if_done()
@@ -175,10 +175,6 @@ class ControlFrames(LimitedConnection):
     }
 
 
-def without_priority(number: int, payload: bytes) -> bytes:
-    """Return the payload after its priority, which is ignored (RFC 9113, 5.3.2); StreamError if a stream depends on itself."""
-    if len(payload) < _PRIORITY_BYTES:
-        raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a priority that is not 5 bytes")
-    if int.from_bytes(payload[:4], "big") & MAX_WINDOW == number:
-        raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
-    return payload[_PRIORITY_BYTES:]
+def depends_on(number: int, priority: bytes) -> bool:
+    """Return whether a priority, which is otherwise ignored (RFC 9113, 5.3.2), makes its stream depend on stream `number`."""
+    return int.from_bytes(priority[:4], "big") & MAX_WINDOW == number

@@ -70,9 +70,13 @@ class HeaderBlocks(Generic[_T]):
 
     def trailers(self, block: bytes) -> None:
         """Decode the trailers of a request, whose contents no call uses; StreamError for pseudo-header fields."""
-        self._known.clear()
-        for name, _ in self.decode(block):
+        for name, _ in self.drop(block):
             _check_name(name)
+
+    def drop(self, block: bytes) -> Fields:
+        """Decode a block for its changes of the compression table; return its fields, unchecked."""
+        self._known.clear()
+        return self.decode(block)
 
 
 def check_request(fields: Fields) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.serving.http2.control_frames import RESET_COST, ControlFrames, without_priority
+from mlrf.serving.http2.control_frames import PRIORITY_BYTES, RESET_COST, ControlFrames, depends_on
 from mlrf.serving.http2.header_blocks import HeaderBlocks
 from mlrf.serving.http2.limits import MAX_BLOCK_BYTES
 from mlrf.serving.http2.request_stream import Stream
@@ -18,6 +18,9 @@ from mlrf.serving.http2.wire_frames import (
     StreamError,
     without_padding,
 )
+
+_DEPENDS_ON_ITSELF = 0x100
+"""Added to the flags of a HEADERS frame; its block is decoded before the error ends the stream, as the table depends on it."""
 
 
 class HeaderFrames(ControlFrames):
@@ -34,7 +37,11 @@ class HeaderFrames(ControlFrames):
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         payload = without_padding(flags, payload)
         if flags & HAS_PRIORITY:
-            payload = without_priority(number, payload)
+            if len(payload) < PRIORITY_BYTES:
+                raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a priority that is not 5 bytes")
+            if depends_on(number, payload):
+                flags |= _DEPENDS_ON_ITSELF
+            payload = payload[PRIORITY_BYTES:]
         if not flags & END_HEADERS:
             self._open_block = number, flags, bytearray(payload)
             self._block_since_s = self._active_s
@@ -46,12 +53,13 @@ class HeaderFrames(ControlFrames):
         if stream is not None:
             self._trailers(stream, flags, block)
             return
-        if not number & 1:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "clients must use odd stream identifiers")
-        if number <= self._last:
-            raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS for a stream that has ended")
+        if number <= self._last or not number & 1:
+            self._drop_headers(number, block)
+            return
         self._last = number
         head = self._blocks.request(block)
+        if flags & _DEPENDS_ON_ITSELF:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
         if self._goaway_at is not None:
             # The client learns from GOAWAY that this request was not processed.
             self._count_control()
@@ -70,10 +78,23 @@ class HeaderFrames(ControlFrames):
         if flags & END_STREAM and not stream.is_over:
             stream.ended()
 
+    def _drop_headers(self, number: int, block: bytes) -> None:
+        """Ignore headers in transit for a stream that this server has reset or not opened; ProtocolError for any other."""
+        if not number & 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "clients must use odd stream identifiers")
+        is_beyond_goaway = self._goaway_at is not None and number > self._goaway_at
+        if number not in self._were_reset and not is_beyond_goaway:
+            raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS for a stream that has ended")
+        self._count_control()
+        # The client's compression table has the fields of this block too.
+        self._blocks.drop(block)
+
     def _trailers(self, stream: Stream, flags: int, block: bytes) -> None:
-        if stream.is_half_closed:
-            raise ProtocolError(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the stream")
         self._blocks.trailers(block)
+        if stream.is_half_closed:
+            raise StreamError(ErrorCode.STREAM_CLOSED, "HEADERS after the end of the stream")
+        if flags & _DEPENDS_ON_ITSELF:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
         if not flags & END_STREAM:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
         stream.is_half_closed = True

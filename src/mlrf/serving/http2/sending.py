@@ -48,6 +48,7 @@ class Sending(asyncio.Protocol):
         "_transport",
         "_unsent_bytes",
         "_unsent_streams",
+        "_were_reset",
         "peer",
         "send_window_of_streams",
     )
@@ -70,6 +71,8 @@ class Sending(asyncio.Protocol):
         self._unsent_bytes = 0
         self._paused_since_s = 0.0
         self._closing_since_s = 0.0
+        self._were_reset: dict[int, None] = {}
+        """The streams reset last: frames of them may be in transit. The client has no more of them open than it may open."""
 
     def _end(self, stream: Stream) -> None:
         raise NotImplementedError
@@ -121,9 +124,16 @@ class Sending(asyncio.Protocol):
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """End a stream by RST_STREAM."""
-        self._put(reset_frame(stream.number, code))
+        self._send_reset(stream.number, code)
         stream.is_half_closed = True
         self._end(stream)
+
+    def _send_reset(self, number: int, code: ErrorCode) -> None:
+        """Send RST_STREAM; what the client sends on the stream until it learns of that is ignored (RFC 9113, 5.1)."""
+        self._put(reset_frame(number, code))
+        self._were_reset[number] = None
+        if len(self._were_reset) > self._server.limits.max_streams:
+            del self._were_reset[next(iter(self._were_reset))]
 
     def drop_unsent(self, stream: Stream) -> None:
         """Drop the content that waits in a stream: an error ends it."""

@@ -1,6 +1,7 @@
 """Templates of the paths of routes; `{name}` stands for the name of a model.
 
-`routes.py` declares what each route does; modules that describe routes, or create their handlers, use these constants.
+`routes.py` declares what each route does, and the paths of pages and of other platforms; modules that describe routes, or
+create their handlers, use these constants.
 """
 
 from __future__ import annotations
@@ -14,10 +15,6 @@ CURVE = "/curve"
 
 MODELS = "/models"
 HEALTHZ, READYZ, METRICS = "/healthz", "/readyz", "/metrics"
-OPENAPI = "/openapi.json"
-DOCS, DOCS_MODELS = "/docs", "/docs/models"
-FAVICON = "/favicon.ico"
-UI, UI_FILE = "/ui", "/ui/{file}"
 
 V2 = "/v2"
 V2_LIVE, V2_READY = V2 + "/health/live", V2 + "/health/ready"
@@ -29,11 +26,6 @@ V2_ALL_STATS = V2 + MODELS + "/stats"
 V2_INDEX = V2 + "/repository/index"
 V2_REPOSITORY_MODEL = V2 + "/repository" + MODEL
 V2_LOAD, V2_UNLOAD = V2_REPOSITORY_MODEL + "/load", V2_REPOSITORY_MODEL + "/unload"
-
-V1_MODELS = "/v1" + MODELS
-V1_MODEL = "/v1" + MODEL
-V1_PREDICT, V1_EXPLAIN = V1_MODEL + ":predict", V1_MODEL + ":explain"
-INVOCATIONS, PING, HEALTH, VERSION = "/invocations", "/ping", "/health", "/version"
 
 ADMIN_MODELS = "/admin" + MODELS
 ADMIN_MODEL = "/admin" + MODEL

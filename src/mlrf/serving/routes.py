@@ -1,8 +1,10 @@
 """The route table: every HTTP route and every gRPC call of a server, declared once.
 
-A new route is a line of ROUTES, with its path; a path to which other modules refer is in route_paths.py. The router, access
-rules, both parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
-docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
+A new route is a line of ROUTES, with its path; a path to which other modules refer is a constant here, or in route_paths.py if
+a package below this module needs it. A page is a module of pages/, which `g.page` names. The router, access rules, both parts
+of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares docs/reference/routes.md.
+
+gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
 """
 
 from __future__ import annotations
@@ -18,6 +20,11 @@ from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 from mlrf.workbench.files import CONTENT_TYPES, INDEX
 
+DOCS, DOCS_MODELS = "/docs", "/docs/models"
+V1_MODELS, V1_MODEL = "/v1" + paths.MODELS, "/v1" + paths.MODEL
+V1_PREDICT, V1_EXPLAIN = V1_MODEL + ":predict", V1_MODEL + ":explain"
+INVOCATIONS, PING, HEALTH, VERSION = "/invocations", "/ping", "/health", "/version"
+"""Paths of pages and of other platforms to which other modules refer."""
 ICON = b"image/x-icon"
 ANY_TEXT = b"text/*"
 """Of routes whose responses carry their own content type."""
@@ -53,24 +60,24 @@ ROUTES: tuple[RouteSpec, ...] = (
         "GET", paths.METRICS, "Metrics in Prometheus text format", Tag.SERVER, lambda g, _: g.metrics,
         is_always_on=True, content_type=TEXT,
     ),
-    RouteSpec("GET", paths.OPENAPI, "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.openapi),
+    RouteSpec("GET", "/openapi.json", "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.page("openapi")),
     RouteSpec(
-        "GET", paths.DOCS, "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
+        "GET", DOCS, "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.page("docs"),
         scope=OPEN, content_type=HTML,
     ),
     RouteSpec(
-        "GET", paths.DOCS_MODELS, "The part of that page about the models", Tag.SERVER, lambda g, _: g.docs_models,
+        "GET", DOCS_MODELS, "The part of that page about the models", Tag.SERVER, lambda g, _: g.page("docs_models"),
         content_type=HTML,
     ),
     RouteSpec(
-        "GET", paths.FAVICON, "The icon of that page", Tag.SERVER, lambda g, _: g.icon, scope=OPEN, content_type=ICON
+        "GET", "/favicon.ico", "The icon of that page", Tag.SERVER, lambda g, _: g.page("icon"), scope=OPEN, content_type=ICON
     ),
     RouteSpec(
-        "GET", paths.UI, "A page to ask a model, see why it answers so, and try what would change it", Tag.SERVER,
+        "GET", "/ui", "A page to ask a model, see why it answers so, and try what would change it", Tag.SERVER,
         lambda g, _: g.page_file(INDEX), scope=OPEN, content_type=HTML,
     ),
     RouteSpec(
-        "GET", paths.UI_FILE, "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
+        "GET", "/ui/{file}", "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
         scope=OPEN, files=tuple(CONTENT_TYPES), content_type=ANY_TEXT,
     ),
     RouteSpec("GET", paths.V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
@@ -118,33 +125,33 @@ ROUTES: tuple[RouteSpec, ...] = (
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
-        "GET", paths.V1_MODELS, "The names of the served models (KServe v1)", Tag.PLATFORMS, lambda g, _: g.model_names
+        "GET", V1_MODELS, "The names of the served models (KServe v1)", Tag.PLATFORMS, lambda g, _: g.model_names
     ),
     RouteSpec(
-        "GET", paths.V1_MODEL, "Whether the model answers (KServe v1)", Tag.PLATFORMS, lambda g, name: g.rest.model_ready(name)
+        "GET", V1_MODEL, "Whether the model answers (KServe v1)", Tag.PLATFORMS, lambda g, name: g.rest.model_ready(name)
     ),
     RouteSpec(
-        "POST", paths.V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
+        "POST", V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.v1_predict, scope=PREDICT, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
-        "POST", paths.V1_EXPLAIN, "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
+        "POST", V1_EXPLAIN, "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.v1_explain, scope=EXPLAIN, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
-        "POST", paths.INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
+        "POST", INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.invocations,
         scope=PREDICT, body=Body.ROWS, predicts=True, is_per_model=True, needs_default=True,
     ),
     RouteSpec(
-        "GET", paths.PING, "Whether the server can answer now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
+        "GET", PING, "Whether the server can answer now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", paths.HEALTH, "The same as /ping (MLflow)", Tag.PLATFORMS, lambda g, _: g.ready, scope=OPEN, is_always_on=True
+        "GET", HEALTH, "The same as /ping (MLflow)", Tag.PLATFORMS, lambda g, _: g.ready, scope=OPEN, is_always_on=True
     ),
     RouteSpec(
-        "GET", paths.VERSION, "The version of the server (MLflow)", Tag.PLATFORMS, lambda g, _: g.version,
+        "GET", VERSION, "The version of the server (MLflow)", Tag.PLATFORMS, lambda g, _: g.version,
         scope=OPEN, is_always_on=True, content_type=PLAIN,
     ),
     RouteSpec(

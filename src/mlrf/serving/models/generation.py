@@ -17,7 +17,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.serving import route_paths as paths
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.http.router import HTML, Framed, Route, Router
+from mlrf.serving.http.router import Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import public_routes, repository_route
@@ -25,10 +25,11 @@ from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import ui
-from mlrf.serving.pages.icon import icon
+from mlrf.serving.pages.page_facts import PageFacts
+from mlrf.serving.pages.page_handlers import PageHandlers
 from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
-from mlrf.serving.routes import ROUTES
+from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V1_MODEL
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -79,8 +80,6 @@ class Generation:
         """The data plane of the Open Inference Protocol, for every transport."""
         # No handler kept here refers to the generation: a reference cycle would keep its models open after `release`.
         self.rest: RestHandlers = RestHandlers(lambda: plane)
-        bundles = [each.bundle for each in self.served]
-        facts = (bundles, default, __version__, settings.max_batch)
         names = tuple(models)
         self.alive: Handler = lambda _body: b'{"status":"alive"}'
         self.version: Handler = lambda _body: __version__.encode()
@@ -89,29 +88,16 @@ class Generation:
         self.metrics: Handler = lambda _body: exposition.text()
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
-        elsewhere = settings.platforms.predict_route
-        has_keys = settings.access.keys is not None
-
-        # These pages are imported when they are first requested: most servers are never asked for one.
-        def openapi_document() -> bytes:
-            from mlrf.serving.pages import openapi  # noqa: PLC0415
-
-            return msgspec.json.encode(openapi.document(*facts, names, elsewhere))
-
-        def docs_page() -> bytes:
-            from mlrf.serving.pages import docs  # noqa: PLC0415
-
-            return Framed(docs.page(*facts, needs_key_form=has_keys), HTML, docs.HEADERS)
-
-        def docs_models() -> bytes:
-            from mlrf.serving.pages import docs  # noqa: PLC0415
-
-            return Framed(docs.models_part(bundles, default), HTML, docs.HEADERS)
-
-        self.openapi: Handler = _constant(openapi_document)
-        self.docs: Handler = _constant(docs_page)
-        self.docs_models: Handler = _constant(docs_models)
-        self.icon: Handler = _constant(icon)
+        facts = PageFacts(
+            bundles=[each.bundle for each in self.served],
+            default=default,
+            names=names,
+            version=__version__,
+            max_batch=settings.max_batch,
+            predict_route=settings.platforms.predict_route,
+            has_keys=settings.access.keys is not None,
+        )
+        self._pages = PageHandlers(facts)
         chosen = settings.default is not None or len(names) == 1
         versions = {each.name: each.inference.paths for each in self.served}
         self.routes = public_routes(
@@ -123,6 +109,10 @@ class Generation:
             _aliases(settings, served_names),
             default_is_chosen=chosen,
         )
+
+    def page(self, module: str) -> Handler:
+        """Return the handler of a page, by the name of its module in `pages`."""
+        return self._pages.handler(module)
 
     def page_file(self, name: str) -> Handler | None:
         """Return the handler of a file of the page at /ui; None with `--ui off`."""
@@ -160,7 +150,7 @@ class Generation:
                 self.plane.find(self._default)
             elif split_path(path, paths.MODEL)[1]:
                 self.plane.find(split_path(path, paths.MODEL)[0])
-            elif name := split_path(path, paths.V1_MODEL)[0]:
+            elif name := split_path(path, V1_MODEL)[0]:
                 self.plane.find(name.partition(":")[0])
             elif name := split_path(path, paths.V2_MODEL)[0]:
                 version, rest = split_path(path, fill(paths.V2_VERSION, name=name))
@@ -200,16 +190,14 @@ class Generation:
 
 def _aliases(settings: ServeSettings, models: Sequence[str]) -> dict[str, str]:
     """Return additional paths (the operator's, `/`, `/v2/`, a platform's), with the path of the route that each leads to."""
-    chosen = {paths.INVOCATIONS: settings.platforms.predict_route, paths.PING: settings.platforms.health_route}
+    chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
     # Some clients write the metadata's path with a slash, the specification does without.
-    aliases = {"/": paths.DOCS, f"{paths.V2}/": paths.V2} | {
+    aliases = {"/": DOCS, f"{paths.V2}/": paths.V2} | {
         a: path for path, a in chosen.items() if a is not None and a != path
     }
     if settings.platforms.platform == "sagemaker":
         # As multi-model endpoints ask for a model.
-        aliases |= {
-            path + "/invoke": path + paths.INVOCATIONS for path in (fill(paths.MODEL, name=name) for name in models)
-        }
+        aliases |= {path + "/invoke": path + INVOCATIONS for path in (fill(paths.MODEL, name=name) for name in models)}
     return aliases
 
 

@@ -32,6 +32,7 @@ from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.platforms.handlers import PlatformHandlers
+from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -106,7 +107,7 @@ class LoadedModel:
         large = RowDecoder(self.model.schema, settings.leniency, settings.max_infer_rows, key)
         platform_batch: Handler = PredictHandler(self.model, large, *counters, costs, self.rows).many
         if self._partitions is not None:
-            platform_batch = self._partitions.keep(platform_batch, paths.INVOCATIONS)
+            platform_batch = self._partitions.keep(platform_batch, INVOCATIONS)
         self.platforms: PlatformHandlers = PlatformHandlers(
             self.model.schema,
             settings.max_infer_rows,

@@ -11,8 +11,10 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import FOREST
 from mlrf.serving import route_paths as paths
+from mlrf.serving.http.router import HTML, Framed
+from mlrf.serving.pages.page_facts import PageFacts
 from mlrf.serving.route_spec import ADMIN, RouteSpec
-from mlrf.serving.routes import ROUTES
+from mlrf.serving.routes import DOCS_MODELS, ROUTES
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -63,10 +65,16 @@ HEADERS = (
 )
 """The header lines of the page. Names in a bundle are untrusted text, so no script but that of this module may run."""
 _KEY_FORM = (
-    f'<form data-models="{paths.DOCS_MODELS}"><p><label>API key <input type="password" autocomplete="off" required></label> '
+    f'<form data-models="{DOCS_MODELS}"><p><label>API key <input type="password" autocomplete="off" required></label> '
     "<button>Show the models</button></p><p>The key stays in the page until you leave, and is sent with each request.</p>"
     "<pre></pre></form>"
 )
+
+
+def response(facts: PageFacts) -> bytes:
+    """Return the response of the page."""
+    of = (facts.bundles, facts.default, facts.version, facts.max_batch)
+    return Framed(page(*of, needs_key_form=facts.has_keys), HTML, HEADERS)
 
 
 def page(bundles: list[Bundle], default: str, version: str, max_batch: int, *, needs_key_form: bool = False) -> bytes:

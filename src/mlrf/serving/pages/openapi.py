@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from mlrf.core.bundle import Bundle
 from mlrf.serving import route_paths as paths
 from mlrf.serving.error_status import descriptions
@@ -14,8 +16,15 @@ from mlrf.serving.pages.openapi_content import Content, class_prefixes, json_con
 from mlrf.serving.pages.openapi_native import SHARED, NativeSchemas
 from mlrf.serving.pages.openapi_oip import OIP_SCHEMAS, fixed_contents
 from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS, PLATFORM_SCHEMAS
+from mlrf.serving.pages.page_facts import PageFacts
 from mlrf.serving.route_spec import ADMIN, ANY, OPEN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
+
+
+def response(facts: PageFacts) -> bytes:
+    """Return the response with the document."""
+    of = (facts.bundles, facts.default, facts.version, facts.max_batch)
+    return msgspec.json.encode(document(*of, facts.names, facts.predict_route))
 
 
 def document(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.serving import route_paths as paths
 from mlrf.serving.pages.openapi_content import Content, json_content, reference
+from mlrf.serving.routes import HEALTH, INVOCATIONS, PING, V1_EXPLAIN, V1_MODEL, V1_MODELS, V1_PREDICT
 
 _TEXT = {"type": "string"}
 _VALUE = {"type": ["number", "string", "boolean", "null"]}
@@ -51,12 +51,12 @@ _REQUESTS = ("FrameRequest", "RecordsRequest", "InstancesRequest", "InputsReques
 _INVOCATIONS = json_content(reference("PlatformPredictions"), {"oneOf": [reference(name) for name in _REQUESTS]})
 _STATUS = json_content(reference("Status"))
 PLATFORM_CONTENTS = {
-    paths.V1_MODELS: json_content(reference("ModelNames")),
-    paths.V1_MODEL: json_content(reference("PlatformModel")),
-    paths.V1_PREDICT: json_content(reference("PlatformPredictions"), reference("InstancesRequest")),
-    paths.V1_EXPLAIN: json_content(reference("PlatformExplanations"), reference("InstancesRequest")),
-    paths.INVOCATIONS: Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
-    paths.PING: _STATUS,
-    paths.HEALTH: _STATUS,
+    V1_MODELS: json_content(reference("ModelNames")),
+    V1_MODEL: json_content(reference("PlatformModel")),
+    V1_PREDICT: json_content(reference("PlatformPredictions"), reference("InstancesRequest")),
+    V1_EXPLAIN: json_content(reference("PlatformExplanations"), reference("InstancesRequest")),
+    INVOCATIONS: Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
+    PING: _STATUS,
+    HEALTH: _STATUS,
 }
 """By path."""

@@ -17,6 +17,7 @@
 #include "buffers.hpp"
 #include "cuts.hpp"
 #include "engine.hpp"
+#include "exponents.hpp"
 #include "python_background.hpp"
 #include "python_json.hpp"
 #include "python_tables.hpp"
@@ -242,6 +243,10 @@ NB_MODULE(_kernel, m) {
         }
     });
     m.def("count_wire", &mlrf::count_wire, nb::arg("message"), nb::arg("most_fields"));
+    m.def(
+        "count_exponents",
+        [](const nb::bytes& text, unsigned least) { return mlrf::count_exponents({text.c_str(), text.size()}, least); },
+        nb::arg("text"), nb::arg("least"));
     m.def("fill_records", &mlrf::fill_record_buffers, nb::arg("body"), nb::arg("nodes"), nb::arg("buffers"), nb::arg("columns"),
           nb::arg("table"), nb::arg("n_rows"));
     m.def("fill_columns", &mlrf::fill_typed_columns, nb::arg("columns"), nb::arg("rules"), nb::arg("table"), nb::arg("n_rows"));

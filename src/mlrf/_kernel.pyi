@@ -99,6 +99,9 @@ class JsonRows:
 # in protobuf. The count ends at the first field beyond `most_fields`, and at the first bytes that are not valid protobuf.
 def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, int, int, int, int]: ...
 
+# Return how many numbers in JSON text have an exponent whose absolute value is at least `least`, those inside strings included.
+def count_exponents(text: bytes, least: int) -> int: ...
+
 # Return the flat index of the first value of a float64 table [n, F] that its column's rule does not admit; None if all pass.
 # `rules` (float64 [F, 4]) has for each column: least, greatest, whether whole (0 or 1), whether it may be missing (0 or 1).
 def first_outside(rows: Rows, rules: Rows) -> int | None: ...

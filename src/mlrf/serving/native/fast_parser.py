@@ -27,9 +27,15 @@ from mlrf.serving.native.fast_parser_types import OPTIONS, checking_utf8, named_
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.plain_batches import plain_batches
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
+from mlrf.serving.runtime.slow_numbers import UNCOUNTED_BYTES, has_many_slow_numbers
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
 
 _NO_OPTIONS = (False, None, None, None)
+
+
+def _is_fast(body: bytes) -> bool:
+    """Whether one call decodes a body in a few milliseconds."""
+    return len(body) <= FAST_JSON_BYTES and not has_many_slow_numbers(body)
 
 
 class RowDecoder:
@@ -81,7 +87,7 @@ class RowDecoder:
 
     def fast_row(self, body: bytes) -> ParsedRequest | None:
         """Return the request in a `/predict` body, in at most a few milliseconds; None if the strict parser must decide."""
-        if self._decode_one is not None and len(body) <= FAST_JSON_BYTES:
+        if self._decode_one is not None and (len(body) <= UNCOUNTED_BYTES or _is_fast(body)):
             try:
                 parsed = self._decode_one(body)
                 return self._row_of(parsed), parsed.explain, FEATURES if parsed.return_features else None
@@ -91,7 +97,7 @@ class RowDecoder:
 
     def fast_rows(self, body: bytes) -> list[ParsedRequest] | None:
         """Return the requests in a `/predict/batch` body, in a few milliseconds; None if the strict parser must decide."""
-        if self._decode_many is not None and len(body) <= FAST_JSON_BYTES:
+        if self._decode_many is not None and (len(body) <= UNCOUNTED_BYTES or _is_fast(body)):
             try:
                 batch = self._decode_many(body)
                 parsed = [

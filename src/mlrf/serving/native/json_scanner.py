@@ -17,6 +17,7 @@ import msgspec
 
 from mlrf.core.errors import InvalidFeatureError, InvalidKeyError, InvalidRequestError, MalformedRequestError
 from mlrf.core.value_text import clip, json_type, shown_name
+from mlrf.serving.runtime.slow_numbers import check_numbers
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
@@ -79,9 +80,13 @@ def _more_than(most: int) -> re.Pattern[bytes]:
 
 
 def whole_document(body: bytes, features: Sequence[str]) -> msgspec.Raw:
-    """Return the body as JSON text; MalformedRequestError, which may name one of `features`, if it is not JSON in UTF-8."""
+    """Return the body as JSON text; MalformedRequestError, which may name one of `features`, if it is not JSON in UTF-8.
+
+    BatchTooLargeError if it has too many numbers that take long to convert.
+    """
     if not body.strip():
         raise MalformedRequestError("the body is empty; send a JSON object")
+    check_numbers(body)
     try:
         body.decode("utf-8")
         return msgspec.json.decode(body, type=msgspec.Raw)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mlrf import _kernel
 from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.runtime.slow_numbers import check_numbers
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES
 
 MAX_INPUTS = 4096
@@ -53,9 +54,14 @@ class CountLimits:
                 raise _too_many(part, n, most)
 
     def check_json(self, text: bytes | memoryview) -> None:
-        """Raise MalformedRequestError if a document has more objects than inputs, outputs and their parameters allow."""
-        if (n := bytes(text).count(b"{")) > self._max_objects:
+        """Raise MalformedRequestError if a document has more objects than inputs, outputs and their parameters allow.
+
+        BatchTooLargeError if it has too many numbers that take long to convert.
+        """
+        text = bytes(text)
+        if (n := text.count(b"{")) > self._max_objects:
             raise _too_many("objects", n, self._max_objects)
+        check_numbers(text)
 
 
 def check_parameters(size: int) -> None:

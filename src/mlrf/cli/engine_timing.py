@@ -87,22 +87,32 @@ def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: 
 
 
 def time_engines(
-    bundle: Bundle, names: Sequence[str], rows: Rows, progress: Callable[[float], None], *, turns: int = _TURNS
+    bundle: Bundle,
+    names: Sequence[str],
+    rows: Rows,
+    progress: Callable[[float], None],
+    *,
+    turns: int = _TURNS,
+    keys: Sequence[str] = tuple(key for key, _, _ in FIGURES),
 ) -> dict[str, Figures]:
-    """Return the figures of each engine; `progress` receives the share that is done. BundleError when a file is refused."""
+    """Return the figures `keys` of each engine; `progress` receives the share that is done.
+
+    BundleError when a file is refused.
+    """
     engines = {name: open_engine(bundle, name) for name in names}
     singles = single_rows(rows)
     works = {
         (name, key): work
         for name, engine in engines.items()
         for key, work in _works(bundle, engine, rows, singles).items()
+        if key in keys
     }
     best = dict.fromkeys(works, float("inf"))
     for turn in range(turns):
         for index, (which, (work, scale)) in enumerate(works.items()):
             best[which] = min(best[which], scale * _seconds_a_call(work))
             progress((turn + (index + 1) / len(works)) / turns)
-    return {name: {key: best.get((name, key)) for key, _, _ in FIGURES} for name in names}
+    return {name: {key: best.get((name, key)) for key in keys} for name in names}
 
 
 def _works(

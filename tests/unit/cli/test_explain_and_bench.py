@@ -14,7 +14,7 @@ import pytest
 import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.cli import engine_timing, main
-from mlrf.cli.engine_timing import FIGURES, rows_for, single_rows
+from mlrf.cli.engine_timing import FIGURES, rows_for, single_rows, time_engines
 from mlrf.cli.waterfall_text import waterfall
 from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Kind
@@ -240,6 +240,13 @@ def test_rows_generated_from_a_schema_are_valid_and_stable(bundle):
             assert (present == np.floor(present)).all()
         if feature.categories is not None:
             assert set(present) <= set(range(len(feature.categories)))
+
+
+def test_only_the_figures_that_are_requested_are_measured(bundle):
+    found = read_bundle(bundle)
+    table, _ = rows_for(found, 100)
+    (figures,) = time_engines(found, ["trees"], table, lambda _: None, turns=1, keys=["one_row_us"]).values()
+    assert list(figures) == ["one_row_us"]
 
 
 def test_rows_to_time_take_a_bounded_size(bundle, monkeypatch):

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import mlrf.cli.app  # noqa: F401  otherwise each child would import it
 from bundles import NUMBERS, write_tree_bundle
 from mlrf.cli import main
 from mlrf.scoring.part_writer import PartWriter

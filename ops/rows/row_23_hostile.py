@@ -32,11 +32,11 @@ def _is_refused(server: Server, hostile: Hostile) -> bool:
 
 def _n_seen(server: Server) -> float:
     """Return the number of requests that the server answered, without those for metrics."""
+    # Not `server.metrics()`: this runs some hundred times, and the other families would take most of its time.
     return sum(
-        count
-        for name, count in server.metrics().items()
-        if name.startswith("mlrf_requests_total")
-        and not any(part in name for part in (";model=", "route=/metrics", "route=/readyz"))
+        float(line.rpartition(b" ")[2])
+        for line in server.ask("GET", "/metrics").body.splitlines()
+        if line.startswith(b"mlrf_requests_total{") and b'route="/metrics"' not in line and b'route="/readyz"' not in line
     )
 
 
@@ -60,9 +60,11 @@ def smuggled(server: Server, folder: Path, corpus: list[Hostile]) -> list[str]:
             with Client(front.port) as canary:
                 answer = canary.ask("POST", "/predict", _BODY, [f"X-Request-ID: canary-{number}"])
             is_own = (answer.status, answer.headers["x-request-id"]) == (200, f"canary-{number}")
-            with contextlib.suppress(TimeoutError):
+            try:
                 eventually(agrees, 3)
-            if not is_own or not agrees():
+            except TimeoutError:
+                is_own = False
+            if not is_own:
                 found.append(hostile.name)
                 ahead.append(_n_seen(server) - front.n_sent_on())
         assert front.n_sent_on() > len(corpus), "nginx sends requests on"

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -121,10 +121,12 @@ class Guard:
     condition: str
 
 
-def guards_of(package: str) -> Iterator[Guard]:
-    """Yield the guards of a package (or of a module) in the order of their files and lines."""
+def guards_of(package: str, *, without: Callable[[Path], bool] = lambda _: False) -> Iterator[Guard]:
+    """Yield the guards of a package (or of a module), but not of the files `without`, in the order of their files and lines."""
     module = PACKAGE / f"{package}.py"
     for path in [module] if module.exists() else sorted((PACKAGE / package).rglob("*.py")):
+        if without(path.relative_to(PACKAGE)):
+            continue
         source = path.read_bytes()
         starts = [0]
         for line in source.splitlines(keepends=True):

@@ -11,9 +11,9 @@ import pytest
 OPS = Path(__file__).parents[2] / "ops"
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
-def test_killed_jobs_continue_to_the_same_bytes(kills, tmp_path):
-    command = [sys.executable, OPS / "kill_scoring.py", f"--kills={kills}"]
+@pytest.mark.parametrize(("kills", "parts"), [(8, 16), pytest.param(200, 64, marks=pytest.mark.slow)])
+def test_killed_jobs_continue_to_the_same_bytes(kills, parts, tmp_path):
+    command = [sys.executable, OPS / "kill_scoring.py", f"--kills={kills}", f"--parts={parts}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "no part computed twice" in done.stdout

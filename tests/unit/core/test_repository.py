@@ -174,10 +174,11 @@ def killed_at(point, call):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_killed_publisher_leaves_a_valid_pointer(versions, tmp_path):
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_publisher_leaves_a_valid_pointer(versions, tmp_path, stride):
     model_directory, first = publish(versions / "one", tmp_path)
-    point = 0
-    while killed_at(point := point + 1, lambda: publish(versions / "two", tmp_path)):
+    point = 1 - stride
+    while killed_at(point := point + stride, lambda: publish(versions / "two", tmp_path)):
         pointer = model_directory.pointer()
         model_directory.read(pointer.version)
         for number in model_directory.numbers():

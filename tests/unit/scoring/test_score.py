@@ -112,6 +112,7 @@ def test_a_crash_at_any_step_resumes_to_the_same_bytes(folder, monkeypatch, step
     assert expected.parts == GROUPS
 
 
+@pytest.mark.slow  # tests/ops/test_killed_scoring.py kills the command, too
 def test_killed_command_continues_where_it_was(folder):
     for index in range(2):
         pq.write_table(numbers(1000, index), folder / f"in/{index}.parquet", row_group_size=20)

@@ -19,7 +19,7 @@ from mlrf.core.background_rows import encode_background
 from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
-from mlrf.core.forest import Forest
+from mlrf.core.forest import LEAF, NUMERIC, Forest, Missing
 from mlrf.core.golden_bin import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
@@ -163,6 +163,15 @@ def write_tree_bundle(
     return write_bundle(path, schema=schema, n_outputs=n_outputs, forest=forest, **rest)
 
 
+def write_stump_bundle(path: Path, *, schema: Schema = ALL_KINDS, n_outputs: int = 1, **rest: Any) -> Path:
+    """Write a bundle of the stumps that `write_bundle` writes as ONNX alone, which both engines serve.
+
+    A server that need not import ONNX Runtime starts in half the processor time.
+    """
+    forest = stump_forest(len(schema.features), n_outputs)
+    return write_bundle(path, schema=schema, n_outputs=n_outputs, forest=forest, **rest)
+
+
 def rows_of(model: Model) -> RowPredictor:
     """What a server asks of a model, row by row."""
     return RowPredictor(model.bundle, model.engine)
@@ -178,14 +187,51 @@ def entry_of(file: Path) -> FileEntry:
     return FileEntry(digest_file(file), file.stat().st_size)
 
 
-def stumps(n_features: int, n_outputs: int) -> bytes:
-    """An ONNX model of one `TreeEnsemble`: what `margins_of` computes."""
+def _stumps(n_features: int, n_outputs: int) -> list[tuple[int, float, float, float, int]]:
+    """The feature, threshold, low leaf, high leaf and output of each stump."""
     trees = [
         (feature, _THRESHOLD, *_leaves(feature, output), output)
         for output in range(n_outputs)
         for feature in range(n_features)
     ]
-    trees += [(0, _EXTREME, 0.0, _EXTREME_MARGIN, output) for output in range(n_outputs)]
+    return trees + [(0, _EXTREME, 0.0, _EXTREME_MARGIN, output) for output in range(n_outputs)]
+
+
+def stump_forest(n_features: int, n_outputs: int) -> Forest:
+    """A forest of stumps: what `margins_of` computes."""
+    trees = _stumps(n_features, n_outputs)
+    n = len(trees)
+    roots = 3 * np.arange(n)
+
+    def nodes(root: Sequence[float], low: Sequence[float], high: Sequence[float], dtype: str) -> np.ndarray:
+        return np.stack([root, low, high], axis=1).reshape(-1).astype(dtype)
+
+    leaves, zeros, ones = [LEAF] * n, [0] * n, [1] * n
+    forest = Forest(
+        n_features=n_features,
+        n_outputs=n_outputs,
+        tree_offsets=3 * np.arange(n + 1),
+        tree_output=np.array([output for *_, output in trees], np.int32),
+        feature=nodes([feature for feature, *_ in trees], leaves, leaves, "i4"),
+        threshold=nodes([split for _, split, *_ in trees], zeros, zeros, "f8"),
+        left=nodes(roots + 1, leaves, leaves, "i4"),
+        right=nodes(roots + 2, leaves, leaves, "i4"),
+        missing=nodes([Missing.NAN] * n, zeros, zeros, "u1"),
+        default_left=nodes(ones, zeros, zeros, "?"),
+        category_set=np.full(3 * n, NUMERIC, np.int32),
+        value=nodes(zeros, [low for _, _, low, _, _ in trees], [high for _, _, _, high, _ in trees], "f8"),
+        cover=nodes([2] * n, ones, ones, "f8"),
+        set_offsets=np.zeros(1, np.int64),
+        set_codes=np.zeros(0, np.int32),
+        base=np.zeros(n_outputs),
+    )
+    forest.validate()
+    return forest
+
+
+def stumps(n_features: int, n_outputs: int) -> bytes:
+    """An ONNX model of one `TreeEnsemble`: what `margins_of` computes."""
+    trees = _stumps(n_features, n_outputs)
     n = len(trees)
     node = helper.make_node(
         "TreeEnsemble",

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bundles import write_bundle
+from bundles import write_stump_bundle
 from load import BODY, PREDICTION
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError
@@ -20,7 +20,7 @@ from running import eventually, run_to_its_end, serving
 def config_map(tmp_path):
     """A bundle as the kubelet lays out a ConfigMap or Secret: names are links through `..data` to a dated directory."""
     path = tmp_path / "mounted"
-    write_bundle(path / "..2026_01_31")
+    write_stump_bundle(path / "..2026_01_31")
     (path / "..data").symlink_to("..2026_01_31")
     for file in (path / "..2026_01_31").iterdir():
         (path / file.name).symlink_to(f"..data/{file.name}")
@@ -60,14 +60,14 @@ def test_digests_are_checked_through_links(damage, config_map):
 
 def test_a_link_to_the_directory_needs_no_option(tmp_path):
     """As a modelcar has it: the mount is a link into another container's file system."""
-    write_bundle(tmp_path / "proc/root/models")
+    write_stump_bundle(tmp_path / "proc/root/models")
     (tmp_path / "models").symlink_to("proc/root/models")
     with serving(tmp_path / "models") as server:
         assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
 
 
 def test_a_bundle_is_served_under_another_name_everywhere(tmp_path):
-    bundle = write_bundle(tmp_path / "bundle", name="trained", key={"shop": "integer"})
+    bundle = write_stump_bundle(tmp_path / "bundle", name="trained", key={"shop": "integer"})
     state = ["--state-dir", str(tmp_path / "state")]
     with serving(
         bundle, workers=2, options=["--model-name", "sales", "--admin", f"unix:{tmp_path}/admin", *state]
@@ -87,7 +87,7 @@ def test_a_bundle_is_served_under_another_name_everywhere(tmp_path):
 
 @pytest.mark.slow
 def test_a_renamed_bundle_is_loaded_again_under_its_new_name(tmp_path):
-    bundle = write_bundle(tmp_path / "bundle", name="trained")
+    bundle = write_stump_bundle(tmp_path / "bundle", name="trained")
     with serving(bundle, options=["--model-name", "sales", "--admin", "127.0.0.1:0"]) as server:
         address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
         with Client(int(address.rpartition(":")[2])) as admin:
@@ -96,7 +96,7 @@ def test_a_renamed_bundle_is_loaded_again_under_its_new_name(tmp_path):
 
 
 def test_a_repository_or_several_bundles_take_no_name(tmp_path):
-    one, two = write_bundle(tmp_path / "one", name="one"), write_bundle(tmp_path / "two", name="two")
+    one, two = write_stump_bundle(tmp_path / "one", name="one"), write_stump_bundle(tmp_path / "two", name="two")
     publish(one, tmp_path / "models")
     for bundles in ([one, two], [tmp_path / "models"]):
         status, output, _ = run_to_its_end(bundles, "--model-name", "sales")

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from bundles import write_bundle
+from bundles import write_stump_bundle
 from mlrf.core.errors import ConfigError
 from mlrf.model.logged_predictions import read_log
 from mlrf.serving.config.loader import read_settings
@@ -145,7 +145,7 @@ def test_both_forms_count_as_files(tmp_path):
 
 
 def test_a_killed_server_loses_no_record_that_was_written(tmp_path):
-    bundle, log = write_bundle(tmp_path / "sample"), tmp_path / "log"
+    bundle, log = write_stump_bundle(tmp_path / "sample"), tmp_path / "log"
     log.mkdir()
     options = ["--prediction-log", str(log), "--prediction-log-format", "parquet"]
     with serving(bundle, options=options) as server:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import ALL_KINDS, NUMBERS, entry_of, write_bundle, write_manifest, write_tree_bundle
+from bundles import ALL_KINDS, NUMBERS, entry_of, write_manifest, write_stump_bundle, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish, rollback
 from mlrf.model import load
@@ -217,12 +217,12 @@ def relist(folder, name):
 
 def other_schema(folder):
     shutil.rmtree(folder)
-    write_bundle(folder, schema=NUMBERS)
+    write_stump_bundle(folder, schema=NUMBERS)
 
 
 def other_model(folder):
     shutil.rmtree(folder)
-    write_bundle(folder, name="another")
+    write_stump_bundle(folder, name="another")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def served(tmp_path_factory, bundles):
 
 
 def test_changed_schema_is_accepted_when_allowed(repository, tmp_path, admin):
-    publish(write_bundle(tmp_path / "other", schema=NUMBERS), repository, allow_schema_change=True)
+    publish(write_stump_bundle(tmp_path / "other", schema=NUMBERS), repository, allow_schema_change=True)
     rollback_one(repository)
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         server.booted(2)
@@ -333,7 +333,7 @@ def test_bundle_directory_has_no_other_versions(bundles, admin):
 
 
 def test_repository_models_are_reloaded_one_at_a_time(repository, bundles, tmp_path, admin):
-    publish(write_bundle(tmp_path / "numbers", name="numbers", schema=NUMBERS), repository)
+    publish(write_stump_bundle(tmp_path / "numbers", name="numbers", schema=NUMBERS), repository)
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}", "--default", "numbers"]) as server:
         server.booted(2)
         publish(bundles[1], repository)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bundles import write_bundle
+from bundles import write_stump_bundle
 from mlrf.serving.telemetry.log_thread import LogThread
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.prediction_log import PredictionLog, PredictionRecord
@@ -23,7 +23,7 @@ ROW = {"features": [1.5, True, "red", 2]}
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("logged") / "sample")
+    return write_stump_bundle(tmp_path_factory.mktemp("logged") / "sample")
 
 
 @pytest.fixture(scope="module")

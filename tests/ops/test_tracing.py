@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bundles import write_bundle
+from bundles import write_stump_bundle
 from mlrf.serving.telemetry.traceparent import Parent, parse, write
 from running import eventually, serving
 
@@ -63,7 +63,7 @@ def collector():
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("traced") / "sample")
+    return write_stump_bundle(tmp_path_factory.mktemp("traced") / "sample")
 
 
 def example(server):

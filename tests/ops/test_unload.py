@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from bundles import ALL_KINDS, NUMBERS, write_stump_bundle, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
 from mlrf.core.repository import model_directories
@@ -42,7 +42,7 @@ def repository(bundles, tmp_path):
 @pytest.fixture
 def other(tmp_path):
     """A bundle in a directory of its own."""
-    return write_bundle(tmp_path / "other", name="other", schema=NUMBERS)
+    return write_stump_bundle(tmp_path / "other", name="other", schema=NUMBERS)
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_another_schema_is_refused_as_if_it_were_served(repository, tmp_path, ad
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         server.booted(2)
         assert ask_admin(admin, "unload").status == 200
-        publish(write_bundle(tmp_path / "numbers", schema=NUMBERS), repository, allow_schema_change=True)
+        publish(write_stump_bundle(tmp_path / "numbers", schema=NUMBERS), repository, allow_schema_change=True)
         kill_one_by_one(server)
         assert ask_admin(admin, "load").code == "SCHEMA_CHANGED"
         assert ask_admin(admin, "load", body={"allow_schema_change": True}).json["number"] == 2
@@ -267,7 +267,7 @@ def test_bundle_directory_is_reloaded(tmp_path, admin):
         kill_one_by_one(server)
         path.rename(backup)
         assert "is not a directory" in ask_admin(admin, "load").json["error"]
-        write_bundle(path, name="another", schema=NUMBERS)
+        write_stump_bundle(path, name="another", schema=NUMBERS)
         assert "'another'" in ask_admin(admin, "load").json["error"]
         shutil.rmtree(path)
         shutil.copytree(backup, path)

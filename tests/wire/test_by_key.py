@@ -9,7 +9,7 @@ import random
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, write_bundle, write_tree_bundle
+from bundles import ALL_KINDS, write_stump_bundle, write_tree_bundle
 from contract_validation import validator
 from raw_http import Client, request
 from running import serving
@@ -61,8 +61,8 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("by-key")
     paths = [
         write_tree_bundle(folder / "trees", name="trees", key=KEY),
-        write_bundle(folder / "stumps", name="stumps", key={"id": "integer", "price": "integer"}),
-        write_bundle(folder / "plain", name="plain"),
+        write_stump_bundle(folder / "stumps", name="stumps", key={"id": "integer", "price": "integer"}),
+        write_stump_bundle(folder / "plain", name="plain"),
     ]
     options = ["--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}"]
     with serving(*paths, workers=2, options=options) as server:

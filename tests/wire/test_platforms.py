@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from bundles import ALL_KINDS, NUMBERS, write_stump_bundle, write_tree_bundle
 from mlrf.core.bundle import LinkEntry
 from mlrf.core.schema import Feature, Kind, Schema
 from mlrf.serving.auth.keys import make_key, write_keys
@@ -36,11 +36,11 @@ def paths(tmp_path_factory):
     classes = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", "yes"]}
     return {
         "sample": write_tree_bundle(folder / "sample"),
-        "mixed": write_bundle(folder / "mixed", name="mixed", schema=MIXED),
-        "zones": write_bundle(folder / "zones", name="zones", schema=TEXT_CODES),
-        "labels": write_bundle(folder / "labels", name="labels", schema=NUMBERS, predict_returns="label", **classes),
-        "numbers": write_bundle(folder / "numbers", name="numbers", schema=NUMBERS, **classes),
-        "three": write_bundle(
+        "mixed": write_stump_bundle(folder / "mixed", name="mixed", schema=MIXED),
+        "zones": write_stump_bundle(folder / "zones", name="zones", schema=TEXT_CODES),
+        "labels": write_stump_bundle(folder / "labels", name="labels", schema=NUMBERS, predict_returns="label", **classes),
+        "numbers": write_stump_bundle(folder / "numbers", name="numbers", schema=NUMBERS, **classes),
+        "three": write_stump_bundle(
             folder / "three", name="three", schema=NUMBERS, task="multiclass", link=LinkEntry("softmax"),
             classes=["a", 'b"', "c,d"], n_outputs=3,
         ),

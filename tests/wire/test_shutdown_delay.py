@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bundles import write_bundle
+from bundles import write_stump_bundle
 from grpc_peer import LIMIT_S, Peer, address_of
 from load import BODY, PREDICTION
 from running import eventually, serving
@@ -21,7 +21,7 @@ SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("delay") / "bundle")
+    return write_stump_bundle(tmp_path_factory.mktemp("delay") / "bundle")
 
 
 def terminated(server):

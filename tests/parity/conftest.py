@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from forked_references import forked_references  # noqa: F401  a fixture
+
 _HERE = Path(__file__).parent
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import mlrf
 from bundles import NUMBERS, write_bundle, write_tree_bundle
+from forked_references import forked_references  # noqa: F401  a fixture
 from mlrf.core.bundle import read_bundle
 from mlrf.core.manifest import LinkEntry
 from running import serving

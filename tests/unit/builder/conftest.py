@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forked_references import forked_references  # noqa: F401  a fixture
+
 QUIET = {"verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True, "seed": 3}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from forked_references import forked_references  # noqa: F401  a fixture
 from mlrf.cli import engine_timing
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundles import NUMBERS, write_tree_bundle
+from mlrf.cli import main
 from mlrf.core.errors import ConfigError
 from mlrf.scoring import Scorer, score
 
@@ -30,12 +30,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def scored_by_command(folder, out, *options):
-    code = "import sys; from mlrf.cli import main; sys.exit(main(sys.argv[1:]))"
+def scored_by_command(capsys, folder, out, *options):
+    """The exit status of the command and its standard error."""
     arguments = ["score", folder / "b", folder / "rows.parquet", "-o", out, "--workers=1", "--keep=id", *options]
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    status = main(list(map(str, arguments)))
+    return status, capsys.readouterr().err
 
 
 @contextmanager
@@ -48,44 +47,42 @@ def small_disk(path, options):
     try:
         yield path
     finally:
-        subprocess.run(["umount", path], check=True)
+        # Lazily: a failed writer may keep its file open until it is collected.
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "csv"])
-def test_a_full_disk_is_one_sentence_and_the_job_continues(folder, kind):
+def test_a_full_disk_is_one_sentence_and_the_job_continues(folder, kind, capsys):
     with small_disk(folder / "disk", "size=64k") as disk:
         filler = disk / "other"
         filler.write_bytes(b"x" * (52 << 10))
-        failed = scored_by_command(folder, disk / "out", f"--format={kind}")
-        assert failed.returncode == 1, failed.stderr
-        assert failed.stderr.count("\n") == 1
-        assert "cannot be written" in failed.stderr
-        assert "No space left on device" in failed.stderr
+        status, stderr = scored_by_command(capsys, folder, disk / "out", f"--format={kind}")
+        assert (status, stderr.count("\n")) == (1, 1), stderr
+        assert "cannot be written" in stderr
+        assert "No space left on device" in stderr
         finished = {path.name: path.read_bytes() for path in (disk / "out").glob("part-*")}
         assert len(finished) < GROUPS
         filler.unlink()
-        assert scored_by_command(folder, disk / "out", f"--format={kind}").returncode == 0
+        assert scored_by_command(capsys, folder, disk / "out", f"--format={kind}")[0] == 0
         now = {path.name: path.read_bytes() for path in (disk / "out").glob("part-*")}
         assert len(now) == GROUPS
         assert finished.items() <= now.items()
         assert not list((disk / "out").glob(".*"))
 
 
-def test_a_disk_that_cannot_be_written_is_one_sentence(folder):
+def test_a_disk_that_cannot_be_written_is_one_sentence(folder, capsys):
     with small_disk(folder / "disk", "ro,size=64k") as disk:
-        failed = scored_by_command(folder, disk / "out")
-    assert failed.returncode == 1, failed.stderr
-    assert failed.stderr.count("\n") == 1
-    assert "out cannot be written: Read-only file system; finished parts are kept" in failed.stderr
+        status, stderr = scored_by_command(capsys, folder, disk / "out")
+    assert (status, stderr.count("\n")) == (1, 1), stderr
+    assert "out cannot be written: Read-only file system; finished parts are kept" in stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_permission_is_one_sentence(folder):
+def test_a_directory_without_permission_is_one_sentence(folder, capsys):
     (folder / "closed").mkdir(mode=0o555)
-    failed = scored_by_command(folder, folder / "closed/out")
-    assert failed.returncode == 1, failed.stderr
-    assert failed.stderr.count("\n") == 1
-    assert "Permission denied" in failed.stderr
+    status, stderr = scored_by_command(capsys, folder, folder / "closed/out")
+    assert (status, stderr.count("\n")) == (1, 1), stderr
+    assert "Permission denied" in stderr
 
 
 @pytest.mark.parametrize("when", ["before", "between"])

@@ -33,7 +33,7 @@ def is_reset(client):
     return any(event & select.POLLERR for _, event in found.poll(0))
 
 
-@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("is_tls", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "TLS"])
 def test_longest_unread_answers_are_cut_beyond_a_bound(path, tmp_path, is_tls):
     options = ["--write-timeout", "600", "--max-wait", "60"]
     if is_tls:

@@ -82,7 +82,7 @@ def problem(document, version):
     return None
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [VERSIONS[0], pytest.param(VERSIONS[1], marks=pytest.mark.slow), VERSIONS[-1]])
 def test_every_core_resource_is_valid(version, rendered):
     for overlay, documents in rendered.items():
         for document in core(documents):

@@ -18,19 +18,22 @@ QUICK := not slow and not timing and not clients
 
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 
+NOT_COMPILED := site-packages/(.*/tests?/|(plotly|mypyc?|pip)/|moto/(?!core/|s3/|utilities/|moto_server/)\w+/)
+
 # Otherwise every server that a test starts would compile mlrf again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # uv installs in parallel, while pip builds the kernel on the other processor; uv does not read pip.conf, so where it finds no index pip
-# installs. The packages, without their own tests, are compiled here, because a SyntaxWarning of theirs would be an error in a test; and
-# mlrf, because the first server would otherwise compile what it imports, which takes longer than its start.
+# installs. The packages, without their own tests and a quarter that no test imports, are compiled here, because a SyntaxWarning of
+# theirs would be an error in a test; and mlrf, because the first server would otherwise compile what it imports, which takes longer than
+# its start.
 $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint requirements/dev.txt pip uv
 	$(BIN)/python -m pip install --quiet --no-deps --editable . & kernel=$$!; packages=0; \
 	  VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --requirement requirements/dev.txt || \
 	  $(BIN)/python -m pip install --quiet --requirement requirements/dev.txt || packages=1; \
-	  $(BIN)/python -m compileall -q -j 0 -x "site-packages/.*/tests?/" $(VENV)/lib src >/dev/null; \
+	  $(BIN)/python -m compileall -q -j 0 -x "$(NOT_COMPILED)" $(VENV)/lib src >/dev/null; \
 	  wait $$kernel && exit $$packages
 	@touch $@
 

@@ -36,7 +36,9 @@ def _n_seen(server: Server) -> float:
     return sum(
         float(line.rpartition(b" ")[2])
         for line in server.ask("GET", "/metrics").body.splitlines()
-        if line.startswith(b"mlrf_requests_total{") and b'route="/metrics"' not in line and b'route="/readyz"' not in line
+        if line.startswith(b"mlrf_requests_total{")
+        and b'route="/metrics"' not in line
+        and b'route="/readyz"' not in line
     )
 
 

@@ -3,8 +3,8 @@
 A row is stored as its differences from the row before it, the first as its differences from zeros: the indices of the `columns`
 that differ, ascending, and their `values`. Values are compared bit by bit, so a NaN equals the same NaN.
 
-Arrays are made of buffers and read from them: pyarrow's conversions from and to NumPy would import pandas, which takes a tenth of
-the processor time of a build.
+Arrays are made of buffers and read from them: pyarrow's conversions from and to NumPy would import pandas, which takes a tenth
+of the processor time of a build.
 """
 
 from __future__ import annotations

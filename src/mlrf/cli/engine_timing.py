@@ -27,6 +27,7 @@ FIGURES = (
     ("explain_one_row_us", "explain one row", "µs"),
 )
 """Key, title and unit of each figure."""
+_KEYS = tuple(key for key, _, _ in FIGURES)
 
 _TURNS = 7
 _TURN_S = 0.02
@@ -93,7 +94,7 @@ def time_engines(
     progress: Callable[[float], None],
     *,
     turns: int = _TURNS,
-    keys: Sequence[str] = tuple(key for key, _, _ in FIGURES),
+    keys: Sequence[str] = _KEYS,
 ) -> dict[str, Figures]:
     """Return the figures `keys` of each engine; `progress` receives the share that is done.
 

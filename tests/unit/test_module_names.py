@@ -11,7 +11,10 @@ ALIKE = {
     "build": ({"cli", "builder"}, "`mlrf build`, and what it does"),
     "keys": ({"cli", "serving/auth"}, "`mlrf keys`, and the file of keys that it writes"),
     "errors": ({"core", "client"}, "the errors that a package raises"),
-    "interface": ({"engines", "features", "stores"}, "what every engine, feature store, and store of models offers"),
+    "interface": (
+        {"builder/importers", "engines", "features", "stores"},
+        "what every importer, engine, feature store, and store of models offers",
+    ),
     "publishing": ({"core", "stores"}, "publishing a version: in a directory, and in a store of models"),
     "settings": (
         {f"serving/{each}" for each in ("auth", "cache", "config", "oip/grpc", "platforms", "telemetry")},

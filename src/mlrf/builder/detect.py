@@ -21,7 +21,8 @@ from mlrf.builder.importers import (
     xgboost,
     ydf,
 )
-from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
+from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 

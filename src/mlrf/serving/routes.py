@@ -16,7 +16,7 @@ import msgspec
 from mlrf.serving import route_paths as paths
 from mlrf.serving.http.router import HTML, PLAIN, TEXT
 from mlrf.serving.route_spec import ADMIN, ANY, EXPLAIN, OPEN, PREDICT, Body, RouteSpec, Tag
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 from mlrf.workbench.files import CONTENT_TYPES, INDEX
 

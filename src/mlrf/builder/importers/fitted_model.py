@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from mlrf.builder.importers import catboost, lightgbm, sklearn, xgboost
-from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.model_source import ModelObject
 from mlrf.core.errors import UnsupportedModelError
 

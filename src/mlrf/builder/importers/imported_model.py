@@ -1,11 +1,11 @@
-"""The interface between the build and the importers: the `Library` entry and the imported model or graph."""
+"""What importers are given, and what they return: the imported model or graph."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from mlrf.core.feature import Category, Feature
 from mlrf.core.forest import F64, Forest
 from mlrf.core.link import Link
 from mlrf.core.manifest import CombinationEntry, Covers, Task
-
-if TYPE_CHECKING:
-    from mlrf.builder.model_source import Source
 
 ClassLabel = str | int | float | bool
 CategoryLists = dict[str, list[Category]]
@@ -56,25 +53,6 @@ class ImportOptions:
     def category_names(self) -> CategoryNames:
         """The names of the categories of features that the model stores as hashes."""
         return CategoryNames(self.categories, self.sampled)
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A training library: how its models are recognised and read."""
-
-    name: str
-    reads: str
-    """The models of it that mlrf reads, for messages."""
-    packages: tuple[str, ...]
-    """Import names of the packages whose objects are its models."""
-    recognises: Callable[[bytes], bool]
-    """Whether a file's content is one of its models, valid or damaged."""
-    read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
-    """Reads a recognised model; raises a BuildError if it is invalid."""
-    takes_names: bool = False
-    """Whether the caller may give feature names and the task, because the library's files may lack them."""
-    recognises_object: Callable[[Any], bool] | None = None
-    """Whether an object is one of its models, if its class's package does not decide that."""
 
 
 @dataclass(frozen=True, slots=True)

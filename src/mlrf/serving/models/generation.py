@@ -32,7 +32,7 @@ from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V1_MODEL
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 
 
 class Unloaded(NamedTuple):

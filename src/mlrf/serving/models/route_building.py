@@ -15,7 +15,7 @@ from mlrf.serving.route_paths import MODEL, PREDICT, V2_REPOSITORY_MODEL, fill, 
 from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
 from mlrf.serving.runtime.results import Handler
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 
 MakeHandler = Callable[[RouteSpec, str], Handler | None]

@@ -9,7 +9,7 @@ from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.routes import scopes
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 
 
 def access_control(settings: ServeSettings, layout: Layout, log: Log) -> AccessControl:

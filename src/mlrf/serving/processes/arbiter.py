@@ -31,7 +31,7 @@ from mlrf.serving.processes.systemd import Notifier
 from mlrf.serving.processes.worker import BLOCKED_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
-from mlrf.serving.telemetry.metric_layout import clear_gauges
+from mlrf.serving.telemetry.metric_positions import clear_gauges
 
 _MISSED_POLL_S = 2.0
 """If the arbiter has not checked its workers for this long, the machine was stalled and they may have been too, so their

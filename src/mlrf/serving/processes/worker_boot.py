@@ -22,7 +22,7 @@ from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 
 BOOT_WORDS = 4
 """Words in a slot's row in addition to the metrics: why its last worker could not start, whether a worker was ever ready,

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mlrf.serving.telemetry.metric_layout import Layout
-from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family
+from mlrf.serving.telemetry.metric_positions import Layout
+from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, SERVER_GAUGES, Family
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 
 if TYPE_CHECKING:
@@ -58,15 +58,21 @@ class Exposition:
             _head(lines, family.name, family.kind, family.help)
             self._counts(lines, family)
         self._processes(lines)
-        _gauge(lines, "mlrf_start_time_seconds", "When the server started.", [(_NONE, round(self._started, 3))])
-        _gauge(lines, "mlrf_workers", "Workers configured.", [(_NONE, self._block.n_slots)])
-        leaving = [(_NONE, int(self._is_shutting_down))]
-        _gauge(lines, "mlrf_shutting_down", "1 from SIGTERM to the end of --shutdown-delay.", leaving)
-        _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
-        _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
-        refused = [(labels, 1) for labels in self._refused]
-        _gauge(lines, "mlrf_refused_version_info", "Versions refused at the start of the server.", refused)
+        values = self._server_gauges()
+        for name, words in SERVER_GAUGES.items():
+            _gauge(lines, name, words, values[name])
         return "\n".join(lines).encode() + b"\n"
+
+    def _server_gauges(self) -> dict[str, list[tuple[Mapping[str, str], float]]]:
+        """Return the samples of each of SERVER_GAUGES."""
+        return {
+            "mlrf_start_time_seconds": [(_NONE, round(self._started, 3))],
+            "mlrf_workers": [(_NONE, self._block.n_slots)],
+            "mlrf_shutting_down": [(_NONE, int(self._is_shutting_down))],
+            "mlrf_build_info": [({"version": self._version}, 1)],
+            "mlrf_bundle_info": [(labels, 1) for labels in self._bundles],
+            "mlrf_refused_version_info": [(labels, 1) for labels in self._refused],
+        }
 
     def _counts(self, lines: list[str], family: Family) -> None:
         names = [name for name, _ in family.labels]

@@ -1,7 +1,8 @@
 """Metrics: the table of their families.
 
-A new metric is a line of FAMILIES (and a row in docs/reference/metrics.md). `metric_layout` gives the position of its samples;
-`worker_meter` counts them and `exposition` renders them.
+A new metric that workers count is a line of FAMILIES (and a row in docs/reference/metrics.md): `metric_positions` gives the
+position of its samples, `worker_meter` counts them and `exposition` renders them. A gauge of the server as a whole is a line of
+SERVER_GAUGES, with its value in `exposition`; figures of processes are in `process_stats`.
 """
 
 from __future__ import annotations
@@ -126,6 +127,16 @@ FAMILIES = (
         merge=max,
     ),
 )  # fmt: skip
+
+SERVER_GAUGES = {
+    "mlrf_start_time_seconds": "When the server started.",
+    "mlrf_workers": "Workers configured.",
+    "mlrf_shutting_down": "1 from SIGTERM to the end of --shutdown-delay.",
+    "mlrf_build_info": "The server's version.",
+    "mlrf_bundle_info": "Bundles served.",
+    "mlrf_refused_version_info": "Versions refused at the start of the server.",
+}
+"""Gauges that no worker counts, with their help; `exposition` knows their values."""
 
 
 FAMILY = {family.name: family for family in FAMILIES}

@@ -11,7 +11,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable
 
-from mlrf.serving.telemetry.metric_layout import Layout, clear_gauges
+from mlrf.serving.telemetry.metric_positions import Layout, clear_gauges
 from mlrf.serving.telemetry.metrics import BUCKETS_S, CUT_CAUSES, FAMILY, NO_MODEL
 
 _DURATION_WORDS = len(BUCKETS_S) + 2

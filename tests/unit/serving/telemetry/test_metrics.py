@@ -19,7 +19,7 @@ from mlrf.serving.routes import layout as layout_of
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metric_layout import Layout, clear_gauges
+from mlrf.serving.telemetry.metric_positions import Layout, clear_gauges
 from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, NO_MODEL
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 from mlrf.serving.telemetry.worker_meter import WorkerMeter

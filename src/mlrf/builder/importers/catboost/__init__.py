@@ -7,7 +7,7 @@ objective (task and link of a loss), reader (combines them), reference (CatBoost
 
 from mlrf.builder.importers.catboost.reader import read_catboost
 from mlrf.builder.importers.catboost.source import is_catboost_file
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 
 LIBRARY = Library(
     name="catboost",

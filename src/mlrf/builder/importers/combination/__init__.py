@@ -14,7 +14,7 @@ libraries and scikit-learn, in a child process).
 
 from mlrf.builder.importers.combination.reader import read_combination
 from mlrf.builder.importers.combination.source import is_combination, is_combination_file
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 
 LIBRARY = Library(
     name="scikit-learn",

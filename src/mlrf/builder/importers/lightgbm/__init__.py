@@ -5,7 +5,7 @@ categories); `source` finds the text in a path, a Booster or a wrapper; `reader`
 itself.
 """
 
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.lightgbm.reader import read_lightgbm
 from mlrf.builder.importers.lightgbm.skops_file import is_skops
 

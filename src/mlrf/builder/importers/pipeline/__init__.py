@@ -15,7 +15,8 @@ branch of every raw value), raw_splits (all splits), fold (the forest over the r
 (the pipeline itself, in a child process).
 """
 
-from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.pipeline.reader import read_pipeline
 from mlrf.builder.importers.pipeline.source import is_pipeline, is_pipeline_file
 from mlrf.builder.model_source import Source

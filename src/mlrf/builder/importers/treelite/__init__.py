@@ -6,7 +6,7 @@ GTIL, in a child process.
 
 import struct
 
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.treelite.reader import read_treelite
 
 _HEAD = struct.Struct("<3iBB")

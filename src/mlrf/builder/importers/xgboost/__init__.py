@@ -6,7 +6,7 @@ categories); `reader` combines them; `reference` runs XGBoost itself, in a child
 
 import re
 
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.xgboost.document import is_document
 from mlrf.builder.importers.xgboost.reader import read_xgboost
 

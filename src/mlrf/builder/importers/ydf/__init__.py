@@ -4,7 +4,7 @@
 features; `reference` runs ydf itself, in a child process.
 """
 
-from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.ydf.reader import read_ydf
 from mlrf.builder.importers.ydf_directory import is_joined
 

@@ -23,7 +23,7 @@ from mlrf.serving.oip.grpc.streaming_call import StreamingCall
 from mlrf.serving.oip.grpc.unary_call import UnaryCall
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Deferred
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 
 _ACCESS_CODES = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 Run = Callable[[StreamingCall], Awaitable[None]]

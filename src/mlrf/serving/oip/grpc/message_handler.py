@@ -30,7 +30,7 @@ from mlrf.serving.runtime.deadlines import earliest, too_late
 from mlrf.serving.runtime.observer import ObservedRequest
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Handler, Result, followed, unwrapped
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metric_positions import Layout
 
 _OK = 200
 _MAX_DETAILS_BYTES = 2000

@@ -1,0 +1,31 @@
+"""The interface of importers: each package defines a `Library`, and `builder/detect.py` lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
+
+if TYPE_CHECKING:
+    from mlrf.builder.model_source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A training library: how its models are recognised and read."""
+
+    name: str
+    reads: str
+    """The models of it that mlrf reads, for messages."""
+    packages: tuple[str, ...]
+    """Import names of the packages whose objects are its models."""
+    recognises: Callable[[bytes], bool]
+    """Whether a file's content is one of its models, valid or damaged."""
+    read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
+    """Reads a recognised model; raises a BuildError if it is invalid."""
+    takes_names: bool = False
+    """Whether the caller may give feature names and the task, because the library's files may lack them."""
+    recognises_object: Callable[[Any], bool] | None = None
+    """Whether an object is one of its models, if its class's package does not decide that."""

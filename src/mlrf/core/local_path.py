@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+from mlrf.core.lazy_pattern import lazy_pattern
+
+_SCHEME = lazy_pattern(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def scheme_of(path: str | os.PathLike[str]) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
+
+from mlrf.core.lazy_pattern import lazy_pattern
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -21,10 +22,10 @@ BACKGROUND = "background.bin"
 GROUPS = "groups.json"
 SIGNATURE = "model.sig"
 """The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
-NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
+NAME_PATTERN = lazy_pattern(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have another meaning."""
 NAME_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ - (not only dots)"
-FILE_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")
+FILE_PATTERN = lazy_pattern(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}")
 """Pattern of a listed file's name: a name in the bundle's own directory, on any file system and in any URL."""
 MAX_FILES = 100
 """Most files of a bundle; bundles that mlrf writes have fewer than ten."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from pathlib import Path
 
@@ -20,15 +19,16 @@ import msgspec
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.bundle_files import MAX_MANIFEST_BYTES
 from mlrf.core.errors import BundleError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.manifest import MANIFEST, NAME_PATTERN
 
 POINTER = "current.json"
 INDEX = "index.json"
 """The names of a repository's models, for stores that cannot list folders."""
 _MAX_POINTER_BYTES = 1 << 16
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+_NUMBER = lazy_pattern(r"[1-9][0-9]{0,8}")
+_DIGEST = lazy_pattern(r"[0-9a-f]{64}")
+_DIGEST_PREFIX = lazy_pattern(r"[0-9a-f]{6,64}")
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
+from mlrf.core.lazy_pattern import lazy_pattern
+
 SCHEMES = ("redis", "rediss", "unix")
-_DATABASE = re.compile(r"/?|/[0-9]+")
+_DATABASE = lazy_pattern(r"/?|/[0-9]+")
 
 
 def wrong_in_redis_address(url: str) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlrf.core.errors import ConfigError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.local_path import scheme_of
 
 _EXTRAS = {
@@ -27,12 +28,12 @@ _EXTRAS = {
 """By scheme, the extra that it needs and the module by which that is found."""
 _SCHEMES = ("s3", "https", "http", "oci")
 _MLFLOW = ("models", "runs")
-_MLFLOW_PATH = re.compile(r"[^/@]+(/[1-9][0-9]*|@[A-Za-z0-9_.-]+)")
+_MLFLOW_PATH = lazy_pattern(r"[^/@]+(/[1-9][0-9]*|@[A-Za-z0-9_.-]+)")
 _LATER = {"gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "abfs": "Azure", "abfss": "Azure", "az": "Azure"}
-_LOOPBACK = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
+_LOOPBACK = lazy_pattern(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 _DIGITS = 16
-_PINNED = re.compile(r"(.+)@([1-9][0-9]{0,8})")
-_REFERENCE = re.compile(
+_PINNED = lazy_pattern(r"(.+)@([1-9][0-9]{0,8})")
+_REFERENCE = lazy_pattern(
     r"([a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)(?::(\w[\w.-]{0,127}))?(?:@(sha256:[0-9a-f]{64}))?",
     re.ASCII,
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+from mlrf.core.lazy_pattern import lazy_pattern
 
 if TYPE_CHECKING:
     from mlrf.serving.http.head import Head  # the settings need the check of origins alone
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
+_ORIGIN = lazy_pattern(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
 _EXPOSED = (
     b"Access-Control-Expose-Headers: X-Request-ID, Server-Timing, Retry-After, Inference-Header-Content-Length\r\n"
 )

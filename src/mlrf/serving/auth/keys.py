@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import stat
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,13 @@ from pathlib import Path
 import msgspec
 
 from mlrf.core.errors import ConfigError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.auth.file_watch import fingerprint, is_transient
 
 SCOPES = ("predict", "explain", "admin", "metrics")
 """`metrics` allows what any key allows: neither predictions nor changes."""
 _ID_BYTES, _SECRET_BYTES = 9, 32
-_LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
+_LINE = lazy_pattern(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
 _MOST_BYTES = 1 << 20
 _NO_DIGEST = "0" * 64
 """The digest to compare with if no line has the id, so that refusing a wrong id takes as long as refusing a wrong secret."""

@@ -7,10 +7,11 @@ import re
 
 import msgspec
 
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.features.redis_address import wrong_in_redis_address
 from mlrf.serving.option import Group, option, seconds
 
-_SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
+_SIZE = lazy_pattern(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
 _SHIFTS = {"": 0, "b": 0, "ki": 10, "kib": 10, "mi": 20, "mib": 20, "gi": 30, "gib": 30}
 MIN_WORKER_BYTES = 64 << 10
 """Least cache memory of a worker: with less, it could store only a few answers."""

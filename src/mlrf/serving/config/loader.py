@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import ConfigError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.config.mounted_models import STORAGE_URI, find_mounted
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import Group, Option, build_settings, refused, value_in
@@ -25,9 +26,11 @@ from mlrf.stores.address import is_address, path_text, split_paths
 CONFIG_VARIABLE = "MLRF_CONFIG"
 _PREFIX = "MLRF_"
 _NO_OPTIONS = frozenset((CONFIG_VARIABLE, "MLRF_KERNEL_LEVEL"))
-_SERVICE_LINK = re.compile(r"MLRF_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
-_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://.*")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_SERVICE_LINK = lazy_pattern(
+    r"MLRF_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+_LINK_VALUE = lazy_pattern(r"(tcp|udp|sctp)://.*")
+_WHOLE = lazy_pattern(r"[+-]?[0-9]{1,18}")
 _TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _COMMAND_LINE, _DEFAULT = "command line", "default"
 _EPILOG = """\

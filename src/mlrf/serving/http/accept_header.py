@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from mlrf.core.lazy_pattern import lazy_pattern
 
-_WEIGHT = re.compile(rb";\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)")
+_WEIGHT = lazy_pattern(rb";\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)")
 
 
 def preferred_types(accept: bytes) -> list[bytes]:

@@ -5,16 +5,15 @@ llhttp decodes chunks too, but does not report at which byte a message ended, an
 
 from __future__ import annotations
 
-import re
-
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 
 _TOKEN = rb"[!#-'*+.0-9A-Z^-z|~-]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:" + _EXTENSION + rb")*")
+_SIZE_LINE = lazy_pattern(rb"([0-9A-Fa-f]{1,8})(?:" + _EXTENSION + rb")*")
 """RFC 9112, 7.1 and 7.1.1: parsers differ on unclosed quotes and trailing spaces, so both are refused."""
-_TRAILER = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*")
+_TRAILER = lazy_pattern(rb"[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*")
 """A header field (RFC 9110, 5.1 and 5.5): anything else could be a smuggled request, if a proxy saw the body end before it."""
 _MAX_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8192

@@ -7,17 +7,16 @@ smuggling. llhttp itself refuses folded lines, NUL, bare CR and bare LF; the las
 
 from __future__ import annotations
 
-import re
-
 import httptools
 import msgspec
 
 from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.runtime.request_runtime import REQUEST_ID
 
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_HOST = re.compile(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
+_HOST = lazy_pattern(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, 3.2); anything else is to be answered with 400 (RFC 9112, 3.2)."""
 _SPACES = 2
 _KNOWN = frozenset(

@@ -16,19 +16,20 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import InvalidFeatureError, InvalidKeyError, InvalidRequestError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.value_text import clip, json_type, shown_name
 from mlrf.serving.runtime.slow_numbers import check_numbers
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES
 
-_BYTE = re.compile(r"\(byte (\d+)\)")
-_NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
-_LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
-_POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_BYTE = lazy_pattern(r"\(byte (\d+)\)")
+_NAME = lazy_pattern(rb'"([^"\\\\]*)"[ \t\r\n]*:')
+_LONE_SURROGATE = lazy_pattern(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+_POSITIONAL = lazy_pattern(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
+_STRING = lazy_pattern(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """Also matches an unterminated string up to the end of the text, which keeps the search linear."""
-_NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|N")
+_NO_NUMBER = lazy_pattern(rb"-?(NaN|nan|Inf|inf|I)|N")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
-_DOUBLY_ENCODED = re.compile(rb'\s*"\s*[\[{]')
+_DOUBLY_ENCODED = lazy_pattern(rb'\s*"\s*[\[{]')
 _SPARE_TIMES, _SPARE_VALUES = 4, 1000
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOK_BACK_BYTES = 4096
@@ -44,7 +45,7 @@ _FEW_ITEMS, _MANY_ITEMS = 100_000, 300_000
 million empty rows took 170 ms, in one call that keeps the GIL."""
 _DEEPEST_ITEM = 5
 _TEXT = rb'"(?:[^"\\]++|\\.)*+"'
-_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_UNKNOWN = lazy_pattern(r"unknown field `(.*)`", re.DOTALL)
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode

@@ -12,22 +12,23 @@ from typing import Any, cast
 import msgspec
 
 from mlrf.core import json_infinities
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.oip.datatypes import BYTES, DATATYPES, Datatype
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES, JSON_PIECE_VALUES
 
 _encode = msgspec.json.encode
-_NESTED = re.compile(rb"\[\s*\[")
+_NESTED = lazy_pattern(rb"\[\s*\[")
 
 
 class TooManyValuesError(Exception):
     """There are more values than the shape states."""
 
 
-_NUMBERS = re.compile(rb"(),")
+_NUMBERS = lazy_pattern(rb"(),")
 """The separator of two elements; its group belongs to the first."""
-_NUMBER_ROWS = re.compile(rb"(\])\s*,\s*(?=\[)")
-_STRINGS = re.compile(rb'(")\s*,\s*(?=")')
-_STRING_ROWS = re.compile(rb'("\s*\])\s*,\s*(?=\[\s*")')
+_NUMBER_ROWS = lazy_pattern(rb"(\])\s*,\s*(?=\[)")
+_STRINGS = lazy_pattern(rb'(")\s*,\s*(?=")')
+_STRING_ROWS = lazy_pattern(rb'("\s*\])\s*,\s*(?=\[\s*")')
 _TRIES = 3
 
 

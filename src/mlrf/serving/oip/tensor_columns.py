@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from array import array
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from mlrf.core.column_rules import ColumnRule, ColumnRules
 from mlrf.core.errors import InvalidRequestError, InvalidTensorError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown, shown_name
@@ -19,7 +19,7 @@ from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, as_doubles, doub
 from mlrf.serving.oip.messages import InputTensor
 from mlrf.serving.runtime.thresholds import CONVERTED_VALUES
 
-_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_INTEGER = lazy_pattern(r"-?[0-9]{1,19}")
 _BOOLEANS = {"true": True, "false": False}
 
 

@@ -26,15 +26,16 @@ from mlrf.core.errors import (
     UnsupportedMediaTypeError,
 )
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.canonical_rows import RowWriter
 from mlrf.serving.native.json_scanner import most_values
 
-_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+_JSON_NUMBER = lazy_pattern(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER = lazy_pattern(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 """Possessive, so that a million digits before a letter are not matched again in other ways."""
-_INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+_INFINITY = lazy_pattern(r"[+-]?inf(inity)?", re.IGNORECASE)
 _TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
 _MAX_FIELD_CHARS = 1 << 20
 _encode = msgspec.json.encode

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.canonical_rows import Rows, RowWriter
 from mlrf.serving.native.column_rows import is_of_columns, rows_of_columns
@@ -23,7 +23,7 @@ from mlrf.serving.native.json_scanner import (
 )
 
 _NO_PARAMETERS = frozenset((b"null", b"{}"))
-_LINE = re.compile(rb"\S[^\n]*")
+_LINE = lazy_pattern(rb"\S[^\n]*")
 """A line that is not blank."""
 Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
 

@@ -29,10 +29,12 @@ _UNUSED = (
     "shutil",
     "locale",
     "textwrap",
+    "glob",
+    "shlex",
 )
 """What `gunicorn.util` imports for HTTP dates, pages of errors and the entry points of WSGI applications; `shutil` for
-archives; `urllib.parse` and gunicorn's settings for addresses; a page of documentation for its examples; handlers of other
-platforms for tables; `tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas."""
+archives; `urllib.parse` and gunicorn's settings for addresses, files and arguments; a page of documentation for its examples;
+handlers of other platforms for tables; `tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas."""
 _BACKPORTS = "typing_extensions"
 """msgspec takes three names from it if it is installed, and else from `typing`, where all supported versions of Python have
 them. With it, the import of msgspec takes a sixth longer."""
@@ -73,6 +75,15 @@ def _import_msgspec() -> None:
         return
     with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()):
         importlib.import_module("msgspec")
+
+
+def _import_argparse() -> None:
+    """Import argparse without `gettext`, which finds no translations of its messages."""
+    untranslated = ModuleType("gettext")
+    untranslated.gettext = lambda message: message  # type: ignore[attr-defined]
+    untranslated.ngettext = lambda one, many, n: one if n == 1 else many  # type: ignore[attr-defined]
+    with _in_place_of("gettext", untranslated):
+        importlib.import_module("argparse")
 
 
 def _platform() -> ModuleType:
@@ -126,6 +137,7 @@ def defer_unused_imports() -> None:
     """Put stand-ins in place of the modules that are not imported yet, and import msgspec; call it before what imports them."""
     _defer(("textwrap",))
     _import_msgspec()
+    _import_argparse()
     _defer(_UNUSED)
 
 

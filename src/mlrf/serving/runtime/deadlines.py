@@ -7,12 +7,12 @@ as times of `perf_counter`; 0 means none.
 
 from __future__ import annotations
 
-import re
 from time import perf_counter
 
 from mlrf.core.errors import DeadlineExceededError, InvalidRequestError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 
-_MILLISECONDS = re.compile(rb"[0-9]{1,8}")
+_MILLISECONDS = lazy_pattern(rb"[0-9]{1,8}")
 _MAX_MICROSECONDS = 10**11
 TIMEOUT = "timeout"
 """The name of the protocol's parameter."""

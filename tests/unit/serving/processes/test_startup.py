@@ -16,6 +16,7 @@ print(*(name for name, module in sys.modules.items() if type(module).__name__ !=
 """
 UNUSED = {
     "_csv",
+    "gettext",
     "gunicorn.http",
     "locale",
     "mlrf.features.redis_store",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable
 
 from mlrf.core.errors import UnsupportedMediaTypeError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.http.inflate import WINDOWS, inflate_whole
 
 LEAST_BYTES = 1024
@@ -14,7 +14,7 @@ LEAST_BYTES = 1024
 _LEVEL = 1
 _WINDOWS = {name.encode(): bits for name, bits in WINDOWS.items()}
 _EITHER_WINDOW = 47
-_REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
+_REFUSED = lazy_pattern(rb";\s*q=0(\.0*)?\s*$")
 
 Code = Callable[[bytes], bytes]
 

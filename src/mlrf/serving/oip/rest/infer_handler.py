@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from copy import copy
 from functools import partial
 from time import perf_counter
 
 from mlrf.core.errors import MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.cache.keyed_answer import features_of, with_features
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed
@@ -20,8 +20,8 @@ from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, f
 from mlrf.serving.runtime.stages import DECODE, recording
 from mlrf.serving.runtime.thresholds import COMPRESSED_BYTES, TENSOR_JSON_BYTES
 
-_DIGITS = re.compile(rb"[0-9]{1,18}")
-_LENGTH_LINE = re.compile(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
+_DIGITS = lazy_pattern(rb"[0-9]{1,18}")
+_LENGTH_LINE = lazy_pattern(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
 
 
 class InferHandler:

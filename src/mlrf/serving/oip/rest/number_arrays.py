@@ -6,14 +6,14 @@ numbers takes one.
 
 from __future__ import annotations
 
-import re
 from secrets import token_hex
 from typing import NamedTuple
 
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 _KEY = b'"data"'
-_DATA_ARRAY = re.compile(rb'"data"\s*:\s*\[')
+_DATA_ARRAY = lazy_pattern(rb'"data"\s*:\s*\[')
 _TOKEN = token_hex(16).encode()
 """Random, so that no client can write the placeholder of an array."""
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.oip.counts import CountLimits, check_parameters
 from mlrf.serving.oip.datatypes import DATATYPES
@@ -28,7 +29,7 @@ from mlrf.serving.oip.messages import (
 from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES, JSON_PIECE_BYTES
 
-_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
+_NO_NUMBER = lazy_pattern(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
 """Also matches strings, and an unterminated one up to the end of the text: otherwise its end would be searched from each
 quote."""
 

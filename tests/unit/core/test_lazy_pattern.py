@@ -1,0 +1,28 @@
+"""Patterns compiled at their first use: equal to compiled ones, and all of them valid."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import re
+
+from mlrf.core.lazy_pattern import LazyPattern, lazy_pattern
+
+
+def test_a_pattern_is_compiled_at_its_first_use(monkeypatch):
+    compiled = []
+    compile_pattern = re.compile
+    monkeypatch.setattr(re, "compile", lambda *given: compiled.append(given) or compile_pattern(*given))
+    pattern = lazy_pattern(r"a+", re.IGNORECASE)
+    assert compiled == []
+    assert [pattern.fullmatch("aA")[0], pattern.sub("b", "AAc"), pattern.pattern] == ["aA", "bc", "a+"]
+    assert compiled == [("a+", re.IGNORECASE)]
+
+
+def test_every_pattern_of_a_server_is_valid():
+    for name in ("mlrf.cli.serve", "mlrf.serving.processes.run_server"):
+        importlib.import_module(name)
+    patterns = [each for each in gc.get_objects() if type(each) is LazyPattern]
+    assert len(patterns) > 20
+    for each in patterns:
+        re.compile(*each._source)

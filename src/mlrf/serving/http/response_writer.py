@@ -51,11 +51,50 @@ class ResponseWriter(asyncio.Protocol):
         raise NotImplementedError
 
     def _answer(self, call: Call, body: bytes) -> None:
+        """Answer a complete request.
+
+        The usual case is written out here, without the calls of the others (measured: a tenth of the interpreter's share of a
+        request that the cache answers).
+        """
+        server = self._server
+        server.until_observed -= 1
+        if not call.is_plain or server.until_observed < 0 or server.draining_since is not None:
+            self._answer_special(call, body)
+            return
+        started = perf_counter()
+        try:
+            content = call.handler(body)
+        except Exception as fault:  # noqa: BLE001  any exception of a handler becomes an error response
+            self._send_refusal(call, server.new_request_id(), started, fault)
+            return
+        if type(content) is not bytes:
+            self._respond(call, server.new_request_id(), started, content, len(body), 0.0)
+            return
+        now_s = perf_counter()
+        elapsed_s = now_s - started
+        self._write(
+            b"HTTP/1.1 200 OK\r\n%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b-%x\r\n"
+            b"Server-Timing: total;dur=%.3f\r\n\r\n%b"
+            % (
+                server.clock.date_line,
+                call.content_type,
+                len(content),
+                server.id_prefix,
+                server.next_number(),
+                elapsed_s * 1e3,
+                content,
+            )
+        )
+        server.meter.count_request(call.route, _OK, elapsed_s)
+        if now_s > server.due_s:
+            server.on_due(now_s)
+
+    def _answer_special(self, call: Call, body: bytes) -> None:
+        """Answer a request that is observed, has a deadline, or whose response has another head."""
         started = perf_counter()
         server = self._server
         identity = call.request_id or server.new_request_id()
         deadline_s = 0.0
-        server.until_observed -= 1
         if server.until_observed < 0 or call.traceparent is not None:
             call = server.observe(call, identity, body, client_of(self._transport))
         try:
@@ -64,13 +103,22 @@ class ResponseWriter(asyncio.Protocol):
                 if started > deadline_s:
                     raise too_late()
             content = call.handler(body)
-            if not isinstance(content, bytes):
-                self._await(call, identity, started, content, len(body), deadline_s)
-                return
-        except Exception as fault:  # noqa: BLE001  any exception of a handler becomes an error response
+        except Exception as fault:  # noqa: BLE001  as above
             self._send_refusal(call, identity, started, fault)
         else:
+            self._respond(call, identity, started, content, len(body), deadline_s)
+
+    def _respond(
+        self, call: Call, identity: bytes, started: float, content: Result, n_bytes: int, deadline_s: float
+    ) -> None:
+        """Send what a handler returned, now or when it is computed."""
+        if isinstance(content, bytes):
             self._send_answer(call, identity, started, content)
+            return
+        try:
+            self._await(call, identity, started, content, n_bytes, deadline_s)
+        except Exception as fault:  # noqa: BLE001  as above
+            self._send_refusal(call, identity, started, fault)
 
     def _await(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Self
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from mlrf.core.errors import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.http.gzip_body import unzip_short, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.runtime.deadlines import header_timeout_s
@@ -58,7 +58,7 @@ HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
 """The route number of requests that match no route."""
-_CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
+_CHARSET = lazy_pattern(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -99,6 +99,21 @@ class Call(msgspec.Struct, frozen=True):
     """The observation of this request; None if it is not sampled."""
     extra: bytes = b""
     """Header lines added to its response."""
+    is_plain: bool = False
+    """Whether its response has the usual head and the connection stays open; computed from the other fields."""
+
+    def __post_init__(self) -> None:
+        """Compute `is_plain`."""
+        special = (
+            self.is_http10
+            or self.is_head
+            or self.request_id
+            or self.timeout_s
+            or self.traceparent is not None
+            or self.observed is not None
+            or self.extra
+        )
+        msgspec.structs.force_setattr(self, "is_plain", self.keep_alive and not special)
 
     def observed_by(self, request: ObservedRequest) -> Self:
         """Return a copy of the call that uses the observed request's handler."""

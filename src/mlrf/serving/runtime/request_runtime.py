@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol, TypeVar
 
+from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.clock import Clock
 from mlrf.serving.runtime.executor import Executor
@@ -16,7 +16,7 @@ from mlrf.serving.runtime.run_queue import RunQueue
 from mlrf.serving.runtime.thresholds import TURN_S
 
 BEAT_S = 0.5
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+REQUEST_ID = lazy_pattern(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """Valid X-Request-ID values; any other is replaced."""
 _C = TypeVar("_C", bound=ObservableCall)
 
@@ -49,8 +49,9 @@ class RequestRuntime:
         self.until_observed = NEVER if observer is None else observer.skip()
         """How many more requests are not observed."""
         self.clock = Clock()
-        self._id_prefix = os.urandom(6).hex().encode()
-        self._id_count = count(1)
+        self.id_prefix = os.urandom(6).hex().encode()
+        self.next_number = count(1).__next__
+        """Returns the number of a new request; id_prefix-number in hex is its id, unless it has one."""
         self.admission = Admission(max_wait_s)
         self.work = Executor(self.admission)
         self.run_queue = RunQueue(self.admission)
@@ -58,7 +59,7 @@ class RequestRuntime:
 
     def new_request_id(self) -> bytes:
         """Return an id that is unique over all workers."""
-        return b"%b-%x" % (self._id_prefix, next(self._id_count))
+        return b"%b-%x" % (self.id_prefix, self.next_number())
 
     def observe(self, call: _C, request_id: bytes, body: bytes, client: str) -> _C:
         """Show a request to the observer and return the call to answer it with."""

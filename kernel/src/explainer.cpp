@@ -39,13 +39,13 @@ struct Explainer::ShareScratch {
 struct Explainer::ExplainedScratch {
     ExplainedScratch(const Forest& f, const ShapLayout& layout, const QuadratureRules& rules)
         : slots(layout.most_slots * kMostLanes),
-          shares(layout.most_upper * kMostLanes),
+          seen_terms(layout.most_seen_upper * kMostLanes),
           sums(std::size_t{f.n_outputs} * f.shap_features.count * kMostLanes),
           ways(layout.most_nodes),
           columns((f.n_columns + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), slots.data(), shares.data(), sums.data(), ways.data(), columns.data()} {}
+          view{rules.rules(), slots.data(), seen_terms.data(), sums.data(), ways.data(), columns.data()} {}
 
-    Arena<double> slots, shares, sums;
+    Arena<double> slots, seen_terms, sums;
     Arena<std::uint8_t> ways;
     Arena<unsigned char> columns;
     ExplainScratch view;

@@ -78,7 +78,7 @@ struct Quadrature {
 struct ExplainScratch {
     const Quadrature* rules;  // by number of nodes; those that the forest names are filled
     double* slots;            // [most_slots][kMostLanes]
-    double* shares;           // [most_upper][kMostLanes] g
+    double* seen_terms;       // [most_seen_upper][kMostLanes] g of upper nodes whose features appeared before
     double* sums;             // [K * U][kMostLanes]
     std::uint8_t* ways;       // [most_nodes]
     void* columns;            // [n_columns]

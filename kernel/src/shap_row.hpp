@@ -64,7 +64,7 @@ void explain_chunk(const ShapLayout& layout, const LaidOutChunk& chunk, std::siz
     const UpperRun* runs = layout.runs + chunk.first_run;
     const double* earlier_share = layout.earlier_shares + chunk.first_earlier;
     Part* slots = reinterpret_cast<Part*>(scratch.slots);
-    Part* shares = reinterpret_cast<Part*>(scratch.shares);
+    Part* seen_terms = reinterpret_cast<Part*>(scratch.seen_terms);
     Part* sums = reinterpret_cast<Part*>(scratch.sums);
     std::uint8_t* ways = scratch.ways;
 
@@ -74,7 +74,7 @@ void explain_chunk(const ShapLayout& layout, const LaidOutChunk& chunk, std::siz
     std::size_t i = 0;
     for (std::size_t r = 0; r < chunk.n_runs; ++r) {
         const std::size_t end = runs[r].end;
-        if (runs[r].seen == 0) {
+        if (runs[r].kind == UpperKind::kFirst) {
             for (; i < end; ++i) {
                 const UpperNode<Index>& node = upper[i];
                 const unsigned way = first_way(node, columns);
@@ -84,13 +84,19 @@ void explain_chunk(const ShapLayout& layout, const LaidOutChunk& chunk, std::siz
                 Part* right_slot = slots + std::size_t{node.right} * kParts;
                 for (int part = 0; part < kParts; ++part) {
                     const Part p = slots[i * kParts + part];
-                    const Part g = node.share + delta * t[part];
-                    const Part left = p * g;
+                    const Part left = p * (node.share + delta * t[part]);
                     left_slot[part] = left;
                     right_slot[part] = p - left;
-                    slots[i * kParts + part] = p * delta;
-                    shares[i * kParts + part] = g;
                 }
+            }
+        } else if (runs[r].kind == UpperKind::kFirstWithLeaf) {
+            for (; i < end; ++i) {
+                const UpperNode<Index>& node = upper[i];
+                const unsigned way = first_way(node, columns) ^ node.right;
+                ways[i] = static_cast<std::uint8_t>(way);
+                const double delta = kGoesLeft[way] - node.share;
+                Part* left_slot = slots + std::size_t{node.left} * kParts;
+                for (int part = 0; part < kParts; ++part) left_slot[part] = slots[i * kParts + part] * (node.share + delta * t[part]);
             }
         } else {
             for (; i < end; ++i) {
@@ -108,7 +114,7 @@ void explain_chunk(const ShapLayout& layout, const LaidOutChunk& chunk, std::siz
                     left_slot[part] = left;
                     right_slot[part] = p - left;
                     slots[i * kParts + part] = p * (delta * terms.factor);
-                    shares[i * kParts + part] = g;
+                    *seen_terms++ = g;
                 }
             }
         }
@@ -137,21 +143,55 @@ void explain_chunk(const ShapLayout& layout, const LaidOutChunk& chunk, std::siz
             sum[part] += p * (move * terms.factor);
         }
     }
-    const double* leaves = layout.leaves + chunk.first_leaf;
+    const double* const leaf_neighbours = layout.leaves + chunk.first_leaf;
+    const double* leaves = leaf_neighbours + chunk.n_leaf_neighbours;
     for (std::size_t leaf = 0; leaf < chunk.n_leaves; ++leaf)
         for (int part = 0; part < kParts; ++part) last_slots[(chunk.n_last + leaf) * kParts + part] = Part{} + leaves[leaf];
-    for (i = chunk.n_upper; i-- > 0;) {
-        const UpperNode<Index>& node = upper[i];
-        const Part* left_slot = slots + std::size_t{node.left} * kParts;
-        const Part* right_slot = slots + std::size_t{node.right} * kParts;
-        Part* sum = sums + std::size_t{node.sum} * kParts;
-        for (int part = 0; part < kParts; ++part) {
-            const Part right = right_slot[part];
-            const Part difference = left_slot[part] - right;
-            const Part piece = slots[i * kParts + part] * difference;
-            slots[i * kParts + part] = right + shares[i * kParts + part] * difference;
-            sum[part] += piece;
+    const double* leaf_neighbour = leaves;
+    for (std::size_t r = chunk.n_runs; r-- > 0;) {
+        const std::size_t begin = r == 0 ? 0 : runs[r - 1].end;
+        if (runs[r].kind == UpperKind::kFirst) {
+            while (i-- > begin) {
+                const UpperNode<Index>& node = upper[i];
+                const double delta = kGoesLeft[ways[i]] - node.share;
+                const Part* left_slot = slots + std::size_t{node.left} * kParts;
+                const Part* right_slot = slots + std::size_t{node.right} * kParts;
+                Part* sum = sums + std::size_t{node.sum} * kParts;
+                for (int part = 0; part < kParts; ++part) {
+                    const Part right = right_slot[part];
+                    const Part difference = left_slot[part] - right;
+                    sum[part] += slots[i * kParts + part] * delta * difference;
+                    slots[i * kParts + part] = right + (node.share + delta * t[part]) * difference;
+                }
+            }
+        } else if (runs[r].kind == UpperKind::kFirstWithLeaf) {
+            while (i-- > begin) {
+                const UpperNode<Index>& node = upper[i];
+                const double delta = kGoesLeft[ways[i]] - node.share, right = *--leaf_neighbour;
+                const Part* left_slot = slots + std::size_t{node.left} * kParts;
+                Part* sum = sums + std::size_t{node.sum} * kParts;
+                for (int part = 0; part < kParts; ++part) {
+                    const Part difference = left_slot[part] - right;
+                    sum[part] += slots[i * kParts + part] * delta * difference;
+                    slots[i * kParts + part] = right + (node.share + delta * t[part]) * difference;
+                }
+            }
+        } else {
+            while (i-- > begin) {
+                const UpperNode<Index>& node = upper[i];
+                const Part* left_slot = slots + std::size_t{node.left} * kParts;
+                const Part* right_slot = slots + std::size_t{node.right} * kParts;
+                Part* sum = sums + std::size_t{node.sum} * kParts;
+                seen_terms -= kParts;
+                for (int part = 0; part < kParts; ++part) {
+                    const Part right = right_slot[part];
+                    const Part difference = left_slot[part] - right;
+                    sum[part] += slots[i * kParts + part] * difference;
+                    slots[i * kParts + part] = right + seen_terms[part] * difference;
+                }
+            }
         }
+        i = begin;
     }
 }
 

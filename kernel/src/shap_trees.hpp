@@ -20,7 +20,8 @@ private:
     template <typename Index>
     void lay_out(const Forest& f, std::vector<UpperNode<Index>>& upper, std::vector<LastNode<Index>>& last);
     template <typename Index>
-    void add_chunk(const Forest& f, const ShapChunk& chunk, std::vector<UpperNode<Index>>& upper, std::vector<LastNode<Index>>& last);
+    void add_chunk(const Forest& f, const std::vector<ShapChunk>& chunks, std::vector<UpperNode<Index>>& upper,
+                   std::vector<LastNode<Index>>& last);
 
     std::vector<UpperNode<std::uint16_t>> short_upper_;
     std::vector<LastNode<std::uint16_t>> short_last_;

@@ -87,8 +87,13 @@ def definitions(text: str) -> tuple[frozenset[str], tuple[str, ...]]:
 
 
 def python_names(text: str) -> frozenset[str]:
-    """Every name that a Python module defines."""
-    return definitions(text)[0]
+    """Every name that a Python module defines; none if the module has no private word at all, which is found out sooner."""
+    return definitions(text)[0] if any(private_names(tokens(text))) else frozenset()
+
+
+def tokens(text: str) -> frozenset[str]:
+    """Every word of a text, names among them."""
+    return frozenset(re.findall(r"[^\W\d]\w*", text))
 
 
 def other_names(text: str) -> frozenset[str]:
@@ -117,6 +122,8 @@ def private_names(names: frozenset[str]) -> Iterator[str]:
 
 def private_classes(text: str) -> list[str]:
     """The classes of a Python module that are called by a private word."""
+    if not any(NOT_A_CLASS.intersection(words(name)) for name in tokens(text)):
+        return []
     return [name for name in definitions(text)[1] if NOT_A_CLASS.intersection(words(name))]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 
 import pytest
 
 import mlrf
+from api_keys import mlrf_keys
 from bundles import ALL_KINDS, NUMBERS, rows_of, write_bundle, write_tree_bundle
 from contract_validation import validator
 from mlrf.core.manifest import LinkEntry
@@ -196,8 +195,7 @@ def test_key_of_scope_predict_suffices(paths, tmp_path):
     keys = tmp_path / "keys.txt"
     made = {}
     for scope in ("predict", "explain"):
-        command = [sys.executable, "-m", "mlrf", "keys", str(keys), "--add", scope, "--scope", scope]
-        made[scope] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+        made[scope] = mlrf_keys(keys, "--add", scope, "--scope", scope)[1].split()[-1]
     body = {"features": EXAMPLE, "vary": "price"}
     with serving(paths["trees"], options=["--keys", str(keys), "--state-dir", str(tmp_path / "state")]) as guarded:
         statuses = {

@@ -226,9 +226,9 @@ class Http2Connection(HeaderFrames):
         if stream.is_half_closed:
             raise StreamError(ErrorCode.STREAM_CLOSED, "content after the end of the stream")
         stream.receive_window -= size
-        if stream.receive_window < 0:
-            raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "more content than the stream's window allows")
         is_last = flags & END_STREAM
+        if stream.receive_window < 0 or stream.expected_bytes is not None:
+            stream.check_content(len(payload), is_last=bool(is_last))
         if is_last:
             stream.is_half_closed = True
         if payload:

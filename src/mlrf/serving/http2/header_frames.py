@@ -57,19 +57,23 @@ class HeaderFrames(ControlFrames):
             self._drop_headers(number, block)
             return
         self._last = number
-        head = self._blocks.request(block)
+        head, content_bytes = self._blocks.request(block)
         if flags & _DEPENDS_ON_ITSELF:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
         if self._goaway_at is not None:
             # The client learns from GOAWAY that this request was not processed.
             self._count_control()
             return
+        if content_bytes and flags & END_STREAM:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a content-length without content")
         limits = self._server.limits
         if len(self._streams) >= limits.max_streams or self._server.n_streams >= limits.max_all_streams:
             raise StreamError(ErrorCode.REFUSED_STREAM, "more requests at once than the settings allow")
         # Requests pay for the frames that come with them; one that the client resets costs more than it pays.
-        self._n_control = max(0, self._n_control - RESET_COST)
+        if self._n_control:
+            self._n_control = max(0, self._n_control - RESET_COST)
         stream = self._server.open_stream(self, number, head)
+        stream.expected_bytes = content_bytes
         self._streams[number] = stream
         self._server.n_streams += 1
         if flags & END_STREAM:
@@ -97,6 +101,8 @@ class HeaderFrames(ControlFrames):
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
         if not flags & END_STREAM:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "trailers that do not end the stream")
+        if stream.expected_bytes:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "content shorter than its content-length")
         stream.is_half_closed = True
         stream.ended()
 

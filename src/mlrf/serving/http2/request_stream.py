@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from mlrf.serving.http2.wire_frames import ErrorCode, StreamError
+
 
 class Sender(Protocol):
     """A stream's view of its connection."""
@@ -44,6 +46,7 @@ class Stream:
     __slots__ = (
         "after",
         "connection",
+        "expected_bytes",
         "is_half_closed",
         "is_over",
         "number",
@@ -62,6 +65,8 @@ class Stream:
         """Bytes that the client may still send."""
         self.send_window = connection.send_window_of_streams
         """Bytes that the client still allows to be sent."""
+        self.expected_bytes: int | None = None
+        """Content that the client has declared (content-length) and not sent yet; None if it has declared none."""
         self.is_half_closed = False
         """Whether the client has finished sending."""
         self.is_over = False
@@ -75,6 +80,15 @@ class Stream:
         """Bytes sent since then: a window of a byte now and then does not extend the time for an answer."""
         self.after: bytes | None = None
         """The trailers to send after the content, which end the stream."""
+
+    def check_content(self, n_bytes: int, *, is_last: bool) -> None:
+        """Count content; StreamError if it is more than the window allows, or other than the declared length."""
+        if self.receive_window < 0:
+            raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "more content than the stream's window allows")
+        if self.expected_bytes is not None:
+            self.expected_bytes -= n_bytes
+            if self.expected_bytes < 0 or (is_last and self.expected_bytes):
+                raise StreamError(ErrorCode.PROTOCOL_ERROR, "content longer or shorter than its content-length")
 
     def opened(self) -> None:
         """Start the stream, whose headers have been received."""

@@ -37,6 +37,7 @@ from http2_frames import (
     word,
 )
 from http2_server import TRAILERS, Echo, http2_server
+from mlrf.serving.http2.header_blocks import encode_fields
 from raw_http2 import (
     ACK,
     CONTINUATION,
@@ -121,6 +122,16 @@ def test_what_breaks_the_protocol_ends_the_connection(server, what):
     assert code_of(server, content, GOAWAY) == code
 
 
+def field(name, value):
+    """A field that no table remembers."""
+    return encode_fields([(name, value)])
+
+
+def declared(*lengths, flags=END_HEADERS):
+    """The start of a request with these content-lengths."""
+    return frame(HEADERS, flags, 1, BLOCK + b"".join(field(b"content-length", each) for each in lengths))
+
+
 OF_ONE_STREAM = {
     "window too wide": (opened() + frame(WINDOW_UPDATE, 0, 1, word((1 << 31) - 1)), FLOW_CONTROL),
     "window by nothing": (opened() + frame(WINDOW_UPDATE, 0, 1, bytes(4)), PROTOCOL),
@@ -137,6 +148,31 @@ OF_ONE_STREAM = {
     "no path": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86"), PROTOCOL),
     "empty path": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x04\x00"), PROTOCOL),
     "line break in a value": (frame(HEADERS, END_HEADERS, 1, BLOCK + b"\0\x01a\x03b\r\n"), PROTOCOL),
+    "control character in a value": (frame(HEADERS, END_HEADERS, 1, BLOCK + field(b"a", b"b\x1fc")), PROTOCOL),
+    "trailing blank in a value": (frame(HEADERS, END_HEADERS, 1, BLOCK + field(b"a", b"b\t")), PROTOCOL),
+    "space in the path": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86" + field(b":path", b"/ HTTP/1.1")), PROTOCOL),
+    "path without a slash": (frame(HEADERS, END_HEADERS, 1, b"\x83\x86" + field(b":path", b"a")), PROTOCOL),
+    "scheme of ftp": (frame(HEADERS, END_HEADERS, 1, b"\x83\x84" + field(b":scheme", b"ftp")), PROTOCOL),
+    "host other than authority": (frame(HEADERS, END_HEADERS, 1, BLOCK + field(b"host", b"b")), PROTOCOL),
+    "two hosts": (frame(HEADERS, END_HEADERS, 1, BLOCK + field(b"host", b"a") * 2), PROTOCOL),
+    "two content-lengths": (declared(b"1", b"1"), PROTOCOL),
+    "list of content-lengths": (declared(b"1, 1"), PROTOCOL),
+    "negative content-length": (declared(b"-1"), PROTOCOL),
+    "signed content-length": (declared(b"+1"), PROTOCOL),
+    "content-length of many digits": (declared(b"1" * 5000), PROTOCOL),
+    "empty content-length": (declared(b""), PROTOCOL),
+    "content-length without content": (declared(b"1", flags=END_HEADERS | END_STREAM), PROTOCOL),
+    "content beyond its length": (declared(b"4") + frame(DATA, 0, 1, b"ab") + frame(DATA, 0, 1, b"abc"), PROTOCOL),
+    "content short of its length": (declared(b"6") + frame(DATA, 0, 1, b"ab") + frame(DATA, END_STREAM, 1, b"abc"), PROTOCOL),
+    "no content in place of its length": (declared(b"6") + frame(DATA, END_STREAM, 1), PROTOCOL),
+    "trailers before all content": (
+        declared(b"3") + frame(DATA, 0, 1, b"ab") + frame(HEADERS, END_HEADERS | END_STREAM, 1, field(b"a", b"b")),
+        PROTOCOL,
+    ),
+    "line break in trailers": (
+        opened() + frame(HEADERS, END_HEADERS | END_STREAM, 1, field(b"a", b"b\r\nc: d")), PROTOCOL,
+    ),
+    "te of gzip in trailers": (opened() + frame(HEADERS, END_HEADERS | END_STREAM, 1, field(b"te", b"gzip")), PROTOCOL),
     "trailers that do not end": (opened() + frame(HEADERS, END_HEADERS, 1, b"\0\x01a\x01b"), PROTOCOL),
     "pseudo header in trailers": (opened() + frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x84"), PROTOCOL),
 }  # fmt: skip
@@ -151,6 +187,24 @@ def test_what_breaks_a_stream_ends_that_stream_only(server, what):
         server, after, lambda kind, flags, number, _: kind == HEADERS and flags & END_STREAM and number == 3
     )
     assert found is not None
+
+
+RIGHT_LENGTHS = {
+    "in one frame": declared(b"3") + frame(DATA, END_STREAM, 1, b"abc"),
+    "in several": declared(b"03") + frame(DATA, 0, 1, b"a") + frame(DATA, 0, 1, b"bc") + frame(DATA, END_STREAM, 1),
+    "padded": declared(b"3") + frame(DATA, PADDED | END_STREAM, 1, b"\x02abc\0\0"),
+    "with trailers": (
+        declared(b"3") + frame(DATA, 0, 1, b"abc") + frame(HEADERS, END_HEADERS | END_STREAM, 1, field(b"te", b"trailers"))
+    ),
+    "none": declared(b"0", flags=END_HEADERS | END_STREAM),
+    "of the host": frame(HEADERS, END_HEADERS | END_STREAM, 1, BLOCK + field(b"host", b"A")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", RIGHT_LENGTHS)
+def test_a_request_of_its_declared_length_is_answered(server, what):
+    found = answered(server, HELLO + RIGHT_LENGTHS[what], lambda kind, *_: kind in (HEADERS, RST_STREAM, GOAWAY))
+    assert found[0] == HEADERS
 
 
 class _Deaf(Echo):

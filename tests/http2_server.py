@@ -132,7 +132,8 @@ class Running:
 @contextlib.contextmanager
 def http2_server(stream: type[Echo] = Echo, check_s: float = 0.05, **limits: float) -> Iterator[Running]:
     """Run a server; afterwards nothing may have been raised on its event loop."""
-    known = {"max_connections": 100, "header_timeout_s": 300.0, "idle_timeout_s": 300.0, "write_timeout_s": 300.0}
+    timeouts = ("header_timeout_s", "request_timeout_s", "idle_timeout_s", "write_timeout_s")
+    known = {"max_connections": 100, **dict.fromkeys(timeouts, 300.0)}
     running = Running(Http2Limits(**{**known, **limits}), stream, check_s)
     running.start()
     try:

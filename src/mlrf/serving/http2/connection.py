@@ -19,6 +19,7 @@ from mlrf.serving.http2.wire_frames import (
     HEAD_BYTES,
     HEADERS,
     INITIAL_WINDOW,
+    KIND_OFFSET,
     MAX_CONCURRENT_STREAMS,
     MAX_HEADER_LIST_SIZE,
     MAX_WINDOW,
@@ -34,6 +35,7 @@ from mlrf.serving.http2.wire_frames import (
     without_padding,
 )
 
+_HEADERS = bytes((HEADERS,))
 _CONNECTION_WINDOW = 8 << 20
 """Bytes of all streams in transit; the bytes that a worker keeps are bounded by its budget for unfinished bodies."""
 _STREAM_BITS = MAX_WINDOW
@@ -50,7 +52,6 @@ class Http2Connection(HeaderFrames):
     __slots__ = (
         "__weakref__",
         "_blocks",
-        "_buffer",
         "_has_preface",
         "_has_settings",
         "_open_block",
@@ -61,7 +62,6 @@ class Http2Connection(HeaderFrames):
 
     def __init__(self, server: Http2Server) -> None:
         super().__init__(server)
-        self._buffer = bytearray()
         self._has_preface = False
         self._receive_window = _CONNECTION_WINDOW
         self._turn: Any = None
@@ -102,6 +102,9 @@ class Http2Connection(HeaderFrames):
     def resume_writing(self) -> None:
         """Continue where `pause_writing` stopped."""
         self._paused_since_s = 0.0
+        if self._frame_since_s:
+            # The rest of the frame could not be received meanwhile.
+            self._frame_since_s = perf_counter()
         if not self._closing_since_s and not self._transport.is_closing():
             self._transport.resume_reading()
             if self._turn is None:
@@ -115,7 +118,7 @@ class Http2Connection(HeaderFrames):
         """Process every complete frame, and buffer the rest."""
         if self._closing_since_s:
             return
-        self._active_s = perf_counter()
+        now_s = self._active_s = perf_counter()
         self._pinged_s = 0.0
         if self._buffer or self._turn is not None:
             self._buffer += data
@@ -123,25 +126,39 @@ class Http2Connection(HeaderFrames):
                 if len(self._buffer) > _AHEAD_BYTES:
                     self._transport.pause_reading()
                 return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+            if self._frame_since_s and self._buffer[KIND_OFFSET : KIND_OFFSET + 1] == _HEADERS:
+                self._active_s = self._frame_since_s
+            data = self._take_buffer()
+            if not data:
+                return
         queue = self._server.runtime.run_queue
         if queue.is_behind:
             self._buffer += data
             self._turn = queue.put(self._take_turn)
             return
-        self._read(data, self._active_s + queue.slice_s(self._server.runtime.admission.n_connections))
+        self._read(data, now_s + queue.slice_s(self._server.runtime.admission.n_connections))
 
     def _take_turn(self, slice_s: float) -> None:
         """Process more of the received frames, for at most `slice_s` seconds."""
         self._turn = None
         if self._closing_since_s or self._transport.is_closing() or self._paused_since_s:
             return
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        self._read(data, perf_counter() + slice_s)
+        self._read(self._take_buffer(), perf_counter() + slice_s)
         if self._turn is None and not (self._closing_since_s or self._paused_since_s or self._transport.is_closing()):
             self._transport.resume_reading()
+
+    def _take_buffer(self) -> bytes:
+        """Return the buffered bytes and clear the buffer; return none while they are a part of one frame."""
+        buffer = self._buffer
+        if self._has_preface:
+            n_bytes = HEAD_BYTES + int.from_bytes(buffer[:KIND_OFFSET], "big")
+            if len(buffer) < HEAD_BYTES or len(buffer) < n_bytes <= HEAD_BYTES + MIN_MAX_FRAME:
+                self._frame_since_s = (self._frame_since_s or perf_counter()) if buffer else 0.0
+                return b""
+        self._frame_since_s = 0.0
+        data = bytes(buffer)
+        buffer.clear()
+        return data
 
     def _read(self, data: bytes, until_s: float) -> None:
         self._in_turn = True
@@ -184,6 +201,7 @@ class Http2Connection(HeaderFrames):
             position = end
         if position < size:
             self._buffer += data[position:]
+            self._frame_since_s = perf_counter()
 
     def _wait_for_turn(self) -> None:
         if not self._paused_since_s:

@@ -9,11 +9,22 @@ from mlrf.serving.http2.limits import MAX_CONTROL_FRAMES
 from mlrf.serving.http2.request_stream import Stream
 from mlrf.serving.http2.sending import Sending
 from mlrf.serving.http2.server import Http2Server
-from mlrf.serving.http2.wire_frames import ACK, MAX_WINDOW, PING, ErrorCode, ProtocolError, frame, goaway_frame
+from mlrf.serving.http2.wire_frames import (
+    ACK,
+    DATA,
+    KIND_OFFSET,
+    MAX_WINDOW,
+    PING,
+    ErrorCode,
+    ProtocolError,
+    frame,
+    goaway_frame,
+)
 
 _LINGER_S = 1.0
 """Seconds for which a client may continue to send after the end, so that it reads the last frames instead of a reset."""
 _IDLE_S = 1.0
+_DATA = bytes((DATA,))
 _DRAIN_PING, _LIFE_PING = b"draining", b"liveness"
 
 
@@ -23,7 +34,11 @@ class LimitedConnection(Sending):
     __slots__ = (
         "_active_s",
         "_block_since_s",
+        "_buffer",
+        "_checked_last",
+        "_frame_since_s",
         "_goaway_at",
+        "_idle_since_s",
         "_is_settled",
         "_last",
         "_n_control",
@@ -41,7 +56,17 @@ class LimitedConnection(Sending):
         """The last stream that the client opened."""
         self._goaway_at: int | None = None
         """The last stream that is still answered, once the connection is ending."""
-        self._opened_s = self._active_s = perf_counter()
+        self._buffer = bytearray()
+        """Received bytes: frames that wait for their turn, or a part of one frame."""
+        self._opened_s = perf_counter()
+        self._active_s = self._opened_s
+        """When the bytes received last arrived, or if they complete a frame of headers, when that began."""
+        self._frame_since_s = 0.0
+        """When the incomplete frame in the buffer began; 0 without one."""
+        self._idle_since_s = self._opened_s
+        """When a check last found a call in progress, or begun since the check before: other frames do not count."""
+        self._checked_last = 0
+        """The last stream that the client had opened at that check."""
         self._stuck_since_s = 0.0
         """Since when the socket has not accepted bytes that wait to be sent; 0 if none wait."""
         self._block_since_s = 0.0
@@ -61,7 +86,8 @@ class LimitedConnection(Sending):
 
     def is_idle(self, now_s: float) -> bool:
         """Return whether the connection has been idle long enough to be closed for a new one."""
-        return not (self._streams or self._block_since_s) and now_s - self._active_s > _IDLE_S
+        is_calling = self._streams or self._block_since_s or self._last != self._checked_last
+        return not is_calling and now_s - self._idle_since_s > _IDLE_S
 
     def check(self, now_s: float) -> None:
         """Enforce the timeouts."""
@@ -87,26 +113,33 @@ class LimitedConnection(Sending):
             self._transport.abort()
 
     def _late(self, now_s: float) -> ProtocolError | None:
-        """Return the error of a client that takes too long with its settings or with a header block."""
-        limit_s = self._server.limits.header_timeout_s
+        """Return the error of a client that takes too long with its settings, with a header block or with a frame."""
+        limits = self._server.limits
+        limit_s = limits.header_timeout_s
         if not self._is_settled and now_s - self._opened_s > limit_s:
             return ProtocolError(ErrorCode.SETTINGS_TIMEOUT, "the settings were not acknowledged in time")
         if self._block_since_s and now_s - self._block_since_s > limit_s:
             return ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "the headers were incomplete for too long")
+        if self._frame_since_s and not self._paused_since_s:
+            is_content = self._buffer[KIND_OFFSET : KIND_OFFSET + 1] == _DATA
+            if now_s - self._frame_since_s > (limits.request_timeout_s if is_content else limit_s):
+                return ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "a frame was incomplete for too long")
         return None
 
     def _check_life(self, now_s: float) -> None:
         """Close an idle connection; ping a client that waits for an answer, as it may be gone without closing."""
         limits = self._server.limits
+        if self._streams or self._last != self._checked_last:
+            self._idle_since_s, self._checked_last = now_s, self._last
         if self._pinged_s:
             if now_s - self._pinged_s > limits.write_timeout_s:
                 self._transport.abort()
-        elif now_s - self._active_s > limits.idle_timeout_s:
-            if self._streams:
+        elif self._streams:
+            if now_s - self._active_s > limits.idle_timeout_s:
                 self._pinged_s = now_s
                 self._put(frame(PING, 0, 0, _LIFE_PING))
-            else:
-                self.close_gently()
+        elif now_s - self._idle_since_s > limits.idle_timeout_s:
+            self.close_gently()
 
     def announce_end(self) -> None:
         """Tell the client to send its next requests elsewhere; those that it sends meanwhile are answered."""

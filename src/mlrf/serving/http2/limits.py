@@ -19,7 +19,10 @@ class Http2Limits:
 
     max_connections: int
     header_timeout_s: float
-    """Seconds for the handshake, for the acknowledgement of settings, and for a header block."""
+    """Seconds for the handshake, for the acknowledgement of settings, for a header block from its first byte, and for any
+    other frame except content."""
+    request_timeout_s: float
+    """Seconds for a frame of content."""
     idle_timeout_s: float
     """Seconds for a connection without requests."""
     write_timeout_s: float

@@ -43,6 +43,7 @@ def connection_limits(limits: RequestLimits) -> Http2Limits:
     return Http2Limits(
         max_connections=limits.max_connections,
         header_timeout_s=limits.header_timeout_s,
+        request_timeout_s=limits.request_timeout_s,
         idle_timeout_s=limits.idle_timeout_s,
         write_timeout_s=limits.write_timeout_s,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import hypothesis.strategies as st
 
 from mlrf.core.feature import Feature, Kind
@@ -28,11 +30,18 @@ CATEGORIES = st.lists(
 )
 
 
+RANGES = st.sampled_from(
+    [(-math.inf, math.inf), (-math.inf, math.inf), (-1.0, math.inf), (5e-324, 2.0), (-math.inf, -0.5), (0.0, 0.0)]
+)
+"""Least and greatest number of a numeric feature."""
+
+
 @st.composite
 def features(draw, name):
     kind = draw(st.sampled_from(Kind))
     listed = tuple(draw(CATEGORIES)) if kind is Kind.CATEGORICAL and draw(st.booleans()) else None
-    return Feature(name, kind, listed, nullable=draw(st.booleans()))
+    least, most = draw(RANGES) if kind is Kind.NUMERIC else (-math.inf, math.inf)
+    return Feature(name, kind, listed, nullable=draw(st.booleans()), least=least, most=most)
 
 
 @st.composite

@@ -49,7 +49,8 @@ def rule_of(feature: Feature) -> ColumnRule:
     may_miss = feature.nullable
     match feature.kind:
         case Kind.NUMERIC:
-            return ColumnRule(*feature.infinities.range, may_miss=may_miss)
+            least, most = feature.infinities.range
+            return ColumnRule(max(least, feature.least), min(most, feature.most), may_miss=may_miss)
         case Kind.INTEGER:
             least, most = feature.infinities.range
             default = ColumnRule()

@@ -54,10 +54,18 @@ class Feature(msgspec.Struct, frozen=True):
     default: Value = None
     infinities: Infinities = REFUSED
     """How a numeric feature treats infinities. An integer feature always refuses them, as infinity is not an integer."""
+    least: float = -math.inf
+    """The least number that a numeric feature accepts, because the library refuses smaller ones."""
+    most: float = math.inf
+    """The greatest number that a numeric feature accepts."""
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("a feature needs a name")
+        if not self.least <= self.most or (self.is_bounded and self.kind is not Kind.NUMERIC):
+            raise ValueError(
+                f"feature {self.name!r} is {self.kind} and cannot have the range {self.least} to {self.most}"
+            )
         if self.categories is not None:
             if self.kind is not Kind.CATEGORICAL:
                 raise ValueError(f"feature {self.name!r} is {self.kind} and cannot have categories")
@@ -66,6 +74,11 @@ class Feature(msgspec.Struct, frozen=True):
                 raise ValueError(f"feature {self.name!r} lists a category twice")
         elif self.hashing is not None:
             raise ValueError(f"feature {self.name!r} hashes categories, but has no list of them")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it accepts a part of the finite numbers only."""
+        return self.least > -math.inf or self.most < math.inf
 
 
 def category_codes(feature: Feature) -> Mapping[tuple[bool, Category], float] | None:
@@ -140,4 +153,4 @@ def example_value(feature: Feature) -> Value:
                 return 0
             # If the list is empty, only a missing value is accepted.
             return feature.categories[0] if feature.categories else None
-    return 0.0
+    return min(max(0.0, feature.least), feature.most)

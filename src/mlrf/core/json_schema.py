@@ -6,6 +6,7 @@ none). `x-mlrf-infinities` stands once beside `properties`, for all numbers; a f
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -82,6 +83,10 @@ def _property(feature: Feature, shared: Infinities) -> dict[str, Any]:
         described["default"] = feature.default
     if feature.infinities != _inherited_infinities(feature.kind, shared):
         described[_INFINITIES] = describe_infinities(feature.infinities)
+    if feature.least > -math.inf:
+        described["minimum"] = feature.least
+    if feature.most < math.inf:
+        described["maximum"] = feature.most
     if feature.example is not None:
         described["examples"] = [feature.example]
     return described
@@ -110,6 +115,8 @@ def _feature(name: str, described: dict[str, Any], shared: Infinities) -> Featur
         infinities=(
             read_infinities(described[_INFINITIES]) if _INFINITIES in described else _inherited_infinities(kind, shared)
         ),
+        least=float(described.get("minimum", -math.inf)),
+        most=float(described.get("maximum", math.inf)),
     )
 
 

@@ -37,12 +37,20 @@ def number_in_range(feature: Feature, value: Any, expected: str, leniency: Lenie
     except OverflowError:
         number = math.inf if value > 0 else -math.inf
     match feature.infinities.of(number):
-        case OnInfinity.NUMBER:
+        case OnInfinity.NUMBER if feature.least <= number <= feature.most:
             return number
+        case OnInfinity.NUMBER:
+            raise invalid_value(feature, value, f"{expected} {_range_in_words(feature)}", leniency)
         case OnInfinity.MISSING if feature.nullable:
             return MISSING
     precision = feature.infinities.precision
     raise invalid_value(feature, value, f"{expected} within the range of {precision}", leniency)
+
+
+def _range_in_words(feature: Feature) -> str:
+    least = f"of at least {feature.least!r}" if feature.least > -math.inf else ""
+    most = f"of at most {feature.most!r}" if feature.most < math.inf else ""
+    return " and ".join(part for part in (least, most) if part)
 
 
 def whole_number(feature: Feature, value: Any, expected: str, leniency: Leniency) -> float:

@@ -52,9 +52,10 @@ def _in_range(schema: Schema, table: Table) -> bool:
     """Return whether all numbers are in their columns' ranges; may be false in error for integers, codes and booleans."""
     kinds = {id(feature.infinities): feature.infinities for feature in schema.features if feature.kind is Kind.NUMERIC}
     ranges = {each.range for each in kinds.values()}
+    is_bounded = any(feature.is_bounded for feature in schema.features)
     least: Any
     most: Any
-    if len(ranges) > 1:
+    if len(ranges) > 1 or is_bounded:
         rules = [rule_of(feature) for feature in schema.features]
         least, most = np.array([rule.least for rule in rules]), np.array([rule.most for rule in rules])
     else:

@@ -107,6 +107,15 @@ def test_true_and_one_are_two_categories():
         schema.row({"a": 0})
 
 
+@pytest.mark.parametrize("value", [0, -1.5, 4, 1e300])
+def test_a_number_outside_the_range_is_refused(value):
+    schema = Schema((Feature("a", least=5e-324, most=3.0),))
+    assert schema.row({"a": 3}) == [3.0]
+    expected = "a number of at least 5e-324 and of at most 3.0"
+    with pytest.raises(InvalidFeatureError, match=f"feature 'a': expected {expected}"):
+        schema.row({"a": value})
+
+
 def test_missing_features_are_named():
     with pytest.raises(MissingFeatureError) as refused:
         ALL_KINDS.row({"price": 1, "count": 1, "promo": True, "store": "north"})
@@ -154,6 +163,8 @@ def test_values_from_outside_are_shown_at_bounded_length():
         (lambda: Feature("a", Kind.NUMERIC, (1,)), "cannot have categories"),
         (lambda: Feature("a", Kind.CATEGORICAL, ("x", "x")), "twice"),
         (lambda: Feature("a", Kind.CATEGORICAL, (1, 1.0)), "twice"),
+        (lambda: Feature("a", least=1.0, most=0.0), "range 1.0 to 0.0"),
+        (lambda: Feature("a", Kind.INTEGER, least=1.0), "is integer and cannot have the range"),
         (lambda: Feature("a", Kind.CATEGORICAL, hashing=CategoryHashing()), "has no list of them"),
     ],
 )

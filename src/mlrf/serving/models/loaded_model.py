@@ -203,6 +203,10 @@ def _feature(feature: Feature) -> dict[str, Any]:
         described["categories"] = list(feature.categories)
     if feature.infinities != REFUSED:
         described["infinities"] = describe_infinities(feature.infinities)
+    if feature.least > -math.inf:
+        described["minimum"] = feature.least
+    if feature.most < math.inf:
+        described["maximum"] = feature.most
     if feature.hashing is not None:
         described["hashed"] = {"unnamed": len(feature.hashing.known), "any": feature.hashing.is_open}
     return described

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from mlrf.core.column_rules import rule_of
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.infinities import LARGEST_FLOAT32
 from mlrf.core.leniency import Leniency
@@ -98,6 +99,9 @@ def positional_type(feature: Feature, leniency: Leniency) -> Any:
 def _plain_type(feature: Feature, leniency: Leniency) -> Any:
     """Return bool for a boolean feature, otherwise float, as which all numbers are decoded."""
     match feature.kind:
+        case Kind.NUMERIC if feature.is_bounded:
+            rule = rule_of(feature)
+            return _nullable(feature, Annotated[float, msgspec.Meta(ge=rule.least, le=rule.most)])
         case Kind.NUMERIC if feature.infinities.from_float32 and feature.infinities.range != (-math.inf, math.inf):
             return _nullable(feature, _FLOAT32)
         case Kind.NUMERIC | Kind.INTEGER | Kind.CATEGORICAL:

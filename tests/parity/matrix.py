@@ -126,7 +126,7 @@ def page(lines: list[str], failed: int) -> str:
         "- **combination** lines: the objective names the estimator, the type the libraries of its members. The margins are those of all "
         "members, each held against its own library; the estimator's own answers to its training rows are held too, as for **several "
         "targets**.\n"
-        "- **pipeline** lines: scikit-learn pipelines of random scalers, imputers and encoders around the model that the objective "
+        "- **pipeline** lines: scikit-learn pipelines of random scalers, functions, imputers and encoders around the model that the objective "
         "names, folded into a forest over the raw columns; the type says which matrix the model sees. The margin it is compared with is the "
         "pipeline's own for raw rows, and the pipeline's predictions for its training frame are held too.\n"
         "- **onnx** lines: the objective names the model that an exporter wrote, the type names exporter and version of ai.onnx.ml. "

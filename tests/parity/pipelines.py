@@ -16,11 +16,13 @@ from sklearn.feature_selection import VarianceThreshold
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
+    PowerTransformer,
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
@@ -118,6 +120,8 @@ def _columns(
         steps += [
             (f"scale{number}", _scaler(rng, has_missing=missing == "NaN")) for number in range(int(rng.integers(0, 3)))
         ]
+        if rng.random() < 0.3:
+            steps.append(("function", _function(rng)))
         part: Any = Pipeline(steps) if steps else "passthrough"
         if rng.random() < 0.2 and missing == "imputed":
             part = FeatureUnion([("scaled", part), ("missing", MissingIndicator(error_on_new=False))])
@@ -142,6 +146,24 @@ def _scaler(rng: np.random.Generator, *, has_missing: bool) -> Any:
     if not has_missing:
         scalers.append(KBinsDiscretizer(5, encode="ordinal"))
     return scalers[int(rng.integers(len(scalers)))]
+
+
+def _function(rng: np.random.Generator) -> Any:
+    """Return a step whose results differ between processors, for any numbers or after moving them above zero."""
+    functions = [
+        FunctionTransformer(np.cbrt),
+        FunctionTransformer(np.arcsinh),
+        PowerTransformer(standardize=bool(rng.random() < 0.5)),
+        QuantileTransformer(n_quantiles=40, output_distribution="normal"),
+        *(
+            Pipeline([("positive", MinMaxScaler((1, 3))), ("function", function)])
+            for function in (
+                *(FunctionTransformer(each) for each in (np.log, np.log1p, np.log10, np.sqrt, np.exp, np.expm1)),
+                PowerTransformer(method="box-cox"),
+            )
+        ),
+    ]
+    return functions[int(rng.integers(len(functions)))]
 
 
 def _encoder(rng: np.random.Generator, numbers: np.ndarray, *, plain: bool = False) -> Any:

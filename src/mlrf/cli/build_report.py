@@ -12,7 +12,7 @@ from mlrf.cli.engine_timing import Figures, rows_for, time_engines, timeable_eng
 from mlrf.cli.terminal_text import escaped
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
-from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, RowsEntry
+from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, ProcessorEntry, RowsEntry
 from mlrf.core.reserved_names import reserved_among
 
 _ORIGINS = {
@@ -48,6 +48,8 @@ def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
         say(f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes verified{unreachable}")
         if cover.table_entries:
             say(_table_entries(cover))
+    if manifest.processor is not None:
+        say(processor_sentence(manifest.processor))
     if (rows := manifest.rows) is not None:
         say(rows_sentence(rows))
     table, _ = rows_for(bundle, _TIMED_ROWS)
@@ -140,6 +142,19 @@ def rows_sentence(rows: RowsEntry) -> str:
     explained = f", {rows.explained} with their contributions" if rows.explained else ""
     as_of = f", true as of {escaped(rows.as_of_column)}" if rows.as_of_column else ""
     return f"{content} by {fields}{as_of}{explained}"
+
+
+def processor_sentence(processor: ProcessorEntry) -> str:
+    """Return a sentence about the numbers for which the training library's answer depends on the processor."""
+    functions, machine = ", ".join(processor.functions), " ".join([processor.machine, *processor.cpu_features[-1:]])
+    if not processor.bands:
+        return f"{functions}: the last bits differ between processors, but no threshold depends on them"
+    widest = max(processor.bands, key=lambda band: band.ulps)
+    return escaped(
+        f"{functions}: the last bits differ between processors. Thresholds are those of the machine of the build ({machine}); "
+        f"answers are equal to the bit outside a band around each, of at most {widest.ulps} float64 numbers to a side "
+        f"({widest.feature!r}: {widest.width:.1e})"
+    )
 
 
 def parity_table(bundle: Bundle) -> Table:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.build_report import parity_table, rows_sentence
+from mlrf.cli.build_report import parity_table, processor_sentence, rows_sentence
 from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.terminal_text import escaped, escaped_json
 from mlrf.core.bundle import Bundle
@@ -62,6 +62,8 @@ def inspect(
     lines += [*(_COVERS_NOTES.get(manifest.covers, []) if manifest.graph is None else []), *manifest.notes]
     if _may_leave_unit_interval(manifest):
         lines.append(_UNCLIPPED)
+    if manifest.processor is not None:
+        lines.append(processor_sentence(manifest.processor))
     if manifest.rows is not None:
         lines.append(rows_sentence(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))

@@ -162,6 +162,32 @@ class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Table entries that a golden row looks up; the remaining entries are not proven."""
 
 
+class BandEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bands around the thresholds of one feature, in which processors differ."""
+
+    feature: str
+    thresholds: int
+    """Thresholds with a band."""
+    ulps: int
+    """Most float64 numbers between a threshold and an end of its band."""
+    width: float
+    """The greatest distance between a threshold and an end of its band."""
+
+
+class ProcessorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The processor on which the thresholds of a pipeline's steps were found, where its functions differ between processors."""
+
+    functions: list[str]
+    """What the steps apply: NumPy's functions, transformers."""
+    machine: str
+    """Its architecture."""
+    cpu_features: list[str]
+    """Those that NumPy uses of it."""
+    libc: str
+    """The C library."""
+    bands: list[BandEntry]
+
+
 class KeyFieldEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field of the key of stored rows."""
 
@@ -223,6 +249,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The distribution of the library that trained the model."""
     notes: list[str] = []
     """Unexpected things that the importer did, a sentence each."""
+    processor: ProcessorEntry | None = None
+    """Where the training library's answers depend on the processor; None if they do nowhere."""
     rows: RowsEntry | None = None
     """The rows that are served by key; None if the model is not served by key."""
     files: dict[str, FileEntry]

@@ -10,6 +10,7 @@ import numpy as np
 from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.bundle.leaf_file import leaf_file
+from mlrf.builder.bundle.processor_entry import processor_entry
 from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.imported_model import ImportedModel
@@ -116,6 +117,7 @@ class ForestBundle:
             covers=imported.covers,
             library=imported.library,
             notes=[*imported.notes, *([self._why_no_onnx] if self._why_no_onnx else [])],
+            processor=processor_entry(imported),
             coverage=CoverageEntry(**asdict(proof.coverage)),
             files={},
         )

@@ -55,6 +55,18 @@ class ImportOptions:
         return CategoryNames(self.categories, self.sampled)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Band:
+    """Numbers around a threshold that the library sends to either side, depending on the processor it runs on."""
+
+    low: float
+    """Numbers up to this one are on the left on every processor."""
+    cut: float
+    """The threshold: the greatest number on the left on the machine that built the bundle."""
+    high: float
+    """Numbers beyond this one are on the right on every processor."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
     """An imported model: its trees, the meaning of its margins, and its columns.
@@ -94,6 +106,10 @@ class ImportedModel:
     """The largest absolute value in rows given to the library."""
     edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """By column: values that golden rows must contain, in addition to those from the trees."""
+    bands: Mapping[int, tuple[Band, ...]] = field(default_factory=dict)
+    """By column: the bands around its thresholds, which golden rows leave out."""
+    functions: tuple[str, ...] = ()
+    """What its steps apply whose results differ between processors."""
     combination: CombinationEntry | None = None
     """How the forest's outputs become the margins, if they are those of several models."""
     targets: tuple[tuple[ClassLabel, ...], ...] = ()

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.importers.imported_model import Band, ImportedModel
 from mlrf.builder.memory import require_memory
 from mlrf.builder.parity.node_probes import Coverage, NodeProbes, category_codes, probe_nodes
+from mlrf.builder.parity.number_placement import NumberPlacement
 from mlrf.builder.parity.row_collector import KINDS, Kinds, RowCollector
 from mlrf.builder.parity.sparse_rows import SparseRows
 from mlrf.builder.parity.table_rows import (
@@ -81,6 +82,10 @@ def golden_rows_of(
         code_counts={column: len(model.features[column].categories or ()) for column in model.known_codes_only},
         edge_values=model.edge_values,
         largest_number=model.largest_number,
+        ranges={
+            column: (feature.least, feature.most) for column, feature in enumerate(model.features) if feature.is_bounded
+        },
+        bands=model.bands,
     )
 
 
@@ -93,11 +98,14 @@ def golden_rows(
     code_counts: Mapping[int, int] | None = None,
     edge_values: Mapping[int, tuple[float, ...]] | None = None,
     largest_number: float = math.inf,
+    ranges: Mapping[int, tuple[float, float]] | None = None,
+    bands: Mapping[int, Sequence[Band]] | None = None,
 ) -> GoldenRows:
     """Return the golden rows of a forest, the same ones for the same forest and sample.
 
     The columns `never_missing` have a number in every row: the library refuses rows without one. If `code_counts` names a
-    column, it refuses codes that are not below the count. `edge_values` are further values of columns to try.
+    column, it refuses codes that are not below the count. `edge_values` are further values of columns to try. Numbers beyond
+    the `ranges` of columns become the ends of these, numbers in `bands` the next ones outside.
     """
     rng = np.random.default_rng(_SEED)
     limit = row_limit(forest.n_features, forest.n_trees)
@@ -132,7 +140,8 @@ def golden_rows(
     for column, values in (edge_values or {}).items():
         rows.add_columns("categories" if column in by_code else "threshold", [{column: value} for value in values])
     coverage = _add_probes(forest, rows, rng, progress)
-    return _answerable(forest, rows, needed, closed, largest_number, coverage)
+    placement = NumberPlacement(ranges or {}, bands or {})
+    return _answerable(forest, rows, needed, closed, largest_number, placement, coverage)
 
 
 def _add_probes(
@@ -170,10 +179,12 @@ def _answerable(
     needed: np.ndarray[tuple[int], np.dtype[np.int64]],
     code_counts: Mapping[int, int],
     largest_number: float,
+    placement: NumberPlacement,
     coverage: Coverage,
 ) -> GoldenRows:
     """Return the rows without those that the library refuses."""
     rows, kinds = collected.collected()
+    rows = placement.rows(rows)
     is_limited = len(needed) or code_counts or math.isfinite(largest_number)
     if not is_limited and forest.inputs != "float32":
         return _counted(forest, GoldenRows(rows, kinds, coverage))

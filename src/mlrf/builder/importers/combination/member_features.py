@@ -17,6 +17,7 @@ import numpy as np
 
 from mlrf.builder.importers.combination.members import Member
 from mlrf.builder.importers.combination.recipe import Recipe
+from mlrf.builder.importers.imported_model import Band
 from mlrf.builder.importers.pipeline.raw_table import RawColumn, RawTable
 from mlrf.builder.importers.pipeline.raw_table import table_of as raw_table_of
 from mlrf.core.errors import UnsupportedModelError
@@ -48,9 +49,7 @@ def combined_features(recipe: Recipe, members: Sequence[Member], names: Sequence
                     "OrdinalEncoder and the combination)",
                     feature=names[column],
                 )
-            found[column] = (
-                own if before is None else msgspec.structs.replace(before, nullable=before.nullable and own.nullable)
-            )
+            found[column] = own if before is None else _both(before, own)
     return tuple(
         msgspec.structs.replace(
             feature or Feature(name, example=0.0),
@@ -67,6 +66,16 @@ def edge_values(members: Sequence[Member]) -> dict[int, tuple[float, ...]]:
         for feature, values in member.model.edge_values.items():
             column = feature if member.columns is None else member.columns[feature]
             found.setdefault(column, set()).update(values)
+    return {column: tuple(sorted(values)) for column, values in sorted(found.items())}
+
+
+def bands(members: Sequence[Member]) -> dict[int, tuple[Band, ...]]:
+    """Return, by column, the bands around the thresholds of all members."""
+    found: dict[int, set[Band]] = {}
+    for member in members:
+        for feature, of_member in member.model.bands.items():
+            column = feature if member.columns is None else member.columns[feature]
+            found.setdefault(column, set()).update(of_member)
     return {column: tuple(sorted(values)) for column, values in sorted(found.items())}
 
 
@@ -169,7 +178,22 @@ def _values(column: F64, listed: Sequence[Any] | None, no_code_up_to: float) -> 
 def _as_column(feature: Feature, name: str) -> Feature:
     if feature.kind is Kind.CATEGORICAL:
         return msgspec.structs.replace(feature, name=name)
-    return Feature(name, nullable=feature.nullable, example=0.0)
+    example = min(max(0.0, feature.least), feature.most)
+    return Feature(name, nullable=feature.nullable, example=example, least=feature.least, most=feature.most)
+
+
+def _both(first: Feature, second: Feature) -> Feature:
+    """Return the feature that accepts what two members accept."""
+    least, most = max(first.least, second.least), min(first.most, second.most)
+    if least > most:
+        raise UnsupportedModelError(
+            f"no number of {first.name!r} is accepted by all members, so scikit-learn answers no row; train the members again",
+            feature=first.name,
+        )
+    example = min(max(0.0, least), most) if first.kind is Kind.NUMERIC else first.example
+    return msgspec.structs.replace(
+        first, nullable=first.nullable and second.nullable, least=least, most=most, example=example
+    )
 
 
 def _is_same(first: Feature, second: Feature) -> bool:

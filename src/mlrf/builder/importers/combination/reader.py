@@ -12,6 +12,7 @@ import msgspec
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.importers.combination.member_features import (
+    bands,
     combined_features,
     edge_values,
     listed_columns,
@@ -131,6 +132,8 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         known_codes_only=listed_columns(members, features),
         largest_number=min(member.model.largest_number for member in members),
         edge_values=edge_values(members),
+        bands=bands(members),
+        functions=tuple(dict.fromkeys(each for member in members for each in member.model.functions)),
     )
 
 

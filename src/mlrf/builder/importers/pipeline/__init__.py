@@ -5,14 +5,16 @@ raw column: the branch of each category, of a missing value, and of each interva
 own steps. Contract:
 
 1. Every raw value takes the branch that the pipeline sends it to, to the bit (docs/explanation/pipelines.md states the limits).
-2. A step that mixes columns, or whose arithmetic is not monotone, is refused with an error that names it.
+2. A step that mixes columns, or whose arithmetic is not monotone, is refused with an error that names it. Of functions such as
+   log, whose last bits depend on the processor, 1 holds outside a band around each threshold.
 3. Covers stay with their branches, so that contributions are Shapley values of the raw columns.
 
 source (the pipeline of the given object), older_steps (steps of an older scikit-learn), encoder_package and stored_encoders
 (encoders of category_encoders), lineage (the raw column behind each column of the matrix), raw_table (raw columns, and rows of
 them as input of the pipeline), matrix (the input of the model), cut_points (where a number changes branches), splits (the
-branch of every raw value), raw_splits (all splits), fold (the forest over the raw columns), reader (combines them), reference
-(the pipeline itself, in a child process).
+branch of every raw value), raw_splits (all splits), edge_values (values for the golden rows), function_steps (log, powers),
+number_ranges (numbers that the pipeline answers), float_order (float64 numbers as integers), fold (the forest over the raw
+columns), reader (combines them), reference (the pipeline itself, in a child process).
 """
 
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions

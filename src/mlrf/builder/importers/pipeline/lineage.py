@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 
 from mlrf.builder.importers.pipeline.encoder_package import FOLDED_ENCODERS, MODULE, encoded_columns
+from mlrf.builder.importers.pipeline.function_steps import (
+    check_function,
+    check_order,
+    described,
+    is_exact,
+    is_total,
+)
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (
@@ -33,6 +40,10 @@ class Column:
     """Whether it never decreases when the raw number increases."""
     is_stepped: bool = False
     """Whether it is constant between two neighbouring cut points that the steps themselves name (see `Use`)."""
+    is_exact: bool = True
+    """Whether it is the same number on every processor."""
+    is_total: bool = True
+    """Whether it is finite for every finite raw number."""
 
 
 @dataclass(slots=True)
@@ -60,6 +71,8 @@ class Lineage:
     columns: tuple[Column, ...]
     uses: tuple[Use | None, ...]
     """By raw column; None if no step needs it."""
+    functions: tuple[str, ...] = ()
+    """What the steps apply whose results differ between processors."""
 
 
 def trace_columns(steps: Sequence[tuple[str, Any]], n_raw: int) -> Lineage:
@@ -75,12 +88,14 @@ def trace_columns(steps: Sequence[tuple[str, Any]], n_raw: int) -> Lineage:
     for column in columns:
         if column.is_raw:
             tracer.use(column).is_number = True
-    return Lineage(tuple(columns), tuple(tracer.uses.get(raw) for raw in range(n_raw)))
+    uses = tuple(tracer.uses.get(raw) for raw in range(n_raw))
+    return Lineage(tuple(columns), uses, tuple(dict.fromkeys(tracer.functions)))
 
 
 class _Tracer:
     def __init__(self, n_raw: int) -> None:
         self.uses: dict[int, Use] = {}
+        self.functions: list[str] = []
         self._n_raw = n_raw
 
     def use(self, column: Column) -> Use:
@@ -125,20 +140,19 @@ class _Tracer:
 _Step = Callable[[_Tracer, str, Any, list[Column]], list[Column]]
 
 
-def _monotone(tracer: _Tracer, _name: str, _step: Any, columns: list[Column]) -> list[Column]:
+def _monotone(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
     tracer.number(columns)
-    return [replace(column, is_raw=False) for column in columns]
-
-
-def _quantiles(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
-    if step.output_distribution != "uniform":
-        raise UnsupportedModelError(
-            f"the pipeline's step {name!r} (QuantileTransformer(output_distribution={step.output_distribution!r})) is not "
-            "monotone to the last bit; use output_distribution='uniform', which separates rows for trees equally well, or "
-            f"{_ONNX}",
-            step=name,
+    if not is_exact(step):
+        tracer.functions.append(described(step))
+    return [
+        replace(
+            column,
+            is_raw=False,
+            is_exact=column.is_exact and is_exact(step),
+            is_total=column.is_total and is_total(step),
         )
-    return _monotone(tracer, name, step, columns)
+        for column in columns
+    ]
 
 
 def _bins(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
@@ -161,17 +175,15 @@ def _bins(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[
     return found
 
 
-def _function(_tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
-    if step.func is not None:
-        raise UnsupportedModelError(
-            f"the pipeline's step {name!r} (FunctionTransformer) runs a Python function, which mlrf neither runs nor folds; "
-            "leave it out where it only reshapes numbers monotonically (trees need no log), or apply it before sending rows",
-            step=name,
-        )
-    return columns
+def _function(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    if step.func is None:
+        return columns
+    check_function(name, step)
+    return _monotone(tracer, name, step, columns)
 
 
 def _imputer(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    check_order(name, step, are_total=all(column.is_total for column in columns))
     for column in columns:
         use = tracer.use(column)
         if step.missing_values is None:
@@ -192,7 +204,8 @@ def _imputer(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> li
     return filled + _indicators(tracer, name, step.indicator_, columns)
 
 
-def _indicators(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
+def _indicators(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    check_order(name, step, are_total=all(column.is_total for column in columns))
     chosen = [columns[int(index)] for index in step.features_]
     for column in chosen:
         use = tracer.use(column)
@@ -264,8 +277,13 @@ def _is_nan(value: Any) -> bool:
 
 
 _FOLDERS: dict[str, _Step] = {
-    **dict.fromkeys(("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Binarizer"), _monotone),
-    "QuantileTransformer": _quantiles,
+    **dict.fromkeys(
+        (
+            *("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Binarizer"),
+            *("PowerTransformer", "QuantileTransformer"),
+        ),
+        _monotone,
+    ),
     "KBinsDiscretizer": _bins,
     "FunctionTransformer": _function,
     "SimpleImputer": _imputer,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.importers.pipeline.function_steps import shifted_steps
 from mlrf.builder.importers.pipeline.raw_table import RawTable
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64
@@ -20,6 +21,8 @@ from mlrf.core.forest import F64
 _CHUNK_CELLS = 1 << 22
 """Numbers of a matrix in memory at a time."""
 _AROUND_ZERO = (-5e-324, 0.0)
+_TRIED_NUMBERS = (0.0, 1.0, 0.5, 2.0, 10.0, 1e2, 1e3, 1e4, 1e6, 1e9, -1.0, -10.0, -1e3, 1e-3)
+"""Numbers of which some step, such as a logarithm, may refuse the first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +45,21 @@ class Preprocessing:
         self._n_columns = n_columns
         self._library = library
 
+    def shifted(self, direction: int) -> Preprocessing:
+        """Return the steps with results that are the most (direction 1) or the least (-1) that a processor may compute."""
+        return Preprocessing(shifted_steps(self._steps, direction), self._table, self._n_columns, library=self._library)
+
+    def trial_rows(self) -> Iterator[F64]:
+        """Yield rows [1, F] to try, whose numbers are all the same and whose categories are the first."""
+        is_number = np.array([self._table.columns[raw].categories is None for raw in self._table.used], np.bool_)
+        for number in _TRIED_NUMBERS:
+            yield np.where(is_number, number, 0.0)[None]
+
+    @property
+    def n_columns(self) -> int:
+        """The number of the matrix's columns."""
+        return self._n_columns
+
     def transform(self, rows: F64) -> Any:
         """Return the steps' output for raw rows [n, F]: an array or a sparse matrix."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -51,7 +69,8 @@ class Preprocessing:
     @cached_property
     def is_sparse(self) -> bool:
         """Whether the model sees a sparse matrix; fitting has decided that for all rows."""
-        return hasattr(self.transform(np.zeros((1, len(self._table.used)))), "tocsr")
+        row = next((row for row in self.trial_rows() if self.answers(row)), np.zeros((1, len(self._table.used))))
+        return hasattr(self.transform(row), "tocsr")
 
     @property
     def zero_limits(self) -> tuple[float, ...]:

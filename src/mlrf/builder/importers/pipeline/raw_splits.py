@@ -6,16 +6,19 @@ steps pass through to a model that splits them by category itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.importers.imported_model import Band, ImportedModel
 from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit, neighbours
+from mlrf.builder.importers.pipeline.edge_values import NO_CODE, edge_values
 from mlrf.builder.importers.pipeline.lineage import Lineage
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
+from mlrf.builder.importers.pipeline.number_ranges import AnsweredNumbers
 from mlrf.builder.importers.pipeline.raw_table import RawTable
 from mlrf.builder.importers.pipeline.splits import (
     CategorySplit,
@@ -29,11 +32,6 @@ from mlrf.builder.importers.pipeline.splits import (
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64, I64, NUMERIC
-
-_MAX_EDGES = 2_000
-_EDGE_ULPS = 2
-_NO_CODE = -1.0
-"""No category has a code below 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +49,9 @@ class FoundSplits:
     edge_values: Mapping[int, tuple[float, ...]]
     """By feature: values that the golden rows must contain."""
     largest_number: float
-    """A raw row that all steps accept."""
+    """The largest number of a raw row that all steps accept."""
+    bands: Mapping[int, tuple[Band, ...]]
+    """By feature: the bands around its thresholds in which processors may differ."""
 
 
 class RawSplits:
@@ -65,16 +65,20 @@ class RawSplits:
         feature_of = {raw: feature for feature, raw in enumerate(table.used)}
         self._feature_of_column = [feature_of[column.raw] for column in lineage.columns]
         self._categories = [table.columns[raw].categories for raw in table.used]
-        self._background = np.zeros(len(table.used))
         nodes, self._split_of = distinct_splits(self._forest)
         self._nodes = nodes.tolist()
         self._coded = self._coded_features()
+        answered = AnsweredNumbers(model, lineage, preprocessing, self._feature_of_column, self._names)
+        self._partial, self._background = answered.partial, answered.background
         self._cuts = CutPoints(
             preprocessing,
             self._background,
             self._names,
             [f for f, known in enumerate(self._categories) if known is None],
+            partial=answered.ranges(),
+            inexact=[column for column, behind in enumerate(lineage.columns) if not behind.is_exact],
         )
+        self._missing_up_to = self._find_missing()
 
     def find(self) -> FoundSplits:
         """Return the splits; UnsupportedModelError names what cannot be folded."""
@@ -82,7 +86,7 @@ class RawSplits:
         seen = self._seen(points)
         self._check_steps(points, seen)
         missing, takes_missing = self._at(np.nan)
-        unknown, takes_unknown = self._at(_NO_CODE)
+        unknown, takes_unknown = self._at(NO_CODE)
         splits = [self._split(node, points, seen, missing, unknown) for node in self._nodes]
         columns = self._forest.feature[self._nodes].tolist()
         return FoundSplits(
@@ -95,11 +99,37 @@ class RawSplits:
                 for feature, categories in enumerate(self._categories)
                 if categories is not None and not takes_unknown[feature]
             ),
-            edge_values=self._edges(points),
-            largest_number=min(
-                (values[-1] for f, values in enumerate(points) if self._categories[f] is None), default=1.0
-            ),
+            edge_values=edge_values(points, self._categories, self._coded, self._bands()),
+            largest_number=min(self._cuts.largest.values(), default=1e37 if self._partial else 1.0),
+            bands=self._bands(),
         )
+
+    def _find_missing(self) -> dict[Limit, float]:
+        """Return the greatest number for which each column is missing, of those that may be."""
+        pairs = [
+            (feature, column)
+            for feature, columns in self._partial.items()
+            if self._cuts.range_of(feature).may_be_missing
+            for column in columns
+        ]
+        if not pairs:
+            return {}
+        try:
+            return self._cuts.find_missing(pairs)
+        except ValueError as error:
+            names = ", ".join(repr(self._names[feature]) for feature in dict.fromkeys(feature for feature, _ in pairs))
+            raise UnsupportedModelError(
+                f"the pipeline's steps refuse some numbers of {names} that are between numbers that they answer ({error}), "
+                "which cannot be folded; apply the function (log, sqrt) before sending rows, and build from the steps after it"
+            ) from error
+
+    def _bands(self) -> dict[int, tuple[Band, ...]]:
+        found: dict[int, list[Band]] = {}
+        cuts = {**self._found_cuts, **self._missing_up_to}
+        for limit, (low, high) in sorted(self._cuts.bands.items()):
+            if low < high:
+                found.setdefault(limit.feature, []).append(Band(low, cuts[limit], high))
+        return {feature: tuple(sorted(set(bands))) for feature, bands in found.items()}
 
     def _coded_features(self) -> set[int]:
         """Return the features whose values the model itself uses unchanged as category codes."""
@@ -132,8 +162,9 @@ class RawSplits:
                 points.append(np.arange(len(categories), dtype=np.float64))
                 continue
             cuts = {found[limit] for limit in limits.get(feature, ())} | self._named_cuts(raw)
-            largest = self._cuts.largest[feature]
-            points.append(np.array([*sorted(cut for cut in cuts if -largest <= cut < largest), largest]))
+            cuts |= {cut for limit, cut in self._missing_up_to.items() if limit.feature == feature}
+            reach = self._cuts.range_of(feature)
+            points.append(np.array([*sorted(cut for cut in cuts if reach.least <= cut < reach.most), reach.most]))
         return points
 
     def _limits(self, node: int) -> list[Limit]:
@@ -178,7 +209,8 @@ class RawSplits:
             columns = [c for c in seen[feature] if self._is_stepped(feature, c)]
             if not columns:
                 continue
-            numbers = np.unique(np.concatenate([neighbours(values[:-1]), values]))
+            reach = self._cuts.range_of(feature)
+            numbers = np.unique(np.clip(np.concatenate([neighbours(values[:-1]), values]), reach.least, reach.most))
             rows, row_indices = self._cuts.rows(np.full(len(numbers), feature, np.int64), numbers)
             at = np.searchsorted(values, numbers)
             for part in self._preprocessing.chunks(len(rows)):
@@ -231,6 +263,7 @@ class RawSplits:
         if not self._lineage.columns[column].is_monotone:
             return np.arange(len(points))
         cuts = [self._found_cuts[limit] for limit in self._limits(node)]
+        cuts += [cut for limit, cut in self._missing_up_to.items() if limit.column == column]
         positions = np.searchsorted(points, [cut for cut in cuts if points[0] <= cut < points[-1]])
         return np.unique([*positions.tolist(), len(points) - 1])
 
@@ -247,31 +280,14 @@ class RawSplits:
         if feature in self._coded:
             column = self._feature_of_column.index(feature)
             return msgspec.structs.replace(self._model.features[column], name=name, nullable=takes_missing)
-        return Feature(name, nullable=takes_missing, example=0.0)
-
-    def _edges(self, points: list[F64]) -> dict[int, tuple[float, ...]]:
-        found: dict[int, tuple[float, ...]] = {}
-        for feature, values in enumerate(points):
-            if self._categories[feature] is not None:
-                found[feature] = (*values.tolist()[:_MAX_EDGES], _NO_CODE)
-            elif feature not in self._coded:
-                spread = np.unique(np.linspace(0, len(values) - 1, _MAX_EDGES // 5).astype(np.int64))
-                # The last point only represents all numbers beyond the others.
-                found[feature] = tuple(
-                    moved for value in values[spread[spread < len(values) - 1]].tolist() for moved in _neighbours(value)
-                )
-        return found
-
-
-def _neighbours(value: float) -> list[float]:
-    """Return a number and its neighbours, two on each side."""
-    found = [value]
-    for toward in (-np.inf, np.inf):
-        moved = value
-        for _ in range(_EDGE_ULPS):
-            moved = float(np.nextafter(moved, toward))
-            found.append(moved)
-    return found
+        reach = self._cuts.range_of(feature)
+        return Feature(
+            name,
+            nullable=takes_missing,
+            example=float(self._background[feature]),
+            least=reach.least if reach.is_bounded_below else -math.inf,
+            most=reach.most if reach.is_bounded_above else math.inf,
+        )
 
 
 def _below(value: float) -> float:

@@ -39,6 +39,11 @@ def with_pandas_tables(step: Any) -> Any:
     return _converted(step, _pandas)
 
 
+def converted_steps(step: Any, convert: Callable[[Any], Any]) -> Any:
+    """Return fitted steps with every step, or part of one, replaced by what `convert` returns for it."""
+    return _converted(step, convert)
+
+
 def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
     found = convert(value)
     if found is not value:
@@ -67,6 +72,10 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
 
 def _plain(value: Any) -> Any:
     kind = type(value).__name__
+    if kind == "FunctionTransformer" and type(value).__module__.startswith("sklearn."):
+        copied = copy.copy(value)
+        copied.inverse_func = None  # predicting needs none, and it may be any Python function
+        return copied
     if type(value).__module__.partition(".")[0] != "pandas":
         return value
     if kind == "Series":

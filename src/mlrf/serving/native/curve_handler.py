@@ -21,8 +21,8 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.json_scanner import members_of, most_values, value_of, values_at_most, whole_document
-from mlrf.serving.native.predict_handler import responses_of
 from mlrf.serving.native.requests import Details
+from mlrf.serving.native.response_builder import responses_of
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.thresholds import JSON_PIECE_VALUES, MAX_LOOP_S, NUMBER_S, STRICT_JSON_BYTES

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from mlrf.engines.interface import Row
 from mlrf.model.interactions import check_interactions
@@ -19,15 +19,13 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
-from mlrf.serving.native.requests import Details, ExplainOption, Game, Interactions, ParsedRequest, kind_of
-from mlrf.serving.native.response_builder import ResponseBuilder
+from mlrf.serving.native.requests import Details, ExplainOption, Game, Interactions, ParsedBatch, ParsedRequest, kind_of
+from mlrf.serving.native.response_builder import responses_of
 from mlrf.serving.runtime.cost_model import CostModel, ExplanationKind
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
 
-_Batch: TypeAlias = "list[ParsedRequest] | array[float]"
-"""The instances of a batch, or their table if they have no options."""
 _A = TypeVar("_A")
 _Counts = list[tuple[int, int]]
 """Numbers of instances and explanations not counted in the metrics yet."""
@@ -86,17 +84,16 @@ class PredictHandler:
 
     def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
-        strict: Callable[[bytes], _Batch] = self._decoder.strict_rows
+        strict: Callable[[bytes], ParsedBatch] = self._decoder.strict_rows
         return self._read(self._decoder.fast_batch, strict, body, self._many)
 
     def _plain_many(self, table: array[float]) -> bytes | Deferred:
         """Answer a batch of rows without options."""
         n_rows = len(table) // len(self._model.schema.features)
-        run, counted = partial(self._responses.plain_batch, table), partial(self._count, n_rows, 0)
         if self._costs.of(n_rows) > MAX_LOOP_S:
-            return Deferred(run, counted)
-        counted()
-        return run()
+            return Deferred(partial(self._responses.plain_batch, table), partial(self._count, n_rows, 0))
+        self._count(n_rows, 0)
+        return self._responses.plain_batch(table)
 
     def _read(
         self,
@@ -180,7 +177,7 @@ class PredictHandler:
 
         return Awaited(look_up)
 
-    def _many(self, parsed: _Batch, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
+    def _many(self, parsed: ParsedBatch, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer a batch; `counts` as for `_one`."""
         if isinstance(parsed, array):
             return self._plain_many(parsed)
@@ -300,16 +297,4 @@ class PredictHandler:
 
     def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
         """Return the precomputed contributions, by index in the batch."""
-        precomputed = {}
-        for index in explained:
-            if index in found and (contributions := self._stored().contributions(found[index])) is not None:
-                precomputed[index] = contributions
-        return precomputed
-
-
-def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
-    """Return the builder of the responses of a model with these stored rows, or with none."""
-    # A shared store does not report changes, so an answer made from it must not be cached.
-    if rows is None:
-        return ResponseBuilder(model, never_cached=False)
-    return ResponseBuilder(model, never_cached=rows.local is None, logs_rows=rows.are_logged)
+        return {i: c for i in explained if i in found and (c := self._stored().contributions(found[i])) is not None}

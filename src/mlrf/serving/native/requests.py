@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -69,6 +71,8 @@ FEATURES = Details(features=True)
 _NOTHING = Details()
 ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
 """The row, or the key to look it up by; whether an explanation is requested; which details the response has."""
+ParsedBatch: TypeAlias = "list[ParsedRequest] | array[float]"
+"""The instances of a batch, or their table if they have no options."""
 
 
 def in_batch(

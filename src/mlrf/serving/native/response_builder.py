@@ -17,7 +17,7 @@ from mlrf.engines.interface import Row
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.instance_json import instance_json, instances_json
-from mlrf.serving.lookup.stored_rows import FoundRow
+from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source
 from mlrf.serving.native.explanations import Explanations
@@ -238,3 +238,11 @@ class ResponseBuilder:
 def _game_of(explain: ExplainOption) -> ExplanationKind | None:
     """Return the kind of an instance's contributions: instances of one kind are computed in one call."""
     return kind_of(explain) if isinstance(explain, Game) else None
+
+
+def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
+    """Return the builder of the responses of a model with these stored rows, or with none."""
+    # A shared store does not report changes, so an answer made from it must not be cached.
+    if rows is None:
+        return ResponseBuilder(model, never_cached=False)
+    return ResponseBuilder(model, never_cached=rows.local is None, logs_rows=rows.are_logged)

@@ -383,6 +383,7 @@ ELSEWHERE = {
     "drop it, or start the server with --unknown-features": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
     "the stream holds {} rows or more": "wire/test_option_remedies.py::test_a_server_with_the_advised_option_answers",
     "but the server has no keys": "wire/test_option_remedies.py::test_admin_requests_are_answered_at_the_address_advised",
+    "to localhost or an IP address only": "wire/test_access.py::test_admin_port_takes_no_request_of_a_web_page",
     "`mlrf keys` writes them": "unit/cli/test_remedies_of_calls.py::test_a_key_file_is_read_once_the_command_wrote_it",
     "put the bundle into the image": "unit/cli/test_image.py::test_an_image_context_holds_the_bundle_readable_by_all",
     "send the request to {}{}, or start": "wire/test_option_remedies.py::test_without_a_default_a_model_is_named_or_made_it",

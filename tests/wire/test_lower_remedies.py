@@ -110,6 +110,9 @@ FOLLOWED_HERE: dict[str, tuple[Request, Request]] = {
 """By a part of the message, which names one message of the source."""
 
 ELSEWHERE = {
+    "the admin port takes requests to localhost": "wire/test_access.py",
+    "the admin port takes no requests of web pages": "wire/test_access.py",
+    "numbers with exponents beyond": "unit/serving/runtime/test_slow_numbers.py",
     "that one curve of this model may have": "wire/test_curves.py",
     "is a graph of operators and has no thresholds": "wire/test_curves.py",
     "has linear leaves": "parity/test_linear_trees.py",

@@ -362,6 +362,7 @@ SLOW: dict[str, Case] = {
 }
 
 ELSEWHERE = {
+    "send it to the address given by --admin": "wire/test_access.py::test_admin_port_takes_no_request_of_a_web_page",
     "another job writes to it too": "unit/scoring/test_remote_output.py::test_of_two_jobs_at_once_one_stops_before_its_manifest",
     "choose an address without any": "unit/scoring/test_remote_output.py::test_foreign_objects_are_refused_and_left",
     "is an object, not a folder": "unit/scoring/test_remote_output.py::test_an_address_that_is_an_object_is_refused",

@@ -21,7 +21,7 @@ def test_a_head_is_understood():
         "Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y"
     )
     assert read == Head(
-        b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc", None
+        b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc", None, host=b"a"
     )
 
 

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 
 from mlrf.cli.signals import EndedBySignal
 from mlrf.cli.terminal_text import escaped
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, RowsError, SampleError
+from mlrf.core.errors import (
+    BundleError,
+    ConfigError,
+    FeaturesUnavailableError,
+    MlrfError,
+    OutputExistsError,
+    RowsError,
+    SampleError,
+)
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
 BY_SIGNAL = 128
@@ -50,7 +58,8 @@ def reported() -> Iterator[Outcome]:
         if sys.stdout is not None:
             sys.stdout.flush()
     except MlrfError as error:
-        print(f"mlrf: {escaped(str(error))}", file=sys.stderr)
+        text = error.explained if isinstance(error, FeaturesUnavailableError) else str(error)
+        print(f"mlrf: {escaped(text)}", file=sys.stderr)
         outcome.status = exit_status(error)
     except (EndedBySignal, KeyboardInterrupt) as end:
         number = end.number if isinstance(end, EndedBySignal) else signal.SIGINT

@@ -253,7 +253,20 @@ class NotReadyError(RequestError, code="NOT_READY"):
 
 
 class FeaturesUnavailableError(RequestError, code="FEATURES_UNAVAILABLE"):
-    """The feature store does not respond; requests that need no stored row are still answered."""
+    """The feature store does not respond; requests that need no stored row are still answered.
+
+    `reason` is what a library, the system or the store's server said. It may contain internal addresses, so it goes to the log
+    and to the command line, but not to callers.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.reason = reason
+
+    @property
+    def explained(self) -> str:
+        """The message with the reason, for operators."""
+        return f"{self}: {self.reason}" if self.reason else str(self)
 
 
 class InvalidStoredRowError(FeaturesUnavailableError, code="INVALID_STORED_ROW"):

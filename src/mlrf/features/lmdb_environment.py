@@ -199,9 +199,10 @@ def open_environment(path: Path, map_bytes: int = MAP_BYTES, *, durable: bool = 
 
 
 def unavailable(what: str, error: Exception) -> FeaturesUnavailableError:
-    """Return the error for a store that cannot be read or written, with the reason but no path."""
-    reason = os.strerror(number) if (number := _errno(error)) else str(error).rpartition(": ")[2]
-    return FeaturesUnavailableError(f"the feature store cannot be {what}: {reason}")
+    """Return the error for a store that cannot be read or written: callers see a cause of the system, but no text of LMDB."""
+    if number := _errno(error):
+        return FeaturesUnavailableError(f"the feature store cannot be {what}: {os.strerror(number)}")
+    return FeaturesUnavailableError(f"the feature store cannot be {what}", reason=str(error).rpartition(": ")[2])
 
 
 def _identity(path: Path) -> str:

@@ -60,7 +60,8 @@ class LmdbStore:
             self._open()
         except (lmdb.Error, FeaturesUnavailableError) as error:
             self.release()
-            raise ConfigError(f"--state-dir: {path} is not a feature store: {error}", option="--state-dir") from error
+            reason = error.explained if isinstance(error, FeaturesUnavailableError) else error
+            raise ConfigError(f"--state-dir: {path} is not a feature store: {reason}", option="--state-dir") from error
         except BaseException:
             self.release()
             raise

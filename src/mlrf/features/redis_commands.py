@@ -112,7 +112,7 @@ class RoundTrips:
         except self._refusal as error:
             # An error reply is a response: the connection works, and so does the server.
             self._free.put_nowait(client)
-            raise FeaturesUnavailableError(f"the feature store refused the command: {clip(str(error))}") from error
+            raise FeaturesUnavailableError("the feature store refused the command", reason=clip(str(error))) from error
         except BaseException as error:
             self._connections -= 1
             await _drop(client)
@@ -183,4 +183,4 @@ async def _drop(client: Redis) -> None:
 
 def silent(reason: str) -> FeaturesUnavailableError:
     """Return the error for a store that does not respond."""
-    return FeaturesUnavailableError(f"the feature store does not answer: {reason}")
+    return FeaturesUnavailableError("the feature store does not answer", reason=clip(reason))

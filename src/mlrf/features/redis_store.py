@@ -236,7 +236,7 @@ class RedisStore:
         except FeaturesUnavailableError as error:
             for _, future in waiting:
                 if not future.done():
-                    future.set_exception(FeaturesUnavailableError(str(error)))
+                    future.set_exception(FeaturesUnavailableError(str(error), reason=error.reason))
             return
         start = 0
         for each, future in waiting:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from mlrf.core.errors import InvalidStoredRowError, MlrfError
+from mlrf.core.errors import FeaturesUnavailableError, InvalidStoredRowError, MlrfError
 from mlrf.serving.error_status import INTERNAL, ErrorStatus, error_status_of
 from mlrf.serving.telemetry.logs import Log
 
 _QUIET_S = 1.0
-"""Seconds between two log lines about invalid rows in a store; the metric counts all of them."""
+"""Seconds between two log lines of one event about a feature store; metrics count all of them."""
 _encode = msgspec.json.encode
 
 
@@ -27,7 +27,7 @@ class ErrorEncoder:
         """`count` takes the code of each error and the number of the request's route."""
         self._log = log
         self._count = count
-        self._log_again_s = 0.0
+        self._log_again_s: dict[str, float] = {}
 
     def __call__(self, error: Exception, request_id: bytes, route: int = 0) -> tuple[int, bytes, bytes]:
         """Return status, body and header lines."""
@@ -47,12 +47,14 @@ class ErrorEncoder:
         else:
             code, message = error.code, str(error)
             if isinstance(error, InvalidStoredRowError):
-                self._log_invalid_row(message, request_id)
+                self._log_store("stored row refused", message, request_id)
+            elif isinstance(error, FeaturesUnavailableError) and error.reason:
+                self._log_store("feature store failed", error.explained, request_id)
         self._count(code, route)
         return status, code, message
 
-    def _log_invalid_row(self, reason: str, request_id: bytes) -> None:
+    def _log_store(self, event: str, reason: str, request_id: bytes) -> None:
         now_s = time.monotonic()
-        if now_s >= self._log_again_s:
-            self._log_again_s = now_s + _QUIET_S
-            self._log.warning("stored row refused", request_id=request_id.decode("ascii"), reason=reason)
+        if now_s >= self._log_again_s.get(event, 0.0):
+            self._log_again_s[event] = now_s + _QUIET_S
+            self._log.warning(event, request_id=request_id.decode("ascii"), reason=reason)

@@ -287,5 +287,6 @@ def test_damaged_explanations_are_ignored(tmp_path, store, values):
 def test_a_state_of_no_table_is_an_error_of_the_store(tmp_path, store):
     store.upsert([(key(1), record(1.0))])
     store.environment.write(lambda t: t.put(b"state", STATE.pack(2, 9), db=store.meta))
-    with pytest.raises(FeaturesUnavailableError, match="no table 2"):
+    with pytest.raises(FeaturesUnavailableError, match="cannot be read") as refused:
         store.read(key(1))
+    assert "no table 2" in refused.value.reason

@@ -51,7 +51,7 @@ def run_story(url, story):
 
 async def refused_s(store) -> float:
     began_s = time.perf_counter()
-    with pytest.raises(FeaturesUnavailableError, match="the feature store does not answer: "):
+    with pytest.raises(FeaturesUnavailableError, match="the feature store does not answer"):
         await store.fetch([key(1)])
     return time.perf_counter() - began_s
 
@@ -150,10 +150,9 @@ def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
                     await store.push([(key(n * 5000 + i), record(1.0)) for i in range(5000)])
 
             for _ in range(5):  # more than the breaker lets pass
-                with pytest.raises(
-                    FeaturesUnavailableError, match="refused the command: command not allowed when used memory"
-                ):
+                with pytest.raises(FeaturesUnavailableError, match="refused the command") as refused:
                     await fill()
+                assert "command not allowed when used memory" in refused.value.reason
             return await store.fetch([key(1)])
 
         assert run_story(server.url, story)[0].values[0] == 1.0
@@ -165,11 +164,49 @@ def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
         await store._trips.execute("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
         await store._trips.execute("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
         for _ in range(5):
-            with pytest.raises(FeaturesUnavailableError, match=r"refused the command: .*read only replica"):
+            with pytest.raises(FeaturesUnavailableError, match="refused the command") as refused:
                 await store.push([(key(1), record(2.0))])
+            assert "read only replica" in refused.value.reason
         return await store.fetch([key(1)])
 
     assert run_story(server.url, story)[0].values[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "message", "reason"),
+    [
+        (
+            b"-MOVED 3999 10.77.1.5:6381\r\n",
+            "the feature store refused the command",
+            "3999 10.77.1.5:6381",
+        ),
+        (b"-WRONGTYPE of redis-7.internal\r\n", "the feature store refused the command", "WRONGTYPE"),
+        (b"*redis-7.internal\r\n", "the feature store does not answer", "ValueError: invalid literal"),
+        (b"!redis-7.internal\r\n", "the feature store does not answer", "redis-7.internal"),
+        (b"+redis-7.internal\r\n", "the feature store does not respond as Redis does", ""),
+    ],
+)
+def test_what_a_server_says_is_a_reason_and_not_for_callers(reply, message, reason):
+    async def answer(reader, writer):
+        while command := await reader.read(1 << 16):
+            writer.write(reply if b"HMGET" in command else b"+OK\r\n" * command.count(b"*"))
+        writer.close()
+
+    async def story():
+        async with await asyncio.start_server(answer, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            store = RedisStore(f"redis://127.0.0.1:{port}/0?protocol=2", "model", ROWS, timeout_s=5.0)
+            try:
+                with pytest.raises(FeaturesUnavailableError) as refused:
+                    await store.fetch([key(1)])
+            finally:
+                await store.close()
+                await asyncio.sleep(0.01)  # until the other side has closed too
+        return refused.value
+
+    error = asyncio.run(story())
+    assert (str(error), error.details) == (message, {}), error.reason
+    assert reason in error.reason
 
 
 def test_requests_that_hang_up_leave_no_answer_to_others(server):

@@ -87,7 +87,9 @@ class KeyedRows:
                 self._store, file, path.name, lambda read: progress("reading rows by key", min(1.0, read / n_rows))
             )
         except FeaturesUnavailableError as error:
-            raise BuildError(f"the rows by key could not be sorted: {error}; nothing was left behind") from error
+            raise BuildError(
+                f"the rows by key could not be sorted: {error.explained}; nothing was left behind"
+            ) from error
         if not self.loaded.rows:
             raise RowsError(f"{path} has no rows")
         progress("reading rows by key", 1.0)

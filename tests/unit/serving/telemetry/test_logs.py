@@ -8,6 +8,8 @@ import signal
 import subprocess
 import threading
 
+from mlrf.core.errors import FeaturesUnavailableError
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.processes.arbiter import SlotArbiter
 from mlrf.serving.telemetry.logs import ArbiterLog, Log
 
@@ -61,3 +63,25 @@ def test_a_worker_that_the_arbiter_killed_is_not_said_to_lack_memory(monkeypatch
         f"Worker (pid:{silent.pid}) was sent SIGKILL!",
         f"Worker (pid:{other.pid}) was sent SIGKILL! Perhaps out of memory?",
     ]
+
+
+def test_what_a_feature_store_said_is_logged_and_not_answered():
+    reading, writing = os.pipe()
+    encode = ErrorEncoder(Log(descriptor=writing))
+    for _ in range(2):  # the second within the same second
+        error = FeaturesUnavailableError("the feature store refused the command", reason="MOVED 3999 10.0.0.5:6381")
+        status, body, _headers = encode(error, b"abc")
+    os.close(writing)
+    with os.fdopen(reading) as written:
+        (line,) = map(json.loads, written)
+    assert (status, json.loads(body)) == (
+        503,
+        {
+            "error": "the feature store refused the command",
+            "code": "FEATURES_UNAVAILABLE",
+            "details": {},
+            "request_id": "abc",
+        },
+    )
+    assert (line["event"], line["request_id"]) == ("feature store failed", "abc")
+    assert line["reason"] == "the feature store refused the command: MOVED 3999 10.0.0.5:6381"

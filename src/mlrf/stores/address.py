@@ -31,6 +31,7 @@ _MLFLOW = ("models", "runs")
 _MLFLOW_PATH = lazy_pattern(r"[^/@]+(/[1-9][0-9]*|@[A-Za-z0-9_.-]+)")
 _LATER = {"gs": "Google Cloud Storage", "gcs": "Google Cloud Storage", "abfs": "Azure", "abfss": "Azure", "az": "Azure"}
 _LOOPBACK = lazy_pattern(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
+_HTTP_PORT = ":80"
 _DIGITS = 16
 _PINNED = lazy_pattern(r"(.+)@([1-9][0-9]{0,8})")
 _REFERENCE = lazy_pattern(
@@ -160,10 +161,15 @@ def _with_slashes(scheme: str, given: str) -> str:
 
 
 def may_redirect(address: Address, url: str) -> bool:
-    """Return whether a store may redirect to a URL: https, or http on this machine where the address is on it too."""
+    """Return whether a store may redirect to a URL: https, or http at its own host and port if it is on this machine.
+
+    Another port of this machine, or another address of it, may belong to another service.
+    """
     scheme, _, rest = url.partition("://")
     if scheme.lower() == "http":
-        return is_loopback(address.host) and is_loopback(re.split(r"[/?#]", rest, maxsplit=1)[0])
+        authority = re.split(r"[/?#]", rest, maxsplit=1)[0].lower()
+        own = address.host.lower()
+        return is_loopback(own) and authority.removesuffix(_HTTP_PORT) == own.removesuffix(_HTTP_PORT)
     return scheme.lower() == "https"
 
 

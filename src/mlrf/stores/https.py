@@ -29,7 +29,7 @@ _ABSENT = (404, 410)
 
 
 class _ProtectedRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to https only, or to http on this machine for an address on it."""
+    """Follows redirects to https only, or within the same http server on this machine."""
 
     def __init__(self, address: Address) -> None:
         self._address = address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("oras")
 
 from bundles import NUMBERS, write_tree_bundle
+from certificates import make_certificate
 from mlrf.core.errors import RepositoryError
 from mlrf.stores.address import parse_address
 from mlrf.stores.oci import OciStore
@@ -149,7 +151,10 @@ def test_no_credentials_are_sent_to_where_anyone_can_read_them(registry):
 
 
 class Uploads(BaseHTTPRequestHandler):
-    """A registry that asks for a password, has nothing, and sends uploads to its `location`; it keeps what it was sent."""
+    """A registry that asks for a password, has nothing, and sends uploads to its `location`; it keeps what it was sent.
+
+    With `sends_downloads` it redirects requests for what it has there too.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -164,7 +169,10 @@ class Uploads(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        self.answer(404)
+        if self.server.sends_downloads:
+            self.answer(307, Location=self.server.location)
+        else:
+            self.answer(404)
 
     def do_HEAD(self) -> None:
         self.answer(404)
@@ -185,9 +193,16 @@ def uploads(tmp_path, monkeypatch) -> Iterator[Callable[[str], ThreadingHTTPServ
     monkeypatch.setenv("HOME", str(tmp_path))
     with ExitStack() as stack:
 
-        def start(location: str = "") -> ThreadingHTTPServer:
+        def start(location: str = "", *, with_tls: bool = False) -> ThreadingHTTPServer:
             server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Uploads))
             server.daemon_threads, server.location, server.seen = True, location, []
+            server.sends_downloads = False
+            if with_tls:
+                cert, key = make_certificate(tmp_path, "elsewhere")
+                monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(cert, key)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             stack.callback(server.shutdown)
             log_in(tmp_path, f"127.0.0.1:{server.server_address[1]}")
@@ -206,12 +221,30 @@ def publish_to(registry: ThreadingHTTPServer, bundle: Path) -> None:
 
 
 def test_an_upload_sent_elsewhere_takes_no_password_along(uploads, bundle):
-    elsewhere = uploads()
-    registry = uploads(f"http://127.0.0.1:{elsewhere.server_address[1]}/upload")
+    elsewhere = uploads(with_tls=True)
+    registry = uploads(f"https://127.0.0.1:{elsewhere.server_address[1]}/upload")
     with pytest.raises(RepositoryError, match="the registry does not answer with what was published"):
         publish_to(registry, bundle)
     assert {(command, authorization) for command, authorization in elsewhere.seen} == {("PUT", None)}
     assert {authorization is not None for command, authorization in registry.seen if command == "POST"} == {True}
+
+
+def test_a_download_sent_elsewhere_takes_no_password_along(uploads):
+    elsewhere = uploads(with_tls=True)
+    registry = uploads(f"https://127.0.0.1:{elsewhere.server_address[1]}/blob")
+    registry.sends_downloads = True
+    with pytest.raises(RepositoryError, match="there is no such artefact"):
+        store_of(registry)
+    assert [authorization is None for _, authorization in registry.seen] == [True, False]
+    assert elsewhere.seen == [("GET", None)]
+
+
+def test_an_upload_to_another_service_of_this_machine_is_refused(uploads, bundle):
+    elsewhere = uploads()
+    registry = uploads(f"http://127.0.0.1:{elsewhere.server_address[1]}/upload")
+    with pytest.raises(RepositoryError, match="a redirect to http is refused"):
+        publish_to(registry, bundle)
+    assert elsewhere.seen == []
 
 
 @pytest.mark.parametrize("location", ["http://192.0.2.1/upload", "file:///etc/passwd", "//192.0.2.1/upload"])

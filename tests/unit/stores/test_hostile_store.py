@@ -152,13 +152,47 @@ def test_a_redirect_to_where_answers_can_be_replaced_is_refused(target):
             reader.read("current.json", 1 << 10)
 
 
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Another service of this machine: keeps the paths that it is asked for."""
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_a_redirect_to_another_service_of_this_machine_is_refused(host):
+    with http.server.ThreadingHTTPServer((host, 0), Elsewhere) as other:
+        other.seen = []
+        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
+        with (
+            slow_server(f"http://{host}:{other.server_port}/latest/meta-data") as url,
+            pytest.raises(RepositoryError, match="a redirect to http is refused"),
+        ):
+            open_reader(parse_address(url), 5.0).read("current.json", 1 << 10)
+        other.shutdown()
+    assert other.seen == []
+
+
 @pytest.mark.parametrize(
     ("address", "url", "may"),
     [
         ("https://models.example/a", "https://cdn.example/b", True),
         ("https://models.example/a", "http://models.example/a", False),
         ("https://models.example/a", "http://127.0.0.1:80/a", False),
-        ("http://localhost:8080/a", "http://127.0.0.1:80/a?x=http://b", True),
+        ("http://localhost:8080/a", "http://LOCALHOST:8080/b?x=http://c", True),
+        ("http://localhost/a", "http://localhost:80/b", True),
+        ("http://localhost:80/a", "http://localhost/b", True),
+        ("http://localhost:8080/a", "https://cdn.example/b", True),
+        ("http://localhost:8080/a", "http://localhost:8081/a", False),
+        ("http://localhost:8080/a", "http://localhost/a", False),
+        ("http://localhost:8080/a", "http://127.0.0.1:8080/a", False),
+        ("http://127.0.0.1:8080/a", "http://127.0.0.2:8080/a", False),
+        ("http://localhost:8080/a", "http://localhost:8080\\@evil.example/a", False),
+        ("http://localhost:8080/a", "http://x@localhost:8080/a", False),
         ("http://localhost:8080/a", "http://localhost@evil.example/a", False),
         ("http://localhost:8080/a", "HTTP://evil.example/a", False),
         ("http://localhost:8080/a", "gopher://localhost/a", False),

@@ -154,6 +154,32 @@ def test_target_may_be_absolute_or_percent_encoded(server, target):
     assert server.ask("POST", target, BODY).json["prediction"] == PREDICTION
 
 
+@pytest.mark.parametrize("target", ["HTTPS://elsewhere.example:8443/healthz", "http://[::1]:80/healthz?x"])
+def test_target_may_be_a_url_of_http(server, target):
+    assert server.ask("GET", target).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("CONNECT", "a:1"),
+        ("CONNECT", "/healthz"),
+        ("GET", "ftp://a/healthz"),
+        ("GET", "gopher://a/healthz"),
+        ("GET", "http://user@a/healthz"),
+        ("GET", "http://user:secret@a/healthz"),
+        ("GET", "http:///healthz"),
+        ("GET", "http://a:b/healthz"),
+    ],
+)
+def test_targets_of_proxies_are_refused_and_the_connection_closed(server, method, target):
+    with server.client() as client:
+        client.send(request(method, target) + request("GET", "/healthz"))
+        answer = client.answer()
+        assert (answer.status, answer.code, answer.headers["connection"]) == (400, "MALFORMED_REQUEST", "close")
+        assert client.is_closed()
+
+
 @pytest.mark.parametrize(
     "target", ["/pred%ff", "/%E0%80", "*", "/a%zz", "//", "/../etc/passwd", "/models/../predict", "/predict/"]
 )

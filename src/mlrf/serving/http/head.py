@@ -2,10 +2,13 @@
 
 Refused here although llhttp accepts them: several spaces in the request line; a missing, repeated or invalid Host;
 Transfer-Encoding on HTTP/1.0 or other than `chunked`; Content-Length and Transfer-Encoding. Each is a known way of request
-smuggling. llhttp itself refuses folded lines, NUL, bare CR and bare LF; the last two are checked here for a clearer message.
+smuggling. CONNECT and targets of other schemes are refused, because this is not a proxy. llhttp itself refuses folded lines,
+NUL, bare CR and bare LF; the last two are checked here for a clearer message.
 """
 
 from __future__ import annotations
+
+import re
 
 import httptools
 import msgspec
@@ -18,6 +21,11 @@ END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HOST = lazy_pattern(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, 3.2); anything else is to be answered with 400 (RFC 9112, 3.2)."""
+_ABSOLUTE = lazy_pattern(
+    rb"[Hh][Tt][Tt][Pp][Ss]?://(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]+)(?::[0-9]{1,5})?(?:[/?].*)?",
+    re.DOTALL,
+)
+"""A target in absolute form: http or https, with a host and without user information (RFC 9110, 4.2; RFC 9112, 3.2.2)."""
 _SPACES = 2
 _KNOWN = frozenset(
     (
@@ -125,6 +133,13 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
         raise HeadersTooLargeError(f"the request has more than {max_fields} header fields", max_fields=max_fields)
     if b"#" in reading.target:
         raise MalformedRequestError("the request target contains a fragment (#), which a client must not send")
+    if parser.get_method() == b"CONNECT":
+        # What follows it is data for a tunnel, or another request, as one likes to read it.
+        raise MalformedRequestError("CONNECT is for proxies, which this server is not")
+    if not reading.target.startswith((b"/", b"*")) and _ABSOLUTE.fullmatch(reading.target) is None:
+        raise MalformedRequestError(
+            "the request target is neither a path nor an http or https URL without user information"
+        )
     return _head(parser, reading)
 
 

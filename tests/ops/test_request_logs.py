@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from api_keys import mlrf_keys
 from bundles import write_stump_bundle
 from mlrf.serving.telemetry.log_thread import LogThread
 from mlrf.serving.telemetry.logs import Log
@@ -60,6 +61,21 @@ def test_the_access_log_has_a_line_an_answer(bundle, row):
     assert (unknown["route"], unknown["target"], unknown["status"]) == ("other", "/nowhere?a=b", 404)
     assert (invalid["route"], invalid["status"]) == ("/predict", 422)
     assert (unreadable["method"], unreadable["status"]) == ("", 400)
+
+
+def test_requests_that_are_refused_by_their_heads_are_logged_with_their_targets(bundle, tmp_path):
+    mlrf_keys(tmp_path / "keys", "--add", "one", "--scope", "predict")
+    options = ["--access-log-rate", "1", "--keys", str(tmp_path / "keys"), "--max-body-bytes", "4096"]
+    with serving(bundle, options=options) as server:
+        server.ask("GET", "/models?a=b")
+        server.ask("POST", "/predict", {})
+        server.ask("PUT", "/predict", b"x" * 5000)
+        lines = eventually(lambda: len(found := logged_by_us(server)) >= 3 and found, what="three lines")
+    assert [(line["method"], line["target"], line["status"]) for line in lines] == [
+        ("GET", "/models?a=b", 401),
+        ("POST", "/predict", 401),
+        ("PUT", "/predict", 413),
+    ]
 
 
 def logged_by_us(server):

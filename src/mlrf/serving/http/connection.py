@@ -14,9 +14,9 @@ import msgspec
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
-from mlrf.serving.http.head import END, METHOD_STARTS, has_bare_lf, parse_head
+from mlrf.serving.http.head import END, METHOD_STARTS, Head, has_bare_lf, parse_head
 from mlrf.serving.http.limited_connection import LimitedConnection
-from mlrf.serving.http.router import Call
+from mlrf.serving.http.router import Call, refused_call
 from mlrf.serving.http.server import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -245,6 +245,7 @@ class Connection(LimitedConnection):
         limits = server.limits
         if self._call is not None and not self._call.chunked:
             return self._call
+        head: Head | None = None
         identity, lines = None, b""
         try:
             if len(raw) > limits.max_header_bytes:
@@ -254,6 +255,8 @@ class Connection(LimitedConnection):
             lines = b"" if server.cors is None else server.cors.lines(head)
             call = server.call_of(head, lines)
         except MlrfError as fault:
+            if head is not None:
+                self._call = refused_call(head)
             self._refuse(fault, identity, lines=lines)
             return None
         if head.is_repeatable:

@@ -251,6 +251,11 @@ def preflight_call(head: Head, lines: bytes) -> Call:
     )
 
 
+def refused_call(head: Head) -> Call:
+    """Return the call of a head that was refused, by which its request is logged."""
+    return msgspec.structs.replace(preflight_call(head, b""), content_type=JSON, method=head.method, target=head.target)
+
+
 def check_json(content_type: bytes | None) -> None:
     """Raise UnsupportedMediaTypeError for a declared type other than JSON in UTF-8."""
     if content_type is None:

@@ -188,7 +188,7 @@ def test_long_waits_are_refused_with_retry_after(path):
             client.send(SHORT)
             assert client.answer().status == 200
         clients[0].send(request("POST", "/predict/batch", batch_of(2 * N_LONG)))
-        eventually(lambda: server.metrics()["mlrf_requests_waiting;for=thread"] == 1, what="work in the thread")
+        eventually(lambda: server.metrics()["mlrf_requests_waiting;on=thread"] == 1, what="work in the thread")
         for client in clients[1:]:
             client.send(SHORT + request("GET", "/healthz"))
         refusals = [client.answer() for client in clients[1:]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import select
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,19 @@ def test_longest_unread_answers_are_cut_beyond_a_bound(path, tmp_path, is_tls):
         with connect(server) as client:
             client.send(CURVE)
             assert client.answer().status == 200
+
+
+def test_many_clients_that_wait_for_one_long_answer_are_answered_in_turns(path):
+    """Their answers were written in one turn of the loop, and those of cut connections freed only after it."""
+    options = ["--write-timeout", "600", "--max-wait", "60", "--workers", "1"]
+    with serving(path, options=options) as server, ExitStack() as clients:
+        (worker,) = server.workers()
+        readers = [clients.enter_context(Client(server.port, receive_bytes=16_384)) for _ in range(120)]
+        for reader in readers:
+            reader.send(CURVE)
+        eventually(lambda: sum(map(is_reset, readers)) > 60, what="most clients cut")
+        peak_kib = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{worker}/status").read_text())[1])
+        assert peak_kib < 500 << 10, "unread answers of 9 MB each"
 
 
 def test_write_timeout_ends_an_unread_long_answer_over_tls(path, tmp_path):

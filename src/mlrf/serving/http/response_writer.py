@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 from mlrf.core.errors import NotReadyError
@@ -134,10 +136,8 @@ class ResponseWriter(asyncio.Protocol):
         if started > self._server.due_s:
             self._server.on_due(started)
 
-        def finish(made: asyncio.Future[Result]) -> None:
+        def answer(made: asyncio.Future[Result], fault: BaseException | None) -> None:
             self._waiting = None
-            stopped = NotReadyError("the server stopped before it processed this request; send it again")
-            fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
                 return
             if isinstance(fault, Exception):
@@ -145,11 +145,8 @@ class ResponseWriter(asyncio.Protocol):
                 # reference cycle that keeps the request's body until the next full collection.
                 self._send_refusal(call, identity, started, fault)
             else:
-                content: Result = b""
                 try:
-                    content = made.result()
-                    if then is not None:
-                        content = followed(content, then)
+                    content = made.result() if then is None else followed(made.result(), then)
                     if not isinstance(content, bytes):
                         self._await(call, identity, started, content, n_bytes, deadline_s)
                         return
@@ -162,7 +159,22 @@ class ResponseWriter(asyncio.Protocol):
 
         future = self._server.work.start(started_work, call.route, n_bytes, deadline_s)
         self._waiting = future
-        future.add_done_callback(finish)
+        future.add_done_callback(partial(self._finish, answer))
+
+    def _finish(
+        self, answer: Callable[[asyncio.Future[Result], BaseException | None], None], made: asyncio.Future[Result]
+    ) -> None:
+        """Answer a request whose response has been computed, now or in a turn of its own.
+
+        Thousands of connections may wait for one computation. Without turns their responses were written between two polls of
+        the sockets, and the memory of those that were cut for not reading was freed only after the last.
+        """
+        stopped = NotReadyError("the server stopped before it processed this request; send it again")
+        fault = stopped if made.cancelled() else made.exception()
+        if self._server.run_queue.is_behind and not made.cancelled():
+            self._waiting = self._server.run_queue.put(lambda _slice_s: answer(made, fault))
+        else:
+            answer(made, fault)
 
     def _send_answer(self, call: Call, identity: bytes, started: float, content: bytes) -> None:
         kind, extra = call.content_type, call.extra

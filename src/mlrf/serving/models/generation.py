@@ -85,7 +85,7 @@ class Generation:
         self.version: Handler = lambda _body: __version__.encode()
         served_names = list(self._served)
         self.model_names: Handler = lambda _body: msgspec.json.encode({"models": served_names})
-        self.metrics: Handler = lambda _body: exposition.text()
+        self.metrics: Handler = exposition.answer
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
         facts = PageFacts(

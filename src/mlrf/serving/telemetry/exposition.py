@@ -5,6 +5,7 @@ It uses no metrics library, which would take time to import at the start and a l
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ _NONE: Mapping[str, str] = {}
 
 
 class Exposition:
-    """The exposition of `GET /metrics`, computed at each request."""
+    """The exposition of `GET /metrics`, computed at most once in a turn of the event loop."""
 
     def __init__(self, layout: Layout, block: ControlBlock, bundles: Sequence[dict[str, str]], version: str) -> None:
         self._layout = layout
@@ -34,6 +35,7 @@ class Exposition:
         self._version = version
         self._started = time.time()
         self._arbiter = os.getpid()
+        self._of_this_turn: bytes | None = None
 
     def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
         """Set the labels of the bundles that are served from now on."""
@@ -50,6 +52,20 @@ class Exposition:
     def total(self, name: str, *values: str) -> int:
         """Return the count of a sample in all workers, in the units of the control block."""
         return FAMILY[name].merge(self._block.words(self._layout.word(name, *values)))
+
+    def answer(self, _body: bytes) -> bytes:
+        """Return the exposition, the same one for all requests of one turn of the event loop.
+
+        `/metrics` is always answered, and a text takes 10 to 20 ms: 400 connections with one request each stopped the loop for
+        seconds.
+        """
+        if self._of_this_turn is None:
+            self._of_this_turn = self.text()
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return self._of_this_turn
+
+    def _end_turn(self) -> None:
+        self._of_this_turn = None
 
     def text(self) -> bytes:
         """Return the exposition."""

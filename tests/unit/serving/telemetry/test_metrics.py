@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import subprocess
@@ -218,3 +219,15 @@ def test_workers_gauges_are_merged_as_their_family_says(block):
     for slot, last_ms in enumerate((1_700_000_000_000, 1_600_000_000_000)):
         WorkerMeter(ROUTES, block.row(slot)).gauge("mlrf_inference_last_seconds", "m")(last_ms)
     assert samples(block)["mlrf_inference_last_seconds", ("model", "m")] == 1_700_000_000
+
+
+def test_one_turn_of_the_loop_computes_one_text(block, monkeypatch):
+    exposition, computed = Exposition(ROUTES, block, [], "0"), []
+    monkeypatch.setattr(exposition, "text", lambda: computed.append(1) or b"%d" % len(computed))
+
+    async def flood():
+        assert [exposition.answer(b"") for _ in range(200)] == [b"1"] * 200
+        await asyncio.sleep(0)
+        assert exposition.answer(b"") == b"2"
+
+    asyncio.run(flood())

@@ -16,9 +16,6 @@ from mlrf.core.schema import Schema
 
 def plain_batches(schema: Schema, max_instances: int) -> _kernel.JsonRows | None:
     """Return the reader of a schema's plain batches; None for a schema without features."""
-    reader = getattr(_kernel, "JsonRows", None)  # a kernel that was built from other sources may lack it
-    if reader is None:
-        return None
     columns = []
     for feature in schema.features:
         rule = rule_of(feature)
@@ -26,4 +23,4 @@ def plain_batches(schema: Schema, max_instances: int) -> _kernel.JsonRows | None
         columns.append((name, rule.least, rule.most, rule.whole, rule.may_miss, feature.kind is Kind.BOOLEAN))
     # By name, a listed category is sent as its value instead of its code.
     by_name = all(feature.categories is None for feature in schema.features)
-    return reader(columns, by_name, max_instances) if columns else None
+    return _kernel.JsonRows(columns, by_name, max_instances) if columns else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 CONNECT_LIMIT_S = 1.0
+_SHORT_BYTES = 1 << 14
+"""Length of the longest value that is read, if no row is longer."""
 LOAD_TTL_S = 60
 """Seconds after which a bulk load without progress is abandoned."""
 _GRACE_S = 0.001
@@ -36,6 +39,8 @@ class RoundTrips:
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
             from redis.exceptions import ResponseError  # noqa: PLC0415
+
+            from mlrf.features.redis_parser import ValueTooLongError, limited_parser  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(f"a shared feature store needs redis: pip install 'mlrf[redis]' ({error})") from error
 
@@ -46,13 +51,18 @@ class RoundTrips:
                 socket_timeout=None,
                 socket_connect_timeout=CONNECT_LIMIT_S,
                 retry=Retry(NoBackoff(), 0),
+                protocol=2,
+                parser_class=limited_parser(lambda: self.max_value_bytes),
             )
 
         try:
             client()
         except ValueError as error:
             raise ConfigError(f"--features: not the address of a store: {error}", option="--features") from error
+        self.max_value_bytes = _SHORT_BYTES
+        """Length of the longest value that is read; the stores that use the pool increase it to that of their rows."""
         self.is_closed = False
+        self._too_long: type[Exception] = ValueTooLongError
         self._client = client
         self._refusal: type[Exception] = ResponseError
         self._free: asyncio.Queue[Redis | Exception] = asyncio.Queue()
@@ -62,10 +72,11 @@ class RoundTrips:
         self._connecting: set[asyncio.Task[None]] = set()
         self.breaker = ProbingBreaker(self._ping, CONNECT_LIMIT_S)
 
-    async def execute(self, *command: Any, limit_s: float) -> Any:
+    async def execute(self, *command: Any, limit_s: float, instead: Sequence[Any] = ()) -> Any:
         """Return the server's response to a command; FeaturesUnavailableError when there is none within the limit.
 
-        Fails at once while the breaker is open.
+        Fails at once while the breaker is open. If a value of the response is too long, the command `instead` is sent, with a
+        limit that allows for opening a connection.
         """
         if self.breaker.is_open:
             raise silent(self.breaker.reason)
@@ -74,12 +85,16 @@ class RoundTrips:
         except _NoAnswerError as error:
             self.breaker.failed(str(error))
             raise silent(str(error)) from error
+        except self._too_long as error:
+            if not instead:
+                raise FeaturesUnavailableError("the feature store sent a value that is too long") from error
+            return await self.execute(*instead, limit_s=max(limit_s, CONNECT_LIMIT_S))
         self.breaker.succeeded()
         return answer
 
     async def connect(self, limit_s: float) -> None:
         """Open a connection in advance, within the limit; never raises."""
-        with suppress(_NoAnswerError, FeaturesUnavailableError):
+        with suppress(_NoAnswerError, FeaturesUnavailableError, self._too_long):
             await self._within(limit_s, "PING")
 
     async def close(self) -> None:
@@ -116,7 +131,7 @@ class RoundTrips:
         except BaseException as error:
             self._connections -= 1
             await _drop(client)
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, self._too_long):
                 raise _NoAnswerError(f"{type(error).__name__}: {error}") from error
             raise
         self._free.put_nowait(client)

@@ -87,6 +87,19 @@ redis.call('HSET', KEYS[5], 'format', ARGV[2], 'source', ARGV[3])
 return 1
 """
 )
+_TOO_LONG = 0
+"""What the script for short values returns in place of a long one."""
+_READ_SHORT = """
+local values = {}
+for i = 2, #ARGV do
+  if redis.call('HSTRLEN', KEYS[1], ARGV[i]) > tonumber(ARGV[1]) then
+    values[i - 1] = 0
+  else
+    values[i - 1] = redis.call('HGET', KEYS[1], ARGV[i])
+  end
+end
+return values
+"""
 _Waiting = tuple[Sequence[Key], asyncio.Future[list[StoredRow | None]]]
 
 
@@ -113,6 +126,8 @@ class RedisStore:
         self._url = url
         self._timeout_s = timeout_s
         self._trips = trips or RoundTrips(url)
+        self._max_value_bytes = rows.max_row_bytes + _DIGEST_BYTES
+        self._trips.max_value_bytes = max(self._trips.max_value_bytes, self._max_value_bytes)
         name = f"mlrf:{model}:{rows.digest[:_DIGITS]}"
         self._rows, self._meta, self._loading = f"{name}:rows", f"{name}:meta", f"{name}:loading"
         self._next, self._pending = f"{name}:next", f"{name}:pending"
@@ -230,7 +245,9 @@ class RedisStore:
     async def _answer(self, waiting: Sequence[_Waiting]) -> None:
         keys = [key for each, _ in waiting for key in each]
         try:
-            values = await self._trips.execute("HMGET", self._rows, *keys, limit_s=self._timeout_s)
+            # Of values that are no rows because they are too long, the other look-ups of this turn must not notice anything.
+            instead = ("EVAL", _READ_SHORT, 1, self._rows, self._max_value_bytes, *keys)
+            values = await self._trips.execute("HMGET", self._rows, *keys, limit_s=self._timeout_s, instead=instead)
             if not isinstance(values, list) or len(values) != len(keys):
                 raise FeaturesUnavailableError("the feature store does not respond as Redis does")
         except FeaturesUnavailableError as error:
@@ -251,6 +268,8 @@ class RedisStore:
     def _row(self, key: Key, value: Any) -> StoredRow | None:
         if value is None:
             return None
+        if value == _TOO_LONG:
+            raise self.format.invalid(key, "it is longer than a row of this model")
         if not isinstance(value, bytes):
             raise self.format.invalid(key, "it is not a string of bytes")
         record = value[:-_DIGEST_BYTES]

@@ -61,6 +61,11 @@ class RowFormat:
         self._hashed_codes: Final = tuple(_hashed_codes(schema))
         """For each feature with known hashes: its index, and the codes of its unlisted categories."""
 
+    @property
+    def max_row_bytes(self) -> int:
+        """The length of the longest row: one with absent features."""
+        return self._row_bytes + (len(self.schema.features) + 7) // 8
+
     def pack(self, values: Sequence[float], as_of_us: int | None = None, absent: Sequence[int] = ()) -> bytes:
         """Return the bytes of a row from F values and the indices of absent features (whose values are NaN)."""
         time = NO_TIME if as_of_us is None else as_of_us

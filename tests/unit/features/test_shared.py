@@ -6,11 +6,12 @@ import asyncio
 import random
 import socket
 import time
+import tracemalloc
 from contextlib import suppress
 
 import pytest
 
-from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+from mlrf.core.errors import ConfigError, FeaturesUnavailableError, InvalidStoredRowError
 from mlrf.core.feature import Feature
 from mlrf.core.schema import Schema
 from mlrf.features.entity_key import entity_key
@@ -172,6 +173,31 @@ def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
     assert run_story(server.url, story)[0].values[0] == 1.0
 
 
+def test_a_value_longer_than_a_row_is_not_read(server):
+    async def story(store):
+        await store.push([(key(1), record(1.0)), (key(2), record(2.0))])
+        await store._trips.execute("HSET", store._rows, key(1), b"x" * (20 << 20), limit_s=5.0)
+        found = []
+        tracemalloc.start()
+        for _ in range(5):  # more than the breaker lets pass
+            keys = ([key(1)], [key(2)], [key(3)], [key(2), key(1)])
+            found.append(await asyncio.gather(*map(store.fetch, keys), return_exceptions=True))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        await store.push([(key(1), record(3.0))])
+        return found, peak_bytes, await store.fetch([key(1)])
+
+    found, peak_bytes, mended = run_story(server.url, story)
+    for long, (other,), absent, both in found:
+        assert (other.values[0], absent) == (2.0, [None])
+        for error in (long, both):
+            assert isinstance(error, InvalidStoredRowError)
+            assert "longer than a row" in str(error)
+            assert error.details == {"key": {"id": 1}}
+    assert peak_bytes < 4 << 20
+    assert mended[0].values[0] == 3.0
+
+
 @pytest.mark.parametrize(
     ("reply", "message", "reason"),
     [
@@ -187,21 +213,26 @@ def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
     ],
 )
 def test_what_a_server_says_is_a_reason_and_not_for_callers(reply, message, reason):
+    writers = []
+
     async def answer(reader, writer):
+        writers.append(writer)
         while command := await reader.read(1 << 16):
             writer.write(reply if b"HMGET" in command else b"+OK\r\n" * command.count(b"*"))
-        writer.close()
 
     async def story():
         async with await asyncio.start_server(answer, "127.0.0.1") as server:
             port = server.sockets[0].getsockname()[1]
-            store = RedisStore(f"redis://127.0.0.1:{port}/0?protocol=2", "model", ROWS, timeout_s=5.0)
+            store = RedisStore(f"redis://127.0.0.1:{port}/0", "model", ROWS, timeout_s=5.0)
             try:
                 with pytest.raises(FeaturesUnavailableError) as refused:
                     await store.fetch([key(1)])
             finally:
                 await store.close()
-                await asyncio.sleep(0.01)  # until the other side has closed too
+                for each in writers:
+                    each.close()
+                await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
+                await asyncio.sleep(0.01)
         return refused.value
 
     error = asyncio.run(story())

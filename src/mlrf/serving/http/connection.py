@@ -14,7 +14,7 @@ import msgspec
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
-from mlrf.serving.http.head import END, METHOD_STARTS, Head, has_bare_lf, parse_head
+from mlrf.serving.http.head import END, METHOD_STARTS, has_bare_lf, parse_head
 from mlrf.serving.http.limited_connection import LimitedConnection
 from mlrf.serving.http.router import Call, refused_call
 from mlrf.serving.http.server import HttpServer
@@ -245,19 +245,16 @@ class Connection(LimitedConnection):
         limits = server.limits
         if self._call is not None and not self._call.chunked:
             return self._call
-        head: Head | None = None
-        identity, lines = None, b""
+        head, lines = None, b""
         try:
             if len(raw) > limits.max_header_bytes:
                 raise _headers_too_large(limits.max_header_bytes)
             head = parse_head(raw.lstrip(b"\r\n") if raw.startswith(b"\r\n") else raw, limits.max_header_fields)
-            identity = head.request_id
             lines = b"" if server.cors is None else server.cors.lines(head)
             call = server.call_of(head, lines)
         except MlrfError as fault:
-            if head is not None:
-                self._call = refused_call(head)
-            self._refuse(fault, identity, lines=lines)
+            self._call = None if head is None else refused_call(head)
+            self._refuse(fault, None if head is None else head.request_id, lines=lines)
             return None
         if head.is_repeatable:
             server.remember(raw, call)

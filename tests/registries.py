@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import ssl
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
 from certificates import make_certificate
@@ -33,16 +35,25 @@ def password_registry(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def token_registry(folder: Path, token_lasts_s: float = 60.0) -> Iterator[tuple[str, list[str]]]:
-    """A registry that asks for a token of each scope; yields `HOST:PORT` and the scopes that tokens were given for."""
+    """A registry that asks for a token of each scope; yields `HOST:PORT` and the scopes that tokens were given for.
+
+    Tokens are given over https; meanwhile this process trusts the certificate.
+    """
     certificate, key = make_certificate(folder, "issuer")
     with ThreadingHTTPServer(("127.0.0.1", 0), _TokenHandler) as server:
         server.certificate, server.key, server.lasts_s = certificate, key, token_lasts_s  # type: ignore[attr-defined]
         server.scopes = scopes = []  # type: ignore[attr-defined]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        realm = f"http://127.0.0.1:{server.server_port}/token"
+        realm = f"https://127.0.0.1:{server.server_port}/token"
         auth = f"auth: {{token: {{realm: '{realm}', service: r, issuer: i, rootcertbundle: {certificate}}}}}\n"
         try:
-            with registry_server(folder, auth) as (host, _):
+            with (
+                registry_server(folder, auth) as (host, _),
+                mock.patch.dict(os.environ, SSL_CERT_FILE=str(certificate)),
+            ):
                 yield host, scopes
         finally:
             server.shutdown()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,6 +217,10 @@ class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]  # requests is not loo
         self._address = address
         self._timeout_s = timeout_s
         super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> Any:
+        # This context trusts the authorities of the system or of SSL_CERT_FILE; requests by itself only a list of its own.
+        return super().init_poolmanager(*args, **options, ssl_context=ssl.create_default_context())
 
     def send(self, request: Any, **options: Any) -> Any:
         if not may_redirect(self._address, request.url):

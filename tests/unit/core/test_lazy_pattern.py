@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import re
+import sys
 
 from mlrf.core.lazy_pattern import LazyPattern, lazy_pattern
 
@@ -22,7 +22,8 @@ def test_a_pattern_is_compiled_at_its_first_use(monkeypatch):
 def test_every_pattern_of_a_server_is_valid():
     for name in ("mlrf.cli.serve", "mlrf.serving.processes.run_server"):
         importlib.import_module(name)
-    patterns = [each for each in gc.get_objects() if type(each) is LazyPattern]
+    modules = [module for name, module in sys.modules.items() if name.startswith("mlrf.")]
+    patterns = [each for module in modules for each in vars(module).values() if type(each) is LazyPattern]
     assert len(patterns) > 20
     for each in patterns:
         re.compile(*each._source)

@@ -307,6 +307,19 @@ def test_splits_beyond_what_is_folded_are_refused():
         import_model(fitted(DecisionTreeRegressor(max_depth=2), ("scaled", MinMaxScaler()), table=table))
 
 
+def test_a_split_of_missing_values_from_numbers_bounds_the_feature(tmp_path):
+    """CatBoost splits them at the least float32, so it would answer numbers below that as missing."""
+    table = raw().copy()
+    table.loc[::5, "price"] = np.nan
+    target = numbers() + 50.0 * table["price"].isna()
+    model = catboost.CatBoostRegressor(iterations=20, depth=4, verbose=0, allow_writing_files=False)
+    steps = ColumnTransformer([("price", "passthrough", ["price"])])
+    imported = import_model(make_pipeline(steps, model).fit(table, target))
+    (price,) = imported.features
+    assert (price.least, price.most, price.nullable) == (-1e37, 1e37, True)
+    assert_library_agrees(imported, tmp_path, onnx=False)
+
+
 def test_unused_columns_are_not_features():
     steps = ColumnTransformer([("price", MinMaxScaler(), ["price"])], remainder="drop")
     model = import_model(fitted(DecisionTreeRegressor(max_depth=3), ("columns", steps)))
@@ -446,7 +459,7 @@ def test_one_hot_columns_added_up_are_not_the_raw_columns_share(tmp_path):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_step_that_cannot_be_folded_is_named(step, name):
-    table = raw()[["price", "visits", "zeros"]]
+    table = raw()[["price", "visits", "zeros"]] / 1e3  # the exponentials must be within float32
     pipeline = fitted(DecisionTreeRegressor(max_depth=2), ("odd", step), table=table)
     with pytest.raises(UnsupportedModelError, match=rf"step '(odd|simpleimputer)' \({name}") as refused:
         import_model(pipeline)

@@ -21,6 +21,7 @@ from mlrf.core.forest import F64, I64, Bool
 
 _TRIED_LIMITS = (1e37, 1e18, 1e9)
 """Beyond the first, a model that rounds to float32 may refuse a row; no raw number is beyond the last."""
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _FAR = 1e308
 """Beyond every number that a model splits at."""
 _CHECKED_ULPS = 64
@@ -199,7 +200,11 @@ class CutPoints:
         return kept
 
     def _check_far(self, table: _Limits, below_all: Bool, above_all: Bool) -> None:
-        """Refuse limits that only numbers beyond the largest tried one reach: such rows would take the wrong side."""
+        """Refuse limits that only numbers beyond the largest tried one reach: such rows would take the wrong side.
+
+        CatBoost splits missing values from numbers at the least float32: the feature's range then ends at the largest tried
+        one.
+        """
         reached = np.maximum(-table.least, table.most) == _TRIED_LIMITS[0]
         for feature in sorted(set(table.feature[reached].tolist())):
             some = np.flatnonzero(table.feature == feature)
@@ -208,7 +213,11 @@ class CutPoints:
             crossed = (below_all[some] & (low[table.column[some]] <= table.limit[some])) | (
                 above_all[some] & (high[table.column[some]] > table.limit[some])
             )
-            if np.any(crossed):
+            at_missing = table.in_float32[some] & (np.abs(table.limit[some]) == _LARGEST_FLOAT32)
+            if np.any(crossed & at_missing):
+                most = _TRIED_LIMITS[0]
+                self._partial[feature] = NumberRange(-most, most, is_bounded_below=True, is_bounded_above=True)
+            if np.any(crossed & ~at_missing):
                 name = self._names[feature]
                 raise UnsupportedModelError(
                     f"the model splits {name!r} at numbers beyond {_TRIED_LIMITS[0]:g}, which mlrf does not fold; divide the "

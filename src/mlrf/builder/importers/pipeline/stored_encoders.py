@@ -73,8 +73,11 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
 def _plain(value: Any) -> Any:
     kind = type(value).__name__
     if kind == "FunctionTransformer" and type(value).__module__.startswith("sklearn."):
+        if value.inverse_func is None or isinstance(value.inverse_func, np.ufunc):
+            return value
+        # No step calls it, and a file cannot contain any Python function; whoever would call it sees its name.
         copied = copy.copy(value)
-        copied.inverse_func = None  # predicting needs none, and it may be any Python function
+        copied.inverse_func = getattr(value.inverse_func, "__name__", type(value.inverse_func).__name__)
         return copied
     if type(value).__module__.partition(".")[0] != "pandas":
         return value

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     if kind == "FunctionTransformer" and type(value).__module__.startswith("sklearn."):
         if value.inverse_func is None or isinstance(value.inverse_func, np.ufunc):
             return value
-        # No step calls it, and a file cannot contain any Python function; whoever would call it sees its name.
+        # No step calls it, and a file cannot contain any Python function: the name remains for an error message.
         copied = copy.copy(value)
         copied.inverse_func = getattr(value.inverse_func, "__name__", type(value.inverse_func).__name__)
         return copied

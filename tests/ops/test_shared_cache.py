@@ -33,7 +33,7 @@ from running import eventually, serving
 FULL = bool(os.environ.get("OPS_FULL"))
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 PATH = "/predict/batch"
-N_ROWS = 20
+N_ROWS = 60
 _HEAD_BYTES = 5 + 32 + 16
 """What stands before the code of a value."""
 N_TENSOR_ROWS = 100
@@ -62,7 +62,7 @@ def model(path):
 
 
 class ParsedRequest:
-    """A batch that is expensive to explain, and its expected answer."""
+    """A batch whose explanations take several times what the event loop may, and its expected answer."""
 
     def __init__(self, model, seed):
         rows = np.random.default_rng(seed).normal(size=(N_ROWS, 30)).round(3)

@@ -12,14 +12,18 @@ import pytest
 import xgboost
 from sklearn import ensemble
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import RidgeCV
 from sklearn.multiclass import OneVsOneClassifier
 from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 import mlrf
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
-from mlrf.core.errors import NotExplainableError, UnsupportedModelError
+from mlrf.core.errors import InvalidFeatureError, NotExplainableError, UnsupportedModelError
 from naive_forest import brute_force
 
 RNG = np.random.default_rng(5)
@@ -85,6 +89,23 @@ KINDS = {
         TWO,
         False,
     ),
+    "stack that passes rows through": (
+        lambda: ensemble.StackingRegressor(named(light("Regressor"), forest("Regressor")), passthrough=True, cv=2),
+        ROWS,
+        NUMERIC,
+        False,
+    ),
+    "stack of classes that passes rows through": (
+        lambda: ensemble.StackingClassifier(named(light(), boosting()), passthrough=True, cv=2), ROWS, THREE, False,
+    ),
+    "stack of pipelines that passes rows through": (
+        lambda: ensemble.StackingRegressor(
+            named(make_pipeline(StandardScaler(), light("Regressor"))), RidgeCV(), passthrough=True, cv=2
+        ),
+        ROWS,
+        NUMERIC,
+        False,
+    ),
     "bagged calibrated classifiers": (
         lambda: ensemble.BaggingClassifier(CalibratedClassifierCV(forest(), cv=2), 2, max_features=0.7, random_state=0),
         ROWS,
@@ -121,7 +142,7 @@ KINDS = {
     "one-hot categories of CatBoost": (lambda: hashed(9), FRAME, NUMBER > 1, False),
     "target statistics of CatBoost": (lambda: hashed(1), FRAME, NUMBER > 1, False),
 }  # fmt: skip
-QUICK = ("votes", "categories of LightGBM and histograms")
+QUICK = ("votes", "stack that passes rows through", "categories of LightGBM and histograms")
 
 
 def whole(estimator, table):
@@ -153,7 +174,7 @@ def check(name, folder):
         limit = 1e-6 if model.bundle.manifest.precision == "float32" else 1e-9
         np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base, margins, rtol=0, atol=limit)
         return
-    with pytest.raises(NotExplainableError, match="not linear"):
+    with pytest.raises(NotExplainableError, match="passthrough=True" if "passes rows" in name else "not linear"):
         model.explain(table)
 
 
@@ -188,6 +209,42 @@ def test_targets_of_several_classes_answer_all_their_classes(member, tmp_path):
     for found, expected in zip(same.predict_proba(ROWS), estimator.predict_proba(ROWS), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=2.3e-16)  # 1 - p
     assert np.array_equal(same.predict(ROWS), estimator.predict(ROWS))
+
+
+REFUSED_ROWS = {
+    "after other steps": lambda stack: make_pipeline(StandardScaler(), stack),
+    "as a member": lambda stack: ensemble.VotingRegressor(named(stack)),
+}
+
+
+@pytest.mark.parametrize("how", REFUSED_ROWS)
+def test_rows_are_passed_through_by_the_whole_model_only(how):
+    stack = ensemble.StackingRegressor(named(forest("Regressor")), passthrough=True, cv=2)
+    with pytest.raises(UnsupportedModelError, match="passthrough=True"):
+        import_model(REFUSED_ROWS[how](stack).fit(ROWS, NUMERIC))
+
+
+def test_passed_through_categories_are_refused():
+    member = make_pipeline(
+        make_column_transformer(
+            (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), [2]), remainder="passthrough"
+        ),
+        light("Regressor"),
+    )
+    rows = np.column_stack([ROWS[:, :2], np.digitize(ROWS[:, 2], [0.0])])
+    stack = ensemble.StackingRegressor(named(member), passthrough=True, cv=2).fit(rows, NUMERIC)
+    with pytest.raises(UnsupportedModelError, match="'x2' as a category"):
+        import_model(stack)
+
+
+def test_passed_through_rows_with_missing_values_are_refused_as_by_the_final_estimator(tmp_path):
+    stack = ensemble.StackingRegressor(named(light("Regressor")), passthrough=True, cv=2).fit(ROWS, NUMERIC)
+    model = mlrf.load(mlrf.build(stack, tmp_path / "bundle", name="m"))
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            stack.predict([[value, 0.0, 0.0]])
+        with pytest.raises(InvalidFeatureError):
+            model.predict([[value, 0.0, 0.0]])
 
 
 def test_one_pair_of_classes_is_built_from_its_model():

@@ -92,10 +92,8 @@ def test_combination_ends_a_pipeline(tmp_path):
 
 
 BY_ONNX = {
-    "a stack that passes rows through": (
-        ensemble.StackingRegressor(
-            [("a", TREES["regressor"])], linear_model.LinearRegression(), passthrough=True, cv=2
-        ),
+    "a stack that ends in a tree": (
+        ensemble.StackingRegressor([("a", TREES["regressor"])], TREES["regressor"], cv=2),
         0,
     ),
     "voting with a linear model": (

@@ -55,21 +55,25 @@ class Combination:
         self.n_outputs = sum(member.outputs for member in entry.members)
         """Number of the forest's outputs, M."""
 
-    def margins(self, outputs: Sequence[float]) -> list[float]:
-        """Return the K margins of a row, given the forest's outputs [M]."""
-        return [column[0] for column in self.columns([[output] for output in outputs])]
+    def margins(self, outputs: Sequence[float], row: Sequence[float] = ()) -> list[float]:
+        """Return the K margins of a row, given the forest's outputs [M], and the row [F] if `reads_rows`."""
+        return [column[0] for column in self.columns([[output] for output in outputs], [[number] for number in row])]
 
-    def margins_of_rows(self, outputs: Sequence[float]) -> array[float]:
-        """Return the margins of n rows, n x K row-major, given the forest's outputs, n x M row-major."""
-        return _interleaved(self.columns(self._outputs(outputs)))
+    def margins_of_rows(self, outputs: Sequence[float], rows: Sequence[float] = ()) -> array[float]:
+        """Return the margins of n rows, n x K row-major, given the forest's outputs, n x M, and the rows, if `reads_rows`."""
+        n_features = len(self.entry.row_coefficients[0]) if self.reads_rows else 0
+        numbers = [list(rows[feature::n_features]) for feature in range(n_features)]
+        return _interleaved(self.columns(self._outputs(outputs), numbers))
 
     def member_margins_of_rows(self, outputs: Sequence[float]) -> array[float]:
         """Return the margins of all members, n x M row-major, as their libraries return them: divided and scaled."""
         return _interleaved(self.member_columns(self._outputs(outputs)))
 
-    def columns(self, outputs: Columns) -> Columns:
-        """Return the K margins, given the M outputs."""
+    def columns(self, outputs: Columns, numbers: Columns | None = None) -> Columns:
+        """Return the K margins, given the M outputs, and the rows' F columns if `reads_rows`."""
         answers = [member.answer(part) for member, part in self._parts(outputs)]
+        if self.reads_rows:
+            answers.append(numbers or [])
         combined = self._combine(self.entry, answers)
         return combined[1:] if self.entry.second_class_only else combined
 
@@ -78,9 +82,14 @@ class Combination:
         return [column for member, part in self._parts(outputs) for column in member.library_margins(part)]
 
     @property
+    def reads_rows(self) -> bool:
+        """Whether the margins depend on the row's own numbers, besides the forest's outputs."""
+        return self.entry.kind == "linear" and bool(self.entry.row_coefficients)
+
+    @property
     def is_linear(self) -> bool:
         """Whether the margins are weighted sums of the forest's outputs."""
-        return self.entry.kind in _LINEAR and all(member.is_linear for member in self._members)
+        return self.entry.kind in _LINEAR and not self.reads_rows and all(member.is_linear for member in self._members)
 
     def linear(self) -> LinearMap | None:
         """Return the combination as a matrix, by which Shapley values are combined too; None if it is not linear."""
@@ -227,8 +236,11 @@ def _weighted_median(entry: CombinationEntry, answers: list[Columns]) -> Columns
 
 def _linear(entry: CombinationEntry, answers: list[Columns]) -> Columns:
     numbers = [column for answer in answers for column in answer]
+    coefficients = entry.coefficients
+    if entry.row_coefficients:
+        coefficients = [[*a, *b] for a, b in zip(coefficients, entry.row_coefficients, strict=True)]
     found = []
-    for row, intercept in zip(entry.coefficients, entry.intercepts, strict=True):
+    for row, intercept in zip(coefficients, entry.intercepts, strict=True):
         terms = [_times(column, factor) for column, factor in zip(numbers, row, strict=True) if factor != 0.0]
         sums = _sum(terms) if terms else [0.0] * len(numbers[0])
         found.append([total + intercept for total in sums])

@@ -98,6 +98,8 @@ class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[margins, answers] of a linear combination."""
     intercepts: list[float] = []
     """[margins] of a linear combination."""
+    row_coefficients: list[list[float]] = []
+    """[margins, features] of a linear combination that adds multiples of the row's own numbers; empty if it adds none."""
     precision: Literal["float64", "float32"] = "float64"
     """Precision of a mean."""
     second_class_only: bool = False

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import ClassVar
 
 from mlrf.core.combination import Combination, LinearMap
 from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, Row, Rows
 from mlrf.engines.tree_kernel import TreeEngine
+
+
+class RowReadingEngine:
+    """Computes margins of a combination that reads the row too, without Shapley values and cut points.
+
+    The margin changes between the thresholds, and the means of the row's numbers, which Shapley values need, are not in the
+    model.
+    """
+
+    name: ClassVar[str] = TreeEngine.name
+
+    def __init__(self, trees: TreeEngine, combination: Combination) -> None:
+        self._trees = trees
+        self._combination = combination
+        self.n_features: int = trees.n_features
+        self.n_outputs = len(combination.margins([0.0] * trees.n_outputs, [0.0] * trees.n_features))
+
+    def margin(self, row: Row) -> list[float]:
+        """Return the K margins of one row."""
+        numbers = [math.nan if number is None else float(number) for number in row]
+        return self._combination.margins(self._trees.margin(row), numbers)
+
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+        numbers = memoryview(rows).cast("B").cast("d")
+        return self._combination.margins_of_rows(self._trees.margins(rows, threads), numbers)
 
 
 class CombinedEngine:
@@ -95,7 +122,9 @@ class _LinearGroups(_LinearExplainer):
         return _LinearExplainer(self._groups.background(rows, most_bytes), self._combination, self._linear)
 
 
-def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:
+def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine | RowReadingEngine:
     """Return the engine of a combination; it explains if the combination is a weighted sum."""
+    if combination.reads_rows:
+        return RowReadingEngine(trees, combination)
     linear = combination.linear()
     return CombinedEngine(trees, combination) if linear is None else LinearCombinedEngine(trees, combination, linear)

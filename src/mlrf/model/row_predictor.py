@@ -139,7 +139,13 @@ class RowPredictor:
             raise NotExplainableError(
                 f"{self.name} is a graph of operators, which cannot be explained; only tree ensembles can"
             )
-        if self.bundle.manifest.combination is not None and not isinstance(self.engine, Explainer):
+        combination = self.bundle.manifest.combination
+        if combination is not None and combination.row_coefficients:
+            raise NotExplainableError(
+                f"{self.name} adds multiples of the row's own numbers (a stack with passthrough=True), and the model does not "
+                "keep their means, which Shapley values need; send the request without explanations"
+            )
+        if combination is not None and not isinstance(self.engine, Explainer):
             raise NotExplainableError(
                 f"{self.name} combines its members by functions that are not linear, so their Shapley values do not add up to "
                 "its answer; send the request without explanations"

@@ -85,6 +85,22 @@ def test_linear_combination_is_a_matrix():
     assert (found.matrix, found.offsets) == ([[0.5, 3.0], [0.0, 1.0]], [10.0, 20.0])
 
 
+def test_a_row_is_added_to_the_answers_from_left_to_right():
+    entry = CombinationEntry(
+        "linear",
+        [NUMBER],
+        coefficients=[[0.1], [2.0]],
+        intercepts=[7.0, 8.0],
+        row_coefficients=[[0.3, 0.7], [0.0, 1.0]],
+    )
+    combination = Combination(entry)
+    assert combination.linear() is None
+    assert combination.margins([3.0], [5.0, 11.0]) == [((3.0 * 0.1 + 5.0 * 0.3) + 11.0 * 0.7) + 7.0, 6.0 + 11.0 + 8.0]
+    assert (
+        combination.margins_of_rows([3.0, 3.0], [5.0, 11.0] * 2).tolist() == combination.margins([3.0], [5.0, 11.0]) * 2
+    )
+
+
 @pytest.mark.parametrize(
     "entry",
     [

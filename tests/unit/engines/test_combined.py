@@ -21,6 +21,12 @@ DAMAGED = {
     "weights that add up to zero": CombinationEntry("weighted_mean", [NUMBER], weights=[0.0]),
     "no weight": CombinationEntry("weighted_median", [NUMBER]),
     "coefficients of others": CombinationEntry("linear", [NUMBER], coefficients=[[1.0, 2.0]], intercepts=[0.0]),
+    "row coefficients of others": CombinationEntry(
+        "linear", [NUMBER], coefficients=[[1.0]], intercepts=[0.0], row_coefficients=[[1.0] * 99]
+    ),
+    "no row coefficients for a margin": CombinationEntry(
+        "linear", [NUMBER, NUMBER], coefficients=[[1.0]] * 2, intercepts=[0.0] * 2, row_coefficients=[[1.0]]
+    ),
     "no margin": CombinationEntry("linear", [NUMBER]),
     "intercepts of others": CombinationEntry("linear", [NUMBER], coefficients=[[1.0]], intercepts=[]),
     "offsets of others": CombinationEntry("mean", [MemberEntry(1, IDENTITY, offsets=[1.0, 2.0])]),

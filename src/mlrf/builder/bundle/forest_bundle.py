@@ -46,6 +46,9 @@ _NO_ONNX_LINEAR = (
 )
 _LINEAR_LEAVES = "neither LightGBM nor mlrf has Shapley values of linear leaves (linear_tree)"
 _NOT_LINEAR = "its members' answers pass through functions that are not linear"
+_READS_ROWS = (
+    "its final estimator adds multiples of the row's own numbers (passthrough=True), whose means are not in the model"
+)
 _NO_ONNX = (
     "model.onnx is left out: ONNX has no operator that hashes combinations of categories (CTR features); the tree engine "
     "serves the bundle"
@@ -149,7 +152,7 @@ def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
 
 def _why_unexplained(imported: ImportedModel) -> str | None:
     if imported.combination is not None and Combination(imported.combination).linear() is None:
-        return _NOT_LINEAR
+        return _READS_ROWS if imported.combination.row_coefficients else _NOT_LINEAR
     if imported.forest.linear is not None:
         return _LINEAR_LEAVES
     return NO_COVERS if imported.covers == "none" else None

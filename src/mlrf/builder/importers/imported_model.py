@@ -128,11 +128,16 @@ class ImportedModel:
             return outputs
         return _of_rows(Combination(self.combination).member_margins_of_rows, outputs)
 
-    def margins(self, outputs: F64) -> F64:
-        """Return the margins [n, K] of the forest's outputs [n, M]."""
+    def margins(self, outputs: F64, rows: F64 | None = None) -> F64:
+        """Return the margins [n, K] of the forest's outputs [n, M] for rows [n, F]; without rows their numbers count as 0."""
         if self.combination is None:
             return outputs
-        return _of_rows(Combination(self.combination).margins_of_rows, outputs)
+        combination = Combination(self.combination)
+        if not combination.reads_rows:
+            return _of_rows(combination.margins_of_rows, outputs)
+        given = np.zeros((len(outputs), self.forest.n_features)) if rows is None else rows
+        numbers = given.reshape(-1).tolist()
+        return _of_rows(lambda found: combination.margins_of_rows(found, numbers), outputs)
 
 
 def _of_rows(function: Callable[[list[float]], Any], outputs: F64) -> F64:

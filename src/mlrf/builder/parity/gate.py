@@ -84,7 +84,8 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     trees = run_trees(exports.forest, golden.rows, kept)
     parity = {TreeEngine.name: check_tree_export(model, schema, golden, kept, answers, trees)}
     if exports.onnx is None:
-        _check_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
+        margins = model.margins(trees.single, golden.rows.take(kept).dense())
+        _check_predictions(model, schema, golden, kept, answers, _linked(model, margins))
     else:
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
         progress("running ONNX Runtime", 1.0)
@@ -98,7 +99,9 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         library_version=answers.version,
         kinds=[KINDS[number] for number in stored.kinds],
         rows=stored.rows.dense(),
-        margins=model.margins(trees.single[order]) if model.computes_margins else answers.margins[kept[order]],
+        margins=model.margins(trees.single[order], stored.rows.dense())
+        if model.computes_margins
+        else answers.margins[kept[order]],
         predictions=answers.predictions[order],
         schema=_with_infinities(model, exports, schema, infinite, answers.infinite, is_single=is_single),
     )

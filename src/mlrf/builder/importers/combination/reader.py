@@ -30,14 +30,18 @@ from mlrf.builder.importers.pipeline.reader import read_pipeline
 from mlrf.builder.importers.pipeline.source import is_pipeline
 from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.combination import Combination
-from mlrf.core.errors import ModelUnreadableError, SampleError
-from mlrf.core.feature import Feature
+from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.link import Link
 from mlrf.core.manifest import CombinationEntry, LinkEntry
 
 _NOT_EXPLAINED = (
     "predictions only: the {} passes its members' answers through functions that are not linear, so their Shapley values do "
     "not add up to its answer"
+)
+_READS_ROWS = (
+    "predictions only: the {} adds multiples of the row's own numbers (passthrough=True), and the model does not keep their "
+    "means, which Shapley values need"
 )
 _SHARES = {"identity": "shares", "sigmoid": "sigmoid_shares"}
 
@@ -66,7 +70,7 @@ def _read_nested(source: Source, options: ImportOptions) -> ImportedModel:
 
 def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:
     every = _names(estimator, members)
-    used = used_columns(members, len(every))
+    used = list(range(len(every))) if recipe.row_coefficients else used_columns(members, len(every))
     members = [on_columns(member, used) for member in members]
     names = tuple(every[column] for column in used)
     check_category_names(options.categories, list(names))
@@ -74,6 +78,8 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         feature = next(iter(options.categories))
         raise SampleError(f"feature {feature!r}: the model splits it as a number; leave its list out", feature=feature)
     features = combined_features(recipe, members, names)
+    if recipe.row_coefficients:
+        _check_numbers(recipe, features)
     forest = merge_forests(
         [member.model.forest for member in members], [member.columns for member in members], len(names)
     )
@@ -85,11 +91,13 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         weights=list(_thresholds(recipe, members) if recipe.kind == "one_against_one" else recipe.weights),
         coefficients=[list(row) for row in recipe.coefficients],
         intercepts=list(recipe.intercepts),
+        row_coefficients=[list(row) for row in recipe.row_coefficients],
         precision="float32" if recipe.in_members_precision and forest.rounding == "float32" else "float64",
         second_class_only=recipe.is_probabilities and is_binary,
         n_classes=recipe.n_classes,
     )
-    is_linear = Combination(entry).linear() is not None
+    combination = Combination(entry)
+    unexplained = _READS_ROWS if combination.reads_rows else None if combination.is_linear else _NOT_EXPLAINED
     libraries = sorted({member.model.library for member in members})
     return ImportedModel(
         forest=forest,
@@ -128,13 +136,24 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         targets=recipe.targets,
         class_at_half=0,
         covers="none" if any(member.model.covers == "none" for member in members) else "training",
-        notes=(*recipe.notes, *(() if is_linear else (_NOT_EXPLAINED.format(recipe.name),))),
+        notes=(*recipe.notes, *(() if unexplained is None else (unexplained.format(recipe.name),))),
         known_codes_only=listed_columns(members, features),
         largest_number=min(member.model.largest_number for member in members),
         edge_values=edge_values(members),
         bands=bands(members),
         functions=tuple(dict.fromkeys(each for member in members for each in member.model.functions)),
     )
+
+
+def _check_numbers(recipe: Recipe, features: Sequence[Feature]) -> None:
+    """Raise UnsupportedModelError for a category among the columns that the final estimator reads as numbers."""
+    for feature in features:
+        if feature.kind is Kind.CATEGORICAL:
+            raise UnsupportedModelError(
+                f"the {recipe.name} gives its final estimator the rows too (passthrough=True), and members read "
+                f"{feature.name!r} as a category, which mlrf does not multiply; train it with passthrough=False",
+                feature=feature.name,
+            )
 
 
 def _names(estimator: Any, members: list[Member]) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ class Recipe:
     weights: tuple[float, ...] = ()
     coefficients: tuple[tuple[float, ...], ...] = ()
     intercepts: tuple[float, ...] = ()
+    row_coefficients: tuple[tuple[float, ...], ...] = ()
+    """Of a linear combination that adds multiples of the row's own numbers: a stack with `passthrough`."""
     is_probabilities: bool = False
     """Whether the combined answer has a probability for each class; of two, the second is served."""
     in_members_precision: bool = False

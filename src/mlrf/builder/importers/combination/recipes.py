@@ -82,11 +82,6 @@ def _adaboost_regressor(estimator: Any) -> Recipe:
 def _stacking(estimator: Any) -> Recipe:
     name = type(estimator).__name__
     final = fitted(estimator, "final_estimator_")
-    if estimator.passthrough:
-        raise UnsupportedModelError(
-            f"the {name} gives its final estimator the rows too (passthrough=True), which mlrf does not serve; train it with "
-            "passthrough=False, or export it to ONNX with skl2onnx"
-        )
     classes = classes_of(estimator) if name == "StackingClassifier" else None
     served = (
         "LogisticRegression" if classes is not None else "a linear regression (LinearRegression, Ridge, RidgeCV, …)"
@@ -107,6 +102,9 @@ def _stacking(estimator: Any) -> Recipe:
     )
     coefficients = np.atleast_2d(np.asarray(final.coef_, np.float64))
     intercepts = np.broadcast_to(np.asarray(final.intercept_, np.float64).reshape(-1), (len(coefficients),))
+    # The columns of the row come after the members' answers.
+    n_answers = coefficients.shape[1] - (int(estimator.n_features_in_) if estimator.passthrough else 0)
+    of_answers, of_rows = coefficients[:, :n_answers], coefficients[:, n_answers:]
     link = Link() if classes is None else Link("sigmoid") if len(classes) == _TWO else Link("softmax")
     return Recipe(
         name,
@@ -114,8 +112,10 @@ def _stacking(estimator: Any) -> Recipe:
         members,
         classes=classes,
         link=link,
-        coefficients=tuple(map(tuple, coefficients.tolist())),
+        coefficients=tuple(map(tuple, of_answers.tolist())),
         intercepts=tuple(intercepts.tolist()),
+        row_coefficients=tuple(map(tuple, of_rows.tolist())) if estimator.passthrough else (),
+        takes_missing=not estimator.passthrough,
     )
 
 

@@ -16,9 +16,9 @@ import xgboost
 from engines import Works, take_turns
 from sklearn.ensemble import RandomForestRegressor
 
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
 

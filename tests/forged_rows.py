@@ -20,8 +20,8 @@ from inference_wires import GrpcWire, ParsedRequest, RestWire, Tensor
 from mlrf.core.bundle import read_bundle
 from mlrf.features.entity_key import entity_key
 from mlrf.features.lmdb_store import LmdbStore
+from mlrf.features.local_folders import local_folders
 from mlrf.features.row_format import RowFormat, row_format
-from mlrf.features.store_location import store_location
 from raw_http import Client
 from redis_server import redis_server
 from running import Server, serving
@@ -92,7 +92,7 @@ def _store(kind: str, folder: Path, path: Path, rows: RowFormat) -> Iterator[tup
         opened = []
 
         def lmdb() -> Plant:
-            store = LmdbStore(store_location(folder / "state", read_bundle(path), rows).rows, rows)
+            store = LmdbStore(local_folders(folder / "state", read_bundle(path), rows).rows, rows)
             opened.append(store)
             return lambda key, record: store.environment.write(lambda t: t.put(key, record, db=store.tables[0]))
 

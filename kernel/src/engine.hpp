@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "explainer.hpp"
+#include "path_dependent.hpp"
 #include "forest.hpp"
 #include "level.hpp"
 #include "mapping.hpp"

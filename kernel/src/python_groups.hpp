@@ -5,7 +5,7 @@
 
 #include "buffers.hpp"
 #include "engine.hpp"
-#include "explainer.hpp"
+#include "path_dependent.hpp"
 #include "grouped_game.hpp"
 
 namespace mlrf {

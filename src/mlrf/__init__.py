@@ -29,5 +29,5 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'mlrf' has no attribute {name!r}")
     if name == "build":
-        importlib.import_module("mlrf.builder.required_packages").require_packages()
+        importlib.import_module("mlrf.builder.build_extra").require_packages()
     return getattr(importlib.import_module(_LAZY[name]), name)

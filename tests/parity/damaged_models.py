@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples import examples
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.errors import BuildError
 

@@ -24,8 +24,8 @@ from sklearn import ensemble
 import onnx_exports
 import onnx_pipelines
 import treelite_models
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.errors import MlrfError
 from zoo import Cell, grow

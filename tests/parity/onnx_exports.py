@@ -20,8 +20,8 @@ import xgboost as xgb
 from onnxmltools.convert.common.data_types import FloatTensorType
 from sklearn.base import is_classifier
 
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 
 if TYPE_CHECKING:
     from zoo import Cell

@@ -11,9 +11,9 @@ import pytest
 
 import mlrf
 from library_answers import assert_library_agrees, contributions, rows_of
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.catboost.ctr import single_hashes
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.bundle import read_bundle
 from mlrf.core.category_hash import HASHED_CODE, category_hash

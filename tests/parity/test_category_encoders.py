@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from library_answers import assert_library_agrees, contributions, rows_of
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.feature import Kind
 from mlrf.core.leniency import STRICT

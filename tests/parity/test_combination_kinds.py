@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 import mlrf
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import InvalidFeatureError, NotExplainableError, UnsupportedModelError
 from naive_forest import brute_force

@@ -14,7 +14,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 import mlrf
 from library_answers import assert_library_agrees, contributions, rows_of
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
 from naive_forest import brute_force
 

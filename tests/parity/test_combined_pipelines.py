@@ -21,8 +21,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 import mlrf
 from library_answers import rows_of
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.exports import run_trees
 from mlrf.core.errors import UnsupportedModelError
 from pipelines import frame, target

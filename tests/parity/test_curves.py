@@ -13,7 +13,7 @@ import mlrf
 import test_catboost_ctr
 from bundles import stumps, write_bundle
 from curve_checks import assert_curve_is_exact, assert_grid_is_exact
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.core.feature import Kind
 from mlrf.core.manifest import LinkEntry

@@ -33,8 +33,8 @@ from typer.testing import CliRunner
 import mlrf
 from library_answers import assert_library_agrees, contributions, rows_of
 from mlrf.builder.bundle.processor_entry import processor_entry
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.exports import run_trees
 from mlrf.cli.app import app
 from mlrf.core.errors import InvalidFeatureError

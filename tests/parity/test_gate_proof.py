@@ -7,9 +7,9 @@ import contextlib
 import numpy as np
 import pytest
 
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.comparison import rounding_limit
 from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.gate import Exports, check_onnx_export, check_tree_export, prove

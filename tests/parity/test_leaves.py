@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from mlrf.builder.bundle.leaf_file import leaf_file
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.leaf_numbers import read_leaf_numbers
 from mlrf.engines.tree_kernel import TreeEngine
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from library_answers import assert_library_agrees
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from models import QUIET, data, train

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 import mlrf
 import models
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.exports import run_trees
 from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.core.errors import (

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.exports import run_onnx
 from mlrf.core.forest import LEAF
 from models import QUIET, data, labels, train

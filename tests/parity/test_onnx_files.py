@@ -13,7 +13,7 @@ import onnx_files as files
 from damaged_models import check_damaged_models
 from library_answers import assert_library_agrees
 from mlrf.builder.covers import routed_covers
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BuildError, ModelUnreadableError, NotExplainableError, SampleError, UnsupportedModelError

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 import graph_models as models
 import mlrf
 from bundles import rows_of
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
 from mlrf.core.bundle import read_bundle
 from mlrf.core.compatibility import contract_changes

@@ -36,7 +36,7 @@ from library_answers import assert_library_agrees, contributions
 from matrix import holds
 from measuring import measure
 from mlrf.builder.covers import with_covers
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.core.errors import BuildError, SampleError
 from mlrf.core.leniency import STRICT

@@ -34,8 +34,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 import mlrf
 from library_answers import assert_library_agrees, contributions, rows_of
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit
 from mlrf.builder.importers.pipeline.matrix import Matrix, Preprocessing

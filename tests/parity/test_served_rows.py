@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bundles import write_bundle
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.manifest import LinkEntry
 from mlrf.core.schema import Schema

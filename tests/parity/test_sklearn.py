@@ -26,7 +26,7 @@ from bundles import rows_of
 from damaged_models import check_damaged_models
 from examples import examples
 from library_answers import assert_library_agrees, contributions
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 

@@ -12,8 +12,8 @@ from xgboost.testing.updater import ResetStrategy
 
 import mlrf
 from mlrf.builder.covers import NO_COVERS
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import BuildError, ModelUnreadableError
 from mlrf.engines.tree_kernel import TreeEngine
 from test_xgboost_models import assert_parity

@@ -11,9 +11,9 @@ import pytest
 import xgboost as xgb
 
 import mlrf
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.importers.xgboost import reference
 from mlrf.builder.parity.exports import run_onnx, run_trees

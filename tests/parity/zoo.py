@@ -24,8 +24,8 @@ import pipelines
 import treelite_models
 import xgboost_models
 import ydf_models
-from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.xgboost import reference as xgboost_answers
 from mlrf.core.leniency import STRICT

@@ -20,7 +20,7 @@ from mlrf.builder.bundle.writer import check_output, side_folder, write_bundle
 from mlrf.builder.category_lists import read_category_lists
 from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.defaults import read_defaults, with_defaults
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.memory import is_out_of_memory

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from mlrf.builder.required_packages import require_packages
+from mlrf.builder.build_extra import require_packages
 from mlrf.cli.build_report import print_build_report
 from mlrf.cli.path_arguments import non_empty_path, path_option
 from mlrf.cli.progress import progress_console

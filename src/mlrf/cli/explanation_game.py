@@ -14,7 +14,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.background import explainer_against
-from mlrf.model.chosen_explainer import Background, explainer_of
+from mlrf.model.explanation_kinds import Background, explainer_of
 from mlrf.model.feature_groups import FeatureGroups, feature_groups
 from mlrf.model.row_files import read_bytes, read_file
 from mlrf.model.row_predictor import RowPredictor

@@ -20,10 +20,10 @@ from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.named_bundle import open_bundle
 from mlrf.features.interface import FeatureStore
+from mlrf.features.local_folders import default_state_dir, local_folders
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.row_json import show_document
 from mlrf.features.seed_store import mark_seeded
-from mlrf.features.store_location import default_state_dir, store_location
 
 features = typer.Typer(
     name="features",
@@ -183,14 +183,14 @@ def _load_here(
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415
 
-    location = store_location(state_dir or default_state_dir(), bundle, rows)
-    store = LmdbStore(location.rows, rows)
+    folders = local_folders(state_dir or default_state_dir(), bundle, rows)
+    store = LmdbStore(folders.rows, rows)
     try:
         loaded = load_rows(store, file, file.path.name, progress)
     finally:
         store.release()
     # The loaded rows replace those of the bundle, which must not be imported later.
-    mark_seeded(location.rows)
+    mark_seeded(folders.rows)
     return loaded
 
 

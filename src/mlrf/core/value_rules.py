@@ -1,6 +1,6 @@
 """The rules of values: which JSON value a feature accepts, and the float64 that it becomes.
 
-The fast parser's types (`serving/native/fast_parser_types.py`) must agree: these rules decide only about values that those
+The fast parser's types (`serving/native/fast_value_rules.py`) must agree: these rules decide only about values that those
 types do not accept. So a narrower rule must change both; for a wider one this module suffices, and the types make it fast.
 Whether a feature may be null is in `Schema.number`.
 """

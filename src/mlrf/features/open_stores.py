@@ -13,9 +13,9 @@ from pathlib import Path
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
 from mlrf.features.interface import TIMEOUT_S, ExplanationStore, FeatureStore
+from mlrf.features.local_folders import local_folders
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.shared_store import SharedStore
-from mlrf.features.store_location import store_location
 
 
 def _redis() -> type[SharedStore]:
@@ -77,7 +77,7 @@ def open_rows(
     import_rows(bundle, state_dir)
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
 
-    return LmdbStore(store_location(state_dir, bundle, rows).rows, rows)
+    return LmdbStore(local_folders(state_dir, bundle, rows).rows, rows)
 
 
 def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | None:
@@ -90,6 +90,6 @@ def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | Non
     import_rows(bundle, state_dir, shared=True)
     from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
 
-    path = store_location(state_dir, bundle, rows).explanations
+    path = local_folders(state_dir, bundle, rows).explanations
     n_values = bundle.manifest.n_features * bundle.manifest.n_outputs
     return None if path is None else EmbeddedExplanations(path, rows, model_digest(bundle), n_values)

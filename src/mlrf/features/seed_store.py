@@ -20,8 +20,8 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError, MlrfError, RowsError
 from mlrf.core.manifest import EXPLANATIONS, FEATURES
 from mlrf.core.parent_death import die_with_parent
+from mlrf.features.local_folders import SEEDED, LocalFolders, local_folders
 from mlrf.features.row_format import RowFormat, row_format
-from mlrf.features.store_location import SEEDED, StoreLocation, store_location
 
 _LIMIT_S = 3600.0
 _MODULE = "mlrf.features.seed_store"
@@ -35,7 +35,7 @@ def import_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> boo
     directory cannot be used or pyarrow is missing; BundleError when the bundle's files cannot be read.
     """
     rows = row_format(bundle)
-    if rows is None or store_location(state_dir, bundle, rows).is_seeded(bundle, shared=shared):
+    if rows is None or local_folders(state_dir, bundle, rows).is_seeded(bundle, shared=shared):
         return False
     if importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
             raise BundleError(f"{path} was replaced during the start; start again")
         rows = row_format(bundle)
         if rows is not None:
-            _take(bundle, rows, store_location(Path(state_dir), bundle, rows), shared=shared == "1")
+            _take(bundle, rows, local_folders(Path(state_dir), bundle, rows), shared=shared == "1")
     except MlrfError as error:
         # On one line, because the parent process reads only the last line, and that of a library's message may be useless.
         sys.stderr.write(" ".join(str(error).split()) + "\n")
@@ -90,8 +90,8 @@ def mark_seeded(folder: Path) -> None:
         (folder / SEEDED).touch()
 
 
-def _take(bundle: Bundle, rows: RowFormat, location: StoreLocation, *, shared: bool) -> None:
-    folder = location.rows.parent
+def _take(bundle: Bundle, rows: RowFormat, folders: LocalFolders, *, shared: bool) -> None:
+    folder = folders.rows.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "seeding.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -100,21 +100,21 @@ def _take(bundle: Bundle, rows: RowFormat, location: StoreLocation, *, shared: b
     try:
         # The parent kills this process if it waits too long here.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not shared and not location.has_rows(bundle):
-            _import_rows(bundle, rows, location)
-        if location.explanations is not None and not location.has_explanations():
-            _take_explanations(bundle, rows, location.explanations)
+        if not shared and not folders.has_rows(bundle):
+            _import_rows(bundle, rows, folders)
+        if folders.explanations is not None and not folders.has_explanations():
+            _take_explanations(bundle, rows, folders.explanations)
     finally:
         os.close(descriptor)
 
 
-def _import_rows(bundle: Bundle, rows: RowFormat, location: StoreLocation) -> None:
+def _import_rows(bundle: Bundle, rows: RowFormat, folders: LocalFolders) -> None:
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
     from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415
 
     entry = bundle.manifest.rows
-    store = LmdbStore(location.rows, rows)
+    store = LmdbStore(folders.rows, rows)
     try:
         if store.count().loaded_from is None:
             as_of = None if entry is None else entry.as_of_column
@@ -124,7 +124,7 @@ def _import_rows(bundle: Bundle, rows: RowFormat, location: StoreLocation) -> No
         raise BundleError(str(error), file=FEATURES) from error
     finally:
         store.release()
-    mark_seeded(location.rows)
+    mark_seeded(folders.rows)
 
 
 def _take_explanations(bundle: Bundle, rows: RowFormat, folder: Path) -> None:

@@ -170,8 +170,8 @@ class TableModel:
         """
         import numpy as np  # noqa: PLC0415
 
-        from mlrf.model.chosen_explainer import explainer_of  # noqa: PLC0415
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
+        from mlrf.model.explanation_kinds import explainer_of  # noqa: PLC0415
         from mlrf.model.feature_groups import feature_groups, stored_groups  # noqa: PLC0415
 
         threads = _checked(threads)

@@ -19,7 +19,7 @@ import pytest
 import mlrf
 from mlrf.builder.bundle.background_file import background_file
 from mlrf.builder.bundle.golden_parquet import read_golden
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.reference_runner import run_reference_library
 from mlrf.builder.sample import schema_of
@@ -238,7 +238,7 @@ def test_invalid_golden_rows_are_refused(tmp_path):
 
 def test_reading_a_model_does_not_import_lightgbm(model_file):
     script = (
-        "import sys, mlrf; from mlrf.builder.detect import import_model; import_model(sys.argv[1]);"
+        "import sys, mlrf; from mlrf.builder.importers.detect import import_model; import_model(sys.argv[1]);"
         "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert not {'onnx', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, model_file], check=True)

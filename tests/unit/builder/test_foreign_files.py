@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
 from wide_models import wide_model_text
 

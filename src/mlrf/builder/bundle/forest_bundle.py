@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.build_extra import why_no_onnx_export
 from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.bundle.leaf_file import leaf_file
@@ -16,7 +17,6 @@ from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.package_versions import library_versions
 from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
-from mlrf.builder.required_packages import why_no_onnx_export
 from mlrf.builder.sample import schema_of
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.combination import Combination

@@ -1,4 +1,4 @@
-"""The interface of importers: each package defines a `Library`, and `builder/detect.py` lists them all."""
+"""The interface of importers: each package defines a `Library`, and `builder/importers/detect.py` lists them all."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 from mlrf.engines.selection import ENGINES, ONNX_EXTRA, ONNX_RUNTIME, onnx_runtime_is_installed
+from mlrf.features.local_folders import default_state_dir
 from mlrf.features.open_stores import missing_extra, wrong_in_address
-from mlrf.features.store_location import default_state_dir
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.config.admin_address import parse_admin

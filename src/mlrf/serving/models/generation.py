@@ -26,7 +26,7 @@ from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import ui
 from mlrf.serving.pages.page_facts import PageFacts
-from mlrf.serving.pages.page_handlers import PageHandlers
+from mlrf.serving.pages.page_loader import PageLoader
 from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V1_MODEL
@@ -97,7 +97,7 @@ class Generation:
             predict_route=settings.platforms.predict_route,
             has_keys=settings.access.keys is not None,
         )
-        self._pages = PageHandlers(facts)
+        self._pages = PageLoader(facts)
         chosen = settings.default is not None or len(names) == 1
         versions = {each.name: each.inference.paths for each in self.served}
         self.routes = public_routes(

@@ -23,7 +23,7 @@ from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
-from mlrf.serving.native.fast_parser_types import OPTIONS, checking_utf8, named_struct, positional_type
+from mlrf.serving.native.fast_value_rules import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.plain_batches import plain_batches
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch

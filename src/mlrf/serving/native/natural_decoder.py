@@ -21,7 +21,7 @@ from mlrf.core.reserved_names import reserved_among
 from mlrf.core.schema import Schema
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey
-from mlrf.serving.native.fast_parser_types import OPTIONS, checking_utf8, named_struct, named_type, positional_type
+from mlrf.serving.native.fast_value_rules import OPTIONS, checking_utf8, named_struct, named_type, positional_type
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch, with_defaults
 
 REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)

@@ -24,7 +24,7 @@ from mlrf.features.row_format import RowFormat
 from mlrf.features.row_json import read_document
 from mlrf.serving.lookup.stored_rows import StoredRows
 from mlrf.serving.native.fast_parser import codes_by_value
-from mlrf.serving.native.fast_parser_types import named_struct
+from mlrf.serving.native.fast_value_rules import named_struct
 from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, value_of, whole_document
 from mlrf.serving.runtime.results import Awaited, Handler
 

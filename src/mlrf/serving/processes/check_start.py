@@ -15,8 +15,8 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.manifest import MANIFEST
 from mlrf.core.repository import model_directories
+from mlrf.features.local_folders import local_folders
 from mlrf.features.row_format import row_format
-from mlrf.features.store_location import store_location
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.default_model import default_name
@@ -54,9 +54,9 @@ def _check_store(bundle: Bundle, settings: ServeSettings) -> None:
     rows = row_format(bundle)
     if rows is None:
         return
-    location, shared = store_location(settings.state_dir, bundle, rows), settings.features is not None
-    if not location.is_seeded(bundle, shared=shared) or not (shared or location.rows.exists()):
-        _check_writable(location.rows.parent)
+    folders, shared = local_folders(settings.state_dir, bundle, rows), settings.features is not None
+    if not folders.is_seeded(bundle, shared=shared) or not (shared or folders.rows.exists()):
+        _check_writable(folders.rows.parent)
 
 
 def _check_writable(folder: Path) -> None:

@@ -23,10 +23,10 @@ from mlrf.core.manifest import FileEntry
 from mlrf.core.schema import Schema
 from mlrf.features.explanation_store import model_digest
 from mlrf.features.explanations_parquet import read_explanations
+from mlrf.features.local_folders import local_folders
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.features.seed_store import import_rows
-from mlrf.features.store_location import store_location
 from once_a_run import once_a_run
 from redis_server import redis_server
 
@@ -171,9 +171,9 @@ def test_rows_survive_a_new_model_but_not_a_new_schema(built, tmp_path):
     files = {**first.manifest.files, "explanations.parquet": FileEntry("0" * 64, 1)}
     retrained = replace(first, manifest=replace(first.manifest, files=files))
     other = replace(first, schema=Schema(first.schema.features[::-1]))
-    locations = [store_location(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
-    assert locations[0].rows == locations[1].rows != locations[2].rows
-    assert len({each.explanations for each in locations}) == 3
+    folders = [local_folders(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
+    assert folders[0].rows == folders[1].rows != folders[2].rows
+    assert len({each.explanations for each in folders}) == 3
 
 
 def test_pushed_rows_survive_a_restart_and_loaded_rows_stay(built, rows, tmp_path, rows_file):
@@ -184,7 +184,7 @@ def test_pushed_rows_survive_a_restart_and_loaded_rows_stay(built, rows, tmp_pat
     store.upsert([(key, format_.pack([9.0, 9.0, 1.0, 1.0]))])
     store.release()
     # As if the server had died before it noted that the rows were taken.
-    (store_location(tmp_path, bundle, format_).rows / "seeded").unlink()
+    (local_folders(tmp_path, bundle, format_).rows / "seeded").unlink()
     store = open_store(bundle, tmp_path)
     assert store.read(key).values[0] == 9.0
     store.release()

@@ -9,8 +9,8 @@ import pytest
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
 from mlrf.builder.covers import goes_left
-from mlrf.builder.detect import import_model
 from mlrf.builder.importers.combination.merge import merge_forests, with_float64_rows
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forests import random_forest, visits
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.golden_rows import KINDS, RANDOM_ROWS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
 

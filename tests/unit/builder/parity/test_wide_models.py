@@ -11,7 +11,7 @@ import pytest
 
 import mlrf
 from forests import visits
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.parity.golden_rows import KINDS, golden_rows
 from mlrf.core.bundle import read_bundle
 from mlrf.core.forest import LEAF

@@ -7,11 +7,11 @@ file_reader (chooses the importer of a file). `onnx_steps` folds the operators b
 files with other operators.
 """
 
+from mlrf.builder.build_extra import require_onnx
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.importers.interface import Library
 from mlrf.builder.importers.onnx_trees.recognition import is_model
 from mlrf.builder.model_source import Source
-from mlrf.builder.required_packages import require_onnx
 
 
 def _read(source: Source, import_options: ImportOptions) -> ImportedModel | ImportedGraph:

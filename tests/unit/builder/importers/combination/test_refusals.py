@@ -8,7 +8,7 @@ import xgboost
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor, VotingClassifier, VotingRegressor
 
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
 
 ROWS = np.random.default_rng(0).normal(size=(90, 4))

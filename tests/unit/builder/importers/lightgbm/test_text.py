@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mlrf.builder.class_labels import read_class_labels
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.feature import Kind

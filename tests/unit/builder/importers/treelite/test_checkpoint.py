@@ -11,9 +11,9 @@ from sklearn.ensemble import IsolationForest, RandomForestClassifier
 import mlrf
 import treelite_models
 from mlrf.builder.covers import with_covers
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import golden_rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
 
 CLAMPS = tuple(map(int, xgboost.__version__.split(".")[:2])) >= (3, 1)

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.xgboost.ubjson import read_ubjson
 from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
 from xgboost_models import train
@@ -34,7 +34,7 @@ def put(tmp_path, content):
 
 
 def test_reading_a_file_imports_no_xgboost(documents, tmp_path):
-    script = "import sys; from mlrf.builder.detect import import_model; import_model(sys.argv[1]); assert 'xgboost' not in sys.modules"
+    script = "import sys; from mlrf.builder.importers.detect import import_model; import_model(sys.argv[1]); assert 'xgboost' not in sys.modules"
     subprocess.run([sys.executable, "-c", script, put(tmp_path, documents["ubj"])], check=True)
 
 

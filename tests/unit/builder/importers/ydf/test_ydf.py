@@ -9,8 +9,8 @@ import pytest
 
 import mlrf
 import ydf_models
-from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.ydf_directory import is_joined, join_files, split_files, ydf_files
 from mlrf.builder.parity.exports import run_trees

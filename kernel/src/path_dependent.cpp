@@ -1,4 +1,4 @@
-#include "explainer.hpp"
+#include "path_dependent.hpp"
 
 #include <algorithm>
 #include <stdexcept>

@@ -8,7 +8,7 @@ from types import ModuleType
 from bundles import write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.pages.page_facts import PageFacts
-from mlrf.serving.pages.page_handlers import PageHandlers
+from mlrf.serving.pages.page_loader import PageLoader
 
 
 def test_a_page_is_a_module_that_is_made_once(tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_a_page_is_a_module_that_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlrf.serving.pages.new_page", page)
     bundle = read_bundle(write_tree_bundle(tmp_path / "b"))
     facts = PageFacts([bundle], bundle.name, (bundle.name,), "0", 100, None, has_keys=False)
-    pages = PageHandlers(facts)
+    pages = PageLoader(facts)
     handler = pages.handler("new_page")
     assert made == []
     assert handler(b"") == pages.handler("new_page")(b"") == b"<p>sample"

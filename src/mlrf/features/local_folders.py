@@ -1,4 +1,4 @@
-"""Paths of a bundle's stores under the state directory. Opens nothing, so that the arbiter may use it.
+"""The folders of a bundle's local stores under the state directory. Opens nothing, so that the arbiter may use it.
 
     STATE_DIR/features/MODEL/ROWS/rows/               the live rows: an LMDB environment
     STATE_DIR/features/MODEL/ROWS/explanations-FILE/  contributions by key, of one explanations.parquet
@@ -25,8 +25,8 @@ SEEDED = "seeded"
 """Marker file of an environment that holds the rows of its bundle."""
 
 
-class StoreLocation(msgspec.Struct, frozen=True):
-    """The directories of one bundle's rows and explanations."""
+class LocalFolders(msgspec.Struct, frozen=True):
+    """The folders of one bundle's rows and explanations."""
 
     rows: Path
     explanations: Path | None
@@ -45,8 +45,8 @@ class StoreLocation(msgspec.Struct, frozen=True):
         return self.explanations is None or (self.explanations / SEEDED).exists()
 
 
-def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLocation:
-    """Return the paths of a bundle's stores."""
+def local_folders(state_dir: Path, bundle: Bundle, rows: RowFormat) -> LocalFolders:
+    """Return the folders of a bundle's local stores."""
     files = bundle.manifest.files
     own = files[FEATURES].sha256 if FEATURES in files else ""
     identity = hashlib.sha256(f"{rows.digest}:{own}".encode()).hexdigest()[:_DIGITS]
@@ -54,7 +54,7 @@ def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLoc
     explanations = None
     if EXPLANATIONS in files:
         explanations = folder / f"explanations-{files[EXPLANATIONS].sha256[:_DIGITS]}"
-    return StoreLocation(folder / "rows", explanations)
+    return LocalFolders(folder / "rows", explanations)
 
 
 def default_state_dir() -> Path:

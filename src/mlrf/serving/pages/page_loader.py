@@ -11,7 +11,7 @@ from mlrf.serving.pages.page_facts import PageFacts
 from mlrf.serving.runtime.results import Handler
 
 
-class PageHandlers:
+class PageLoader:
     """The handlers of the pages of one generation of models, by the names of their modules."""
 
     def __init__(self, facts: PageFacts) -> None:

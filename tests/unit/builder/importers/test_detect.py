@@ -15,7 +15,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from mlrf import build
 from mlrf.builder import model_source as source_module
-from mlrf.builder.detect import import_model
+from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 

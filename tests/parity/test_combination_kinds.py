@@ -19,11 +19,20 @@ from sklearn.multiclass import OneVsOneClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 import mlrf
 from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
-from mlrf.core.errors import InvalidFeatureError, NotExplainableError, UnsupportedModelError
+from mlrf.core.errors import (
+    BundleError,
+    InvalidFeatureError,
+    NotExplainableError,
+    NoThresholdsError,
+    UnsupportedModelError,
+)
+from mlrf.engines.tree_kernel import TreeEngine
+from mlrf.serving.processes.pinned_files import pin_model
 from naive_forest import brute_force
 
 RNG = np.random.default_rng(5)
@@ -106,6 +115,57 @@ KINDS = {
         NUMERIC,
         False,
     ),
+    "stack that ends in a forest": (
+        lambda: ensemble.StackingClassifier(named(light(), forest()), forest(), cv=2), ROWS, THREE, False,
+    ),
+    "stack that ends in boosting": (
+        lambda: ensemble.StackingClassifier(named(light(), boosting()), boosting(), cv=2), ROWS, TWO, False,
+    ),
+    "stack that ends in LightGBM and passes rows through": (
+        lambda: ensemble.StackingRegressor(named(light("Regressor"), forest("Regressor")), light("Regressor"), passthrough=True, cv=2),
+        ROWS,
+        NUMERIC,
+        False,
+    ),
+    "stack of XGBoost that ends in XGBoost": (
+        lambda: ensemble.StackingRegressor(
+            named(xgboost.XGBRegressor(n_estimators=3), histogram("Regressor")),
+            xgboost.XGBRegressor(n_estimators=4, max_depth=3),
+            passthrough=True,
+            cv=2,
+        ),
+        ROWS,
+        NUMERIC,
+        False,
+    ),
+    "stack of classes that ends in CatBoost": (
+        lambda: ensemble.StackingClassifier(
+            named(light(), forest()),
+            catboost.CatBoostClassifier(iterations=4, depth=3, verbose=0, allow_writing_files=False),
+            passthrough=True,
+            cv=2,
+        ),
+        ROWS,
+        THREE,
+        False,
+    ),
+    "stack of pipelines that ends in a histogram": (
+        lambda: ensemble.StackingClassifier(
+            named(make_pipeline(StandardScaler(), light()), make_pipeline(StandardScaler(), forest())), histogram("Classifier"), cv=2
+        ),
+        ROWS,
+        TWO,
+        False,
+    ),
+    "stack after a step that ends in a tree": (
+        lambda: make_pipeline(
+            StandardScaler(),
+            ensemble.StackingRegressor(named(light("Regressor")), DecisionTreeRegressor(max_depth=4), cv=2),
+        ),
+        ROWS,
+        NUMERIC,
+        False,
+    ),
     "bagged calibrated classifiers": (
         lambda: ensemble.BaggingClassifier(CalibratedClassifierCV(forest(), cv=2), 2, max_features=0.7, random_state=0),
         ROWS,
@@ -142,7 +202,12 @@ KINDS = {
     "one-hot categories of CatBoost": (lambda: hashed(9), FRAME, NUMBER > 1, False),
     "target statistics of CatBoost": (lambda: hashed(1), FRAME, NUMBER > 1, False),
 }  # fmt: skip
-QUICK = ("votes", "stack that passes rows through", "categories of LightGBM and histograms")
+QUICK = (
+    "votes",
+    "stack that ends in LightGBM and passes rows through",
+    "stack that passes rows through",
+    "categories of LightGBM and histograms",
+)
 
 
 def whole(estimator, table):
@@ -174,7 +239,9 @@ def check(name, folder):
         limit = 1e-6 if model.bundle.manifest.precision == "float32" else 1e-9
         np.testing.assert_allclose(explained.values.sum(axis=1) + explained.base, margins, rtol=0, atol=limit)
         return
-    with pytest.raises(NotExplainableError, match="passthrough=True" if "passes rows" in name else "not linear"):
+    adds_rows = "passes rows" in name and "ends in" not in name
+    reason = "passthrough=True" if adds_rows else "not linear"
+    with pytest.raises(NotExplainableError, match=reason):
         model.explain(table)
 
 
@@ -224,6 +291,39 @@ def test_rows_are_passed_through_by_the_whole_model_only(how):
         import_model(REFUSED_ROWS[how](stack).fit(ROWS, NUMERIC))
 
 
+def test_a_stack_that_ends_in_trees_is_no_member():
+    stack = ensemble.StackingRegressor(named(forest("Regressor")), forest("Regressor"), cv=2)
+    with pytest.raises(UnsupportedModelError, match="ends in trees"):
+        import_model(ensemble.VotingRegressor(named(stack)).fit(ROWS, NUMERIC))
+
+
+def test_a_final_model_with_categories_is_refused():
+    final = ensemble.HistGradientBoostingRegressor(max_iter=3, categorical_features=[3])
+    rows = np.column_stack([ROWS[:, :2], np.digitize(ROWS[:, 2], [-1.0, 0.0, 1.0])])
+    stack = ensemble.StackingRegressor(named(forest("Regressor")), final, passthrough=True, cv=2)
+    with pytest.raises(UnsupportedModelError, match="with categories"):
+        import_model(stack.fit(rows, NUMERIC + 5 * (rows[:, 2] == 1) - 5 * (rows[:, 2] == 2)))
+
+
+def test_a_final_forest_that_is_given_rows_splits_them(tmp_path):
+    stack = ensemble.StackingRegressor(named(forest("Regressor")), boosting("Regressor"), passthrough=True, cv=2)
+    path = mlrf.build(stack.fit(ROWS[:, :2], NUMERIC), tmp_path / "bundle", name="m")
+    model = mlrf.load(path)
+    final = model.bundle.file("final.bin")
+    assert final.exists()
+    curve = model.curve([0.5, 0.25], "x1")
+    axis = curve.axes[0]
+    assert {0.0} < set(TreeEngine(final).cuts(2).tolist()) | {0.0} <= {*axis.cuts, 0.0}
+    edges = [x for cut in axis.cuts for x in (cut, np.nextafter(cut, np.inf))]
+    rows = np.array([[0.5, x] for x in edges])
+    assert np.array_equal(model.predict(rows), stack.predict(rows))
+    assert model.predict([[0.5, axis.cuts[0]]])[0] == curve.predictions[0]
+    assert set(pin_model(model.bundle, None).pinned) == {"forest.bin", "final.bin", "golden.bin"}
+    final.write_bytes(final.read_bytes()[:-8] + b"damaged!")
+    with pytest.raises(BundleError, match=r"final\.bin"):
+        mlrf.load(path)
+
+
 def test_passed_through_categories_are_refused():
     member = make_pipeline(
         make_column_transformer(
@@ -245,6 +345,8 @@ def test_passed_through_rows_with_missing_values_are_refused_as_by_the_final_est
             stack.predict([[value, 0.0, 0.0]])
         with pytest.raises(InvalidFeatureError):
             model.predict([[value, 0.0, 0.0]])
+    with pytest.raises(NoThresholdsError, match="passthrough=True"):
+        model.curve([0.0, 0.0, 0.0], "x0")
 
 
 def test_one_pair_of_classes_is_built_from_its_model():

@@ -56,12 +56,12 @@ class Combination:
         """Number of the forest's outputs, M."""
 
     def margins(self, outputs: Sequence[float], row: Sequence[float] = ()) -> list[float]:
-        """Return the K margins of a row, given the forest's outputs [M], and the row [F] if `reads_rows`."""
+        """Return the K margins of a row, given the forest's outputs [M], and the row [F] if `adds_rows`."""
         return [column[0] for column in self.columns([[output] for output in outputs], [[number] for number in row])]
 
     def margins_of_rows(self, outputs: Sequence[float], rows: Sequence[float] = ()) -> array[float]:
-        """Return the margins of n rows, n x K row-major, given the forest's outputs, n x M, and the rows, if `reads_rows`."""
-        n_features = len(self.entry.row_coefficients[0]) if self.reads_rows else 0
+        """Return the margins of n rows, n x K row-major, given the forest's outputs, n x M, and the rows, if `adds_rows`."""
+        n_features = len(self.entry.row_coefficients[0]) if self.adds_rows else 0
         numbers = [list(rows[feature::n_features]) for feature in range(n_features)]
         return _interleaved(self.columns(self._outputs(outputs), numbers))
 
@@ -70,9 +70,9 @@ class Combination:
         return _interleaved(self.member_columns(self._outputs(outputs)))
 
     def columns(self, outputs: Columns, numbers: Columns | None = None) -> Columns:
-        """Return the K margins, given the M outputs, and the rows' F columns if `reads_rows`."""
+        """Return the K margins, given the M outputs, and the rows' F columns if `adds_rows`."""
         answers = [member.answer(part) for member, part in self._parts(outputs)]
-        if self.reads_rows:
+        if self.adds_rows:
             answers.append(numbers or [])
         combined = self._combine(self.entry, answers)
         return combined[1:] if self.entry.second_class_only else combined
@@ -82,14 +82,16 @@ class Combination:
         return [column for member, part in self._parts(outputs) for column in member.library_margins(part)]
 
     @property
-    def reads_rows(self) -> bool:
-        """Whether the margins depend on the row's own numbers, besides the forest's outputs."""
+    def adds_rows(self) -> bool:
+        """Whether multiples of the row's own numbers are added to the answers."""
         return self.entry.kind == "linear" and bool(self.entry.row_coefficients)
 
     @property
     def is_linear(self) -> bool:
         """Whether the margins are weighted sums of the forest's outputs."""
-        return self.entry.kind in _LINEAR and not self.reads_rows and all(member.is_linear for member in self._members)
+        if self.adds_rows or self.entry.final != "none":
+            return False
+        return self.entry.kind in _LINEAR and all(member.is_linear for member in self._members)
 
     def linear(self) -> LinearMap | None:
         """Return the combination as a matrix, by which Shapley values are combined too; None if it is not linear."""

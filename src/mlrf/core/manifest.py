@@ -13,6 +13,7 @@ MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
 FOREST = "forest.bin"
+FINAL_FOREST = "final.bin"
 GOLDEN = "golden.parquet"
 FEATURES = "features.parquet"
 EXPLANATIONS = "explanations.parquet"
@@ -100,12 +101,19 @@ class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[margins] of a linear combination."""
     row_coefficients: list[list[float]] = []
     """[margins, features] of a linear combination that adds multiples of the row's own numbers; empty if it adds none."""
+    final: Literal["none", "answers", "answers_and_rows"] = "none"
+    """What the trees in `final.bin` read, whose outputs are then the margins: the combined answers, or these and the row."""
     precision: Literal["float64", "float32"] = "float64"
     """Precision of a mean."""
     second_class_only: bool = False
     """Whether the combined answer is two probabilities, of which the second is the margin."""
     n_classes: int = 0
     """Number of classes that are voted for."""
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether the margins depend on the row itself, besides the answers of the members."""
+        return bool(self.row_coefficients) or self.final == "answers_and_rows"
 
 
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -122,9 +122,63 @@ class _LinearGroups(_LinearExplainer):
         return _LinearExplainer(self._groups.background(rows, most_bytes), self._combination, self._linear)
 
 
-def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine | RowReadingEngine:
-    """Return the engine of a combination; it explains if the combination is a weighted sum."""
-    if combination.reads_rows:
+class StackedEngine:
+    """Computes margins of trees over the answers of a combination, and over the row if they read it; no Shapley values."""
+
+    name: ClassVar[str] = TreeEngine.name
+
+    def __init__(self, trees: TreeEngine, combination: Combination, final: TreeEngine) -> None:
+        """Take the members' trees and those of the final model; ValueError if the latter read other columns."""
+        self._trees, self._combination, self._final = trees, combination, final
+        self._reads_rows = combination.entry.reads_rows
+        self._n_answers = len(combination.margins([0.0] * trees.n_outputs))
+        self.n_features: int = trees.n_features
+        self.n_outputs: int = final.n_outputs
+        expected = self._n_answers + (self.n_features if self._reads_rows else 0)
+        if final.n_features != expected:
+            raise ValueError(f"the final trees read {final.n_features} columns of {expected}")
+
+    def margin(self, row: Row) -> list[float]:
+        """Return the K margins of one row."""
+        answers = self._combination.margins(self._trees.margin(row))
+        return self._final.margin([*answers, *row] if self._reads_rows else answers)
+
+    def margins(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+        answers = self._combination.margins_of_rows(self._trees.margins(rows, threads))
+        return self._final.margins(self._beside(answers, rows) if self._reads_rows else answers, threads)
+
+    def cuts(self, feature: int) -> array[float]:
+        """Return the cut points of a feature: those of the members' trees, and of the final trees that read it."""
+        own = self._trees.cuts(feature)
+        if not self._reads_rows:
+            return own
+        return array("d", sorted({*own, *self._final.cuts(self._n_answers + feature)}))
+
+    def _beside(self, answers: array[float], rows: Rows) -> array[float]:
+        """Return each row's answers, followed by the row."""
+        numbers = memoryview(rows).cast("B").cast("d")
+        a, f = self._n_answers, self.n_features
+        joined = array("d", bytes(8 * (len(answers) + len(numbers))))
+        for column in range(a):
+            joined[column :: a + f] = answers[column::a]
+        for column in range(f):
+            joined[a + column :: a + f] = array("d", numbers[column::f])
+        return joined
+
+
+def combined_engine(
+    trees: TreeEngine, combination: Combination, final: TreeEngine | None = None
+) -> CombinedEngine | RowReadingEngine | StackedEngine:
+    """Return the engine of a combination; it explains if the combination is a weighted sum.
+
+    `final` are the trees that read the combined answers; ValueError unless they are given where the combination has some.
+    """
+    if (final is None) != (combination.entry.final == "none"):
+        raise ValueError("its final trees are missing, or it has none")
+    if final is not None:
+        return StackedEngine(trees, combination, final)
+    if combination.adds_rows:
         return RowReadingEngine(trees, combination)
     linear = combination.linear()
     return CombinedEngine(trees, combination) if linear is None else LinearCombinedEngine(trees, combination, linear)

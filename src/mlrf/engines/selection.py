@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
-from mlrf.core.manifest import FOREST, ONNX_MODEL, CombinationEntry, GraphEntry
+from mlrf.core.manifest import FINAL_FOREST, FOREST, ONNX_MODEL, CombinationEntry, GraphEntry
 from mlrf.engines.interface import Engine
 
 TREES, ONNX_RUNTIME = ENGINES = ("trees", "onnxruntime")
@@ -78,8 +78,11 @@ def engine_file(bundle: Bundle, name: str | None = None) -> str:
     )
 
 
-def tree_engine(path: Path, combination: CombinationEntry | None) -> Engine:
-    """Return the engine of a forest file, which holds the trees of a combination's members if there is one."""
+def tree_engine(path: Path, combination: CombinationEntry | None, final: Path | None = None) -> Engine:
+    """Return the engine of a forest file, which holds the trees of a combination's members if there is one.
+
+    `final` is the file of the trees that read the members' answers, if the combination has some.
+    """
     from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
 
     trees = TreeEngine(path)
@@ -96,7 +99,7 @@ def tree_engine(path: Path, combination: CombinationEntry | None) -> Engine:
         combined = Combination(combination)
         if combined.n_outputs != trees.n_outputs or min(member.outputs for member in combination.members) < 1:
             raise ValueError(f"the forest has {trees.n_outputs} outputs, the members {combined.n_outputs}")
-        engine = combined_engine(trees, combined)
+        engine = combined_engine(trees, combined, None if final is None else TreeEngine(final))
         if not engine.n_outputs:
             raise ValueError("it has no margin")
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -123,7 +126,9 @@ def _start(bundle: Bundle, name: str | None) -> Engine:
     path = bundle.file(file)
     try:
         if file == FOREST:
-            return tree_engine(path, bundle.manifest.combination)
+            combination = bundle.manifest.combination
+            has_final = combination is not None and combination.final != "none"
+            return tree_engine(path, combination, bundle.file(FINAL_FOREST) if has_final else None)
         from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
         return OnnxRuntimeEngine(path)

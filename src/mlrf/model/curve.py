@@ -175,6 +175,12 @@ def _piecewise_constant(model: RowPredictor) -> PiecewiseConstant:
             f"{model.name} is a graph of operators and has no thresholds to draw an exact curve by; predict rows that differ "
             "in the feature instead"
         )
+    combination = model.bundle.manifest.combination
+    if combination is not None and combination.row_coefficients:
+        raise NoThresholdsError(
+            f"{model.name} adds multiples of the row's own numbers (a stack with passthrough=True), so its answer changes "
+            "between its thresholds too and no list of points is exact; predict rows that differ in the feature instead"
+        )
     if (facts := model.bundle.manifest.facts) is not None and facts.linear_leaves:
         raise NoThresholdsError(
             f"{model.name} has linear leaves (linear_tree), so its answer changes between its thresholds too and no list of "

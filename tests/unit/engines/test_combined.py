@@ -27,6 +27,7 @@ DAMAGED = {
     "no row coefficients for a margin": CombinationEntry(
         "linear", [NUMBER, NUMBER], coefficients=[[1.0]] * 2, intercepts=[0.0] * 2, row_coefficients=[[1.0]]
     ),
+    "final trees that are missing": CombinationEntry("each", [NUMBER], final="answers"),
     "no margin": CombinationEntry("linear", [NUMBER]),
     "intercepts of others": CombinationEntry("linear", [NUMBER], coefficients=[[1.0]], intercepts=[]),
     "offsets of others": CombinationEntry("mean", [MemberEntry(1, IDENTITY, offsets=[1.0, 2.0])]),
@@ -41,3 +42,10 @@ def test_a_damaged_combination_is_a_damaged_bundle(what, tmp_path):
     path = write_tree_bundle(tmp_path / "b") / FOREST
     with pytest.raises(BundleError, match=r"forest\.bin.*build the bundle again"):
         tree_engine(path, DAMAGED[what])
+
+
+@pytest.mark.parametrize("final", ["answers", "none"])
+def test_final_trees_of_other_columns_are_a_damaged_bundle(final, tmp_path):
+    path = write_tree_bundle(tmp_path / "b") / FOREST
+    with pytest.raises(BundleError, match="final trees"):
+        tree_engine(path, CombinationEntry("each", [NUMBER], final=final), path)

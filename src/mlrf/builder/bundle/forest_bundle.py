@@ -23,6 +23,7 @@ from mlrf.core.combination import Combination
 from mlrf.core.feature import Kind
 from mlrf.core.forest import F64, LEAF, Forest
 from mlrf.core.manifest import (
+    FINAL_FOREST,
     FOREST,
     FORMAT,
     GOLDEN,
@@ -46,7 +47,7 @@ _NO_ONNX_LINEAR = (
 )
 _LINEAR_LEAVES = "neither LightGBM nor mlrf has Shapley values of linear leaves (linear_tree)"
 _NOT_LINEAR = "its members' answers pass through functions that are not linear"
-_READS_ROWS = (
+_ADDS_ROWS = (
     "its final estimator adds multiples of the row's own numbers (passthrough=True), whose means are not in the model"
 )
 _NO_ONNX = (
@@ -84,6 +85,8 @@ class ForestBundle:
             GOLDEN: encode_golden(golden),
             GOLDEN_ROWS: golden_file(proof.rows, proof.margins, size_bytes=len(self._imported.source) // 4),
         }
+        if self._imported.final is not None:
+            files[FINAL_FOREST] = encode_forest(self._imported.final.forest)
         if self._exports.onnx is not None:
             files[ONNX_MODEL] = self._exports.onnx
         if (leaves := leaf_file(self._imported.forest)) is not None:
@@ -92,6 +95,7 @@ class ForestBundle:
 
     def _manifest(self, name: str, proof: Proof) -> Manifest:
         imported, forest = self._imported, self._imported.forest
+        forests = [forest] if imported.final is None else [forest, imported.final.forest]
         base = imported.margins(np.array([forest.expected_margin()]))[0].tolist()
         return Manifest(
             format=FORMAT,
@@ -108,9 +112,9 @@ class ForestBundle:
             base=base,
             combination=imported.combination,
             facts=ModelFacts(
-                trees=forest.n_trees,
-                leaves=forest.n_leaves,
-                max_depth=_depth(forest),
+                trees=sum(each.n_trees for each in forests),
+                leaves=sum(each.n_leaves for each in forests),
+                max_depth=max(map(_depth, forests)),
                 categorical_features=sum(f.kind is Kind.CATEGORICAL for f in self.schema.features),
                 linear_leaves=0 if forest.linear is None else int(np.count_nonzero(np.diff(forest.linear.offsets))),
             ),
@@ -152,7 +156,7 @@ def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
 
 def _why_unexplained(imported: ImportedModel) -> str | None:
     if imported.combination is not None and Combination(imported.combination).linear() is None:
-        return _READS_ROWS if imported.combination.row_coefficients else _NOT_LINEAR
+        return _ADDS_ROWS if imported.combination.row_coefficients else _NOT_LINEAR
     if imported.forest.linear is not None:
         return _LINEAR_LEAVES
     return NO_COVERS if imported.covers == "none" else None

@@ -112,6 +112,8 @@ class ImportedModel:
     """What its steps apply whose results differ between processors."""
     combination: CombinationEntry | None = None
     """How the forest's outputs become the margins, if they are those of several models."""
+    final: ImportedModel | None = None
+    """The trees that read the combined answers, and perhaps the row (`CombinationEntry.final`): they give the margins."""
     targets: tuple[tuple[ClassLabel, ...], ...] = ()
     """Class labels of each target of a classifier of several, in the order of the outputs."""
 
@@ -133,9 +135,15 @@ class ImportedModel:
         if self.combination is None:
             return outputs
         combination = Combination(self.combination)
-        if not combination.reads_rows:
-            return _of_rows(combination.margins_of_rows, outputs)
         given = np.zeros((len(outputs), self.forest.n_features)) if rows is None else rows
+        if self.final is not None:
+            from mlrf.builder.parity.exports import tree_margins  # noqa: PLC0415  it imports this module
+
+            answers = _of_rows(combination.margins_of_rows, outputs)
+            read = np.hstack([answers, given]) if self.combination.reads_rows else answers
+            return tree_margins(self.final.forest, read)
+        if not combination.adds_rows:
+            return _of_rows(combination.margins_of_rows, outputs)
         numbers = given.reshape(-1).tolist()
         return _of_rows(lambda found: combination.margins_of_rows(found, numbers), outputs)
 

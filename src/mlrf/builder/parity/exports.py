@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import BuildError
-from mlrf.core.forest import F64, I64
+from mlrf.core.forest import F64, I64, Forest
 from mlrf.core.manifest import FOREST
 from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.explanation import additivity_gap
@@ -42,6 +43,15 @@ def run_onnx(
     except Exception as error:  # ONNX Runtime has no error class of its own to catch
         raise BuildError(f"ONNX Runtime {ort.__version__} refuses the exported model: {error}") from error
     return np.concatenate(margins), np.concatenate(predictions)
+
+
+def tree_margins(forest: Forest, rows: F64) -> F64:
+    """Return the tree engine's margins [n, K] of rows [n, F]."""
+    with temporary_folder("parity") as folder:
+        path = folder / FOREST
+        path.write_bytes(encode_forest(forest))
+        found = np.frombuffer(TreeEngine(path).margins(np.ascontiguousarray(rows).data), dtype=np.float64)
+    return found.reshape(len(rows), -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.comparison import (
     MARGIN_LIMIT,
@@ -71,6 +72,10 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
 
     `sampled` are rows [n, F] of the caller's `--sample`, or None.
     """
+    if model.final is not None:
+        # The final trees alone, on and around their own thresholds, which rows of the whole cannot be made to hit.
+        final = Exports(None, encode_forest(model.final.forest))
+        prove(model.final, final, Schema(model.final.features), sampled=None, progress=_ignore)
     golden = golden_rows_of(model, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
     kept = kept_rows(
@@ -107,6 +112,10 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     )
 
 
+def _ignore(_step: str, _done: float) -> None:
+    """Report no progress."""
+
+
 def _with_infinities(
     model: ImportedModel,
     exports: Exports,
@@ -118,7 +127,9 @@ def _with_infinities(
 ) -> Schema:
     """Return the schema with how the library treats infinities; where an engine differs, infinities are refused."""
     refused = np.zeros(len(probed.rows), np.bool_)
-    if found is None or found.margins.shape[1] != model.forest.n_outputs:
+    reads_rows = model.combination is not None and model.combination.reads_rows
+    # Whoever reads the row besides the members is not asked about each infinity.
+    if reads_rows or found is None or found.margins.shape[1] != model.forest.n_outputs:
         return with_infinities(schema, probed, refused, lambda _: refused, is_single=is_single)
 
     def agrees(rows: F64) -> Bool:

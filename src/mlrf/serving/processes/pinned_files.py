@@ -21,7 +21,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.manifest import BACKGROUND, FOREST, GOLDEN_ROWS, GROUPS, LEAVES, MANIFEST, SCHEMA
+from mlrf.core.manifest import BACKGROUND, FINAL_FOREST, FOREST, GOLDEN_ROWS, GROUPS, LEAVES, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
 
 _CHUNK_BYTES = 1 << 18
@@ -97,11 +97,11 @@ def close_descriptors(pinned: Mapping[str, int]) -> None:
 
 
 def _served_files(bundle: Bundle, engine: str | None) -> list[str]:
-    """Return the engine's file, and what else the bundle has for it: leaf numbers, background and groups."""
+    """Return the engine's file, and what else the bundle has for it: final trees, leaf numbers, background and groups."""
     name = engine_file(bundle, engine)
     if name != FOREST:
         return [name]
-    return [name, *(each for each in (LEAVES, BACKGROUND, GROUPS) if each in bundle.manifest.files)]
+    return [name, *(each for each in (FINAL_FOREST, LEAVES, BACKGROUND, GROUPS) if each in bundle.manifest.files)]
 
 
 def _memory(bundle: Bundle, name: str) -> int:

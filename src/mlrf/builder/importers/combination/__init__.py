@@ -6,8 +6,8 @@ has the operations that combine them (`core.combination`). Contract:
 1. The gate compares the margins of every member with that member's own library, to the bit, and the whole with scikit-learn.
 2. A combination that is a weighted sum of margins is explained exactly; any other is not explained, and says so.
 
-recipes (what each meta-estimator does with its members), calibration (calibrated classifiers), members (members as tree
-models), merge (several forests as one), member_features (features that all members
+recipes (what each meta-estimator does with its members), calibration (calibrated classifiers), members (each as a tree model),
+final_model (the trees that a stack ends in), merge (several forests as one), member_features (features that all members
 read, and rows as tables), source (the object or skops file), reader (combines them), reference (the members'
 libraries and scikit-learn, in a child process).
 """

@@ -107,10 +107,11 @@ def _read_member(
             f"member {index} of the {recipe.name} is a {kind.__module__}.{kind.__name__}, and mlrf combines tree models of "
             "LightGBM, XGBoost, CatBoost and scikit-learn; leave it out, or export the whole to ONNX with skl2onnx"
         )
-    if model.combination is not None and model.combination.row_coefficients:
+    if model.final is not None or (model.combination is not None and model.combination.reads_rows):
+        what = "with passthrough=True" if model.final is None else "that ends in trees"
         raise UnsupportedModelError(
-            f"member {index} of the {recipe.name} is a {kind.__name__} with passthrough=True, which mlrf serves only as the "
-            "whole model; train it with passthrough=False, or export the whole to ONNX with skl2onnx"
+            f"member {index} of the {recipe.name} is a {kind.__name__} {what}, which mlrf serves only as the whole model; "
+            "train it with a linear final_estimator and passthrough=False, or export the whole to ONNX with skl2onnx"
         )
     if model.combination is not None and not member.second_class_only and member.response == "predict_proba":
         # The first class's probability is then the inner combination's own, not 1 minus the second's.

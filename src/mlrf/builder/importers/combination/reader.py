@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.importers.combination.final_model import check_numbers, edges_of_rows, read_final_model, with_final
 from mlrf.builder.importers.combination.member_features import (
     bands,
     combined_features,
@@ -30,8 +31,8 @@ from mlrf.builder.importers.pipeline.reader import read_pipeline
 from mlrf.builder.importers.pipeline.source import is_pipeline
 from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.combination import Combination
-from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
-from mlrf.core.feature import Feature, Kind
+from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.feature import Feature
 from mlrf.core.link import Link
 from mlrf.core.manifest import CombinationEntry, LinkEntry
 
@@ -39,7 +40,7 @@ _NOT_EXPLAINED = (
     "predictions only: the {} passes its members' answers through functions that are not linear, so their Shapley values do "
     "not add up to its answer"
 )
-_READS_ROWS = (
+_ADDS_ROWS = (
     "predictions only: the {} adds multiples of the row's own numbers (passthrough=True), and the model does not keep their "
     "means, which Shapley values need"
 )
@@ -70,7 +71,7 @@ def _read_nested(source: Source, options: ImportOptions) -> ImportedModel:
 
 def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:
     every = _names(estimator, members)
-    used = list(range(len(every))) if recipe.row_coefficients else used_columns(members, len(every))
+    used = list(range(len(every))) if recipe.passes_rows else used_columns(members, len(every))
     members = [on_columns(member, used) for member in members]
     names = tuple(every[column] for column in used)
     check_category_names(options.categories, list(names))
@@ -78,12 +79,18 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         feature = next(iter(options.categories))
         raise SampleError(f"feature {feature!r}: the model splits it as a number; leave its list out", feature=feature)
     features = combined_features(recipe, members, names)
-    if recipe.row_coefficients:
-        _check_numbers(recipe, features)
+    if recipe.passes_rows:
+        check_numbers(recipe, features)
     forest = merge_forests(
         [member.model.forest for member in members], [member.columns for member in members], len(names)
     )
     members, link = _with_last_link(recipe, members)
+    n_answers = sum(_n_answers(member) for member in members)
+    final = read_final_model(recipe, n_answers, len(every))
+    if final is not None:
+        link = final.link
+    of_rows = final if recipe.passes_rows else None
+    features = with_final(features, of_rows, n_answers)
     is_binary = recipe.classes is not None and len(recipe.classes) == 2  # noqa: PLR2004
     entry = CombinationEntry(
         kind=recipe.kind,
@@ -92,16 +99,19 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         coefficients=[list(row) for row in recipe.coefficients],
         intercepts=list(recipe.intercepts),
         row_coefficients=[list(row) for row in recipe.row_coefficients],
+        final="none" if final is None else "answers_and_rows" if recipe.passes_rows else "answers",
         precision="float32" if recipe.in_members_precision and forest.rounding == "float32" else "float64",
         second_class_only=recipe.is_probabilities and is_binary,
         n_classes=recipe.n_classes,
     )
     combination = Combination(entry)
-    unexplained = _READS_ROWS if combination.reads_rows else None if combination.is_linear else _NOT_EXPLAINED
-    libraries = sorted({member.model.library for member in members})
+    unexplained = _ADDS_ROWS if combination.adds_rows else None if combination.is_linear else _NOT_EXPLAINED
+    every_model = [member.model for member in members] + ([] if final is None else [final])
+    libraries = sorted({model.library for model in every_model})
     return ImportedModel(
         forest=forest,
         combination=entry,
+        final=final,
         task=recipe.task,
         objective=f"{recipe.name} of {len(members)} {'models' if len(members) != 1 else 'model'} ({', '.join(libraries)})",
         link=link,
@@ -134,26 +144,27 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
             ),
         },
         targets=recipe.targets,
-        class_at_half=0,
+        class_at_half=0 if final is None else final.class_at_half,
         covers="none" if any(member.model.covers == "none" for member in members) else "training",
         notes=(*recipe.notes, *(() if unexplained is None else (unexplained.format(recipe.name),))),
         known_codes_only=listed_columns(members, features),
-        largest_number=min(member.model.largest_number for member in members),
-        edge_values=edge_values(members),
+        largest_number=min(model.largest_number for model in every_model),
+        edge_values=_joined(edge_values(members), edges_of_rows(of_rows, n_answers)),
         bands=bands(members),
         functions=tuple(dict.fromkeys(each for member in members for each in member.model.functions)),
     )
 
 
-def _check_numbers(recipe: Recipe, features: Sequence[Feature]) -> None:
-    """Raise UnsupportedModelError for a category among the columns that the final estimator reads as numbers."""
-    for feature in features:
-        if feature.kind is Kind.CATEGORICAL:
-            raise UnsupportedModelError(
-                f"the {recipe.name} gives its final estimator the rows too (passthrough=True), and members read "
-                f"{feature.name!r} as a category, which mlrf does not multiply; train it with passthrough=False",
-                feature=feature.name,
-            )
+def _n_answers(member: Member) -> int:
+    """Return the number of columns that a member's answer has."""
+    entry = CombinationEntry("each", [member.entry])
+    return len(Combination(entry).margins([0.0] * member.entry.outputs))
+
+
+def _joined(*parts: Mapping[int, tuple[float, ...]]) -> dict[int, tuple[float, ...]]:
+    """Return the values of each column in all parts, ascending."""
+    columns = sorted({column for part in parts for column in part})
+    return {column: tuple(sorted({x for part in parts for x in part.get(column, ())})) for column in columns}
 
 
 def _names(estimator: Any, members: list[Member]) -> tuple[str, ...]:
@@ -185,7 +196,7 @@ def _thresholds(recipe: Recipe, members: list[Member]) -> list[float]:
 
 def _with_last_link(recipe: Recipe, members: list[Member]) -> tuple[list[Member], Link]:
     """Return the members and the last link, the members' own moved there where the combination leaves each margin alone."""
-    if recipe.kind != "each" or recipe.targets:
+    if recipe.kind != "each" or recipe.targets or recipe.final is not None:
         return members, recipe.link
     links = {(member.entry.link.kind, member.entry.link.scale) for member in members}
     kind, scale = next(iter(links))

@@ -49,6 +49,10 @@ class Recipe:
     intercepts: tuple[float, ...] = ()
     row_coefficients: tuple[tuple[float, ...], ...] = ()
     """Of a linear combination that adds multiples of the row's own numbers: a stack with `passthrough`."""
+    final: Any = None
+    """The tree model that reads the members' answers, and whose answer is the whole's."""
+    passes_rows: bool = False
+    """Whether the final model reads the row too."""
     is_probabilities: bool = False
     """Whether the combined answer has a probability for each class; of two, the second is served."""
     in_members_precision: bool = False

@@ -83,23 +83,24 @@ def _stacking(estimator: Any) -> Recipe:
     name = type(estimator).__name__
     final = fitted(estimator, "final_estimator_")
     classes = classes_of(estimator) if name == "StackingClassifier" else None
-    served = (
-        "LogisticRegression" if classes is not None else "a linear regression (LinearRegression, Ridge, RidgeCV, …)"
-    )
     is_served = type(final).__module__.startswith("sklearn.linear_model") and (
         type(final).__name__.startswith("LogisticRegression") if classes is not None else hasattr(final, "coef_")
     )
-    if not is_served:
-        raise UnsupportedModelError(
-            f"the {name}'s final estimator is a {type(final).__name__}, and mlrf serves stacks that end in {served}; train it "
-            "with one, or export it to ONNX with skl2onnx"
-        )
     members = tuple(
         MemberRecipe(
             unfrozen(member), method, second_class_only=method == "predict_proba" and len(classes or ()) == _TWO
         )
         for member, method in zip(estimator.estimators_, estimator.stack_method_, strict=True)
     )
+    if not is_served:
+        return Recipe(
+            name,
+            "each",
+            members,
+            classes=classes,
+            final=unfrozen(final),
+            passes_rows=estimator.passthrough,
+        )
     coefficients = np.atleast_2d(np.asarray(final.coef_, np.float64))
     intercepts = np.broadcast_to(np.asarray(final.intercept_, np.float64).reshape(-1), (len(coefficients),))
     # The columns of the row come after the members' answers.
@@ -115,6 +116,7 @@ def _stacking(estimator: Any) -> Recipe:
         coefficients=tuple(map(tuple, of_answers.tolist())),
         intercepts=tuple(intercepts.tolist()),
         row_coefficients=tuple(map(tuple, of_rows.tolist())) if estimator.passthrough else (),
+        passes_rows=estimator.passthrough,
         takes_missing=not estimator.passthrough,
     )
 

@@ -49,7 +49,7 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
             "not after other steps: build from the model itself (pipeline[-1]) and apply the steps before sending rows, or "
             "encode the categories in a step (OrdinalEncoder, TargetEncoder)"
         )
-    if model.combination is not None and model.combination.row_coefficients:
+    if model.combination is not None and model.combination.reads_rows:
         raise UnsupportedModelError(
             f"the pipeline's model {pipeline.model_name!r} gives its final estimator the transformed rows too "
             "(passthrough=True), which mlrf does not serve after other steps; put the steps into its members "

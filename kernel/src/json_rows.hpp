@@ -2,7 +2,7 @@
 //
 // A batch is plain if it is {"instances": [{"features": [...]}, ...]} with nothing else: each row an array in schema order, or an
 // object whose members are the features in that order, spelled as in the schema. What is not certain to be valid is left to the
-// caller's other parsers: `read` then returns false.
+// caller's other parsers: `read` then returns false. It must agree with src/mlrf/core/value_rules.py, which names the other readers.
 #pragma once
 
 #include <cstddef>

@@ -47,7 +47,7 @@ struct Level {
 };
 
 // Each level is in level_NAME.cpp; dispatch.cpp declares them.
-// Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512, vbmi) lowers it, for
+// Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL, the name of a level, lowers it, for
 // tests. Throws std::invalid_argument for a level that is unknown or not supported by this processor.
 const Level& choose_level(const char* requested);
 

@@ -22,13 +22,15 @@ from running import serving
 REGISTERED = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from folder_store import FolderStore
-from mlrf.features.open_stores import SHARED_STORES; SHARED_STORES["folder"] = lambda: FolderStore
+from mlrf.features.open_stores import SHARED_STORES, SharedKind; SHARED_STORES["folder"] = SharedKind(lambda: FolderStore, "folder:///PATH")
 """
 
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setitem(open_stores.SHARED_STORES, "folder", lambda: FolderStore)
+    monkeypatch.setitem(
+        open_stores.SHARED_STORES, "folder", open_stores.SharedKind(lambda: FolderStore, "folder:///PATH")
+    )
 
 
 def test_rows_are_loaded_and_served_through_it(registered, tmp_path, capsys):

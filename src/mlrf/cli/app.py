@@ -10,7 +10,7 @@ from typer.main import get_command
 
 import mlrf
 from mlrf.cli.bench import bench
-from mlrf.cli.build import build
+from mlrf.cli.build import BuildCommand, build
 from mlrf.cli.demo import demo
 from mlrf.cli.deploy import deploy
 from mlrf.cli.diff import diff
@@ -91,7 +91,7 @@ def _serve(_context: typer.Context) -> None:
     raise typer.Exit(main(list(_context.args)))
 
 
-app.command()(build)
+app.command(cls=BuildCommand)(build)
 app.command()(inspect)
 app.command()(verify)
 app.command()(sign)

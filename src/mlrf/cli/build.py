@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from typer.core import TyperArgument, TyperCommand
 
 from mlrf.builder.build_extra import require_packages
 from mlrf.cli.build_report import print_build_report
@@ -17,13 +18,26 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.manifest import NAME_RULE
 
 
+class BuildCommand(TyperCommand):
+    """The command, with the names of the libraries in its help: their table takes 0.2 s to import."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from mlrf.builder.importers.detect import LIBRARY_NAMES  # noqa: PLC0415
+
+        for each in self.params:
+            if isinstance(each, TyperArgument) and each.help is not None:
+                each.help = each.help.format(libraries=", ".join(LIBRARY_NAMES))
+        super().format_help(ctx, formatter)
+
+
 def build(
     model: Annotated[
         Path,
         typer.Argument(
             parser=non_empty_path,
             metavar="model",
-            help="A model file, or an MLflow directory: LightGBM, XGBoost, CatBoost, scikit-learn (skops), ONNX.",
+            help="A model file, or a directory of a model: {libraries}, MLflow.",
         ),
     ],
     out: Annotated[

@@ -15,13 +15,6 @@ from mlrf.core.feature import Kind
 from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, ProcessorEntry, RowsEntry
 from mlrf.core.reserved_names import reserved_among
 
-_ORIGINS = {
-    "lightgbm": "a LightGBM model",
-    "xgboost": "an XGBoost model",
-    "catboost": "a CatBoost model",
-    "onnxruntime": "an ONNX file",
-}
-"""Name of the model's source, by the distribution that proved it."""
 _TIMED_ROWS = 1000
 _TIMED_TURNS = 2
 _SPEEDS = (
@@ -70,7 +63,7 @@ def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
 
 def _recognised(manifest: Manifest) -> list[str]:
     version = manifest.libraries.get(manifest.library, "")
-    origin = _ORIGINS.get(manifest.library, f"a {manifest.library} model")
+    origin = _origin(manifest.library)
     lines = [
         (
             f"{manifest.name}: {manifest.task} ({manifest.objective}), {manifest.parts}, {manifest.n_features} features"
@@ -87,6 +80,16 @@ def _recognised(manifest: Manifest) -> list[str]:
     if manifest.task == "raw" and manifest.graph is None:
         lines.append(f"the objective defines no link: predictions are raw margins, as {manifest.library} returns them")
     return [escaped(line) for line in lines]
+
+
+def _origin(distribution: str) -> str:
+    """Return what the model is, by the distribution that proved it."""
+    if distribution == "onnxruntime":
+        return "an ONNX file"
+    from mlrf.builder.importers.detect import LIBRARIES  # noqa: PLC0415  `mlrf --help` needs no importer
+
+    name = next((each.name for each in LIBRARIES if distribution in each.packages), distribution)
+    return f"{'an' if name.startswith('X') else 'a'} {name} model"
 
 
 def _table_entries(cover: CoverageEntry) -> str:

@@ -21,6 +21,7 @@ from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.named_bundle import open_bundle
 from mlrf.features.interface import FeatureStore
 from mlrf.features.local_folders import default_state_dir, local_folders
+from mlrf.features.open_stores import address_forms
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.row_json import show_document
 from mlrf.features.seed_store import mark_seeded
@@ -47,7 +48,7 @@ StateDir = Annotated[
     ),
 ]
 StoreUrl = Annotated[
-    str | None, typer.Option("--features", metavar="URL", help="Address of a shared store: redis://HOST:PORT/0.")
+    str | None, typer.Option("--features", metavar="URL", help=f"Address of a shared store: {address_forms()}.")
 ]
 AsOf = Annotated[str | None, typer.Option(help="Column with the as-of time.")]
 Partial = Annotated[

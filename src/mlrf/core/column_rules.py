@@ -1,4 +1,7 @@
-"""Rules for the numbers in a table's columns; a whole table is checked in one pass before it reaches an engine."""
+"""Rules for the numbers in a table's columns; a whole table is checked in one pass before it reaches an engine.
+
+They must agree with `core/value_rules.py`, which names the other readers of values.
+"""
 
 from __future__ import annotations
 

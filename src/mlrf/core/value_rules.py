@@ -1,7 +1,12 @@
 """The rules of values: which JSON value a feature accepts, and the float64 that it becomes.
 
-The fast parser's types (`serving/native/fast_value_rules.py`) must agree: these rules decide only about values that those
-types do not accept. So a narrower rule must change both; for a wider one this module suffices, and the types make it fast.
+Three faster readers must agree with it, for these rules decide only about values that those do not accept:
+
+- the fast parser's types, `serving/native/fast_value_rules.py`;
+- the rules of a column's numbers, `core/column_rules.py`, which the kernel applies (`whole_columns`) to what the types accept;
+- the kernel's reader of plain batches, `kernel/src/json_rows.cpp`, which `serving/native/plain_batches.py` gives those rules.
+
+So a narrower rule must change all of them that accept the value; for a wider one this module suffices, and they make it fast.
 Whether a feature may be null is in `Schema.number`.
 """
 

@@ -23,8 +23,8 @@ class TreeEngine(_kernel.Forest):
     def __init__(self, path: Path | str, level: str | None = None) -> None:
         """Map and check the file at `path`; BundleError when it is missing or damaged.
 
-        `level` forces an instruction set (baseline, avx2, avx512, vbmi), as MLRF_KERNEL_LEVEL does; ValueError for one that
-        this processor does not run.
+        `level` forces an instruction set by its name (kernel/src/dispatch.cpp), as MLRF_KERNEL_LEVEL does; ValueError for one
+        that this processor does not run.
         """
         try:
             super().__init__(str(path), level)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
@@ -24,8 +25,26 @@ def _redis() -> type[SharedStore]:
     return RedisStore
 
 
-SHARED_STORES: Mapping[str, Callable[[], type[SharedStore]]] = {"redis": _redis, "rediss": _redis, "unix": _redis}
-"""Returns the class of a shared store, by the scheme of its address; its module is imported only if it is used."""
+class SharedKind(NamedTuple):
+    """A kind of shared store."""
+
+    store: Callable[[], type[SharedStore]]
+    """Returns its class; its module is imported only if it is used."""
+    address: str
+    """The form of its addresses, for help texts."""
+
+
+SHARED_STORES: Mapping[str, SharedKind] = {
+    "redis": SharedKind(_redis, "redis://HOST:PORT/0"),
+    "rediss": SharedKind(_redis, "rediss://HOST:PORT/0"),
+    "unix": SharedKind(_redis, "unix:///PATH?db=0"),
+}
+"""The kinds of shared stores, by the scheme of their addresses."""
+
+
+def address_forms() -> str:
+    """Return the forms of addresses, for help texts."""
+    return ", ".join(kind.address for kind in SHARED_STORES.values())
 
 
 def wrong_in_address(url: str) -> str | None:
@@ -33,18 +52,18 @@ def wrong_in_address(url: str) -> str | None:
     shared = SHARED_STORES.get(_scheme(url))
     if shared is None:
         return f"the address of a shared store begins with {', '.join(f'{scheme}://' for scheme in SHARED_STORES)}"
-    return shared().wrong_in_address(url)
+    return shared.store().wrong_in_address(url)
 
 
 def missing_extra(url: str) -> str | None:
     """Return what must be installed for the shared store at an address; None if it is installed."""
-    shared = SHARED_STORES[_scheme(url)]()
+    shared = SHARED_STORES[_scheme(url)].store()
     return shared.extra if find_spec(shared.package) is None else None
 
 
 def open_shared(url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S) -> SharedStore:
     """Return the shared store of a model's rows at an address without a fault; ConfigError when it cannot be used."""
-    return SHARED_STORES[_scheme(url)]().at(url, model, rows, timeout_s)
+    return SHARED_STORES[_scheme(url)].store().at(url, model, rows, timeout_s)
 
 
 def _scheme(url: str) -> str:

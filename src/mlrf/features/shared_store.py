@@ -1,6 +1,7 @@
 """The interface of shared stores: what a backend on another machine offers besides `FeatureStore`.
 
-A new one is a class that implements `SharedStore`, and a line of `SHARED_STORES` in `open_stores.py`.
+A new one is a class that implements `SharedStore`, a line of `SHARED_STORES` in `open_stores.py`, and, for the package that it
+needs, an extra in pyproject.toml (with `make lock`). Help texts, checks and errors take the addresses from that table.
 """
 
 from __future__ import annotations

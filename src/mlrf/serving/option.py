@@ -54,6 +54,10 @@ class Option(msgspec.Struct, frozen=True):
     positional: bool
     secret: bool
     """Whether `--print-config` does not show the value."""
+    fixed: bool
+    """Whether it is used before the workers are forked, so that a reload (SIGHUP) refuses another value."""
+    changes_answers: bool
+    """Whether the answer to a body depends on it: servers with other values share no cached answers."""
     path: tuple[str, ...] = ()
     default: Any = None
     computed: bool = False
@@ -97,11 +101,15 @@ def option(
     metavar: str = "",
     positional: bool = False,
     secret: bool = False,
+    fixed: bool = False,
+    changes_answers: bool = False,
 ) -> Any:
     """Declare a field of the settings as an option.
 
     `default`: a value; a tuple if the option may be given several times; None if it has no value by default (both then need
-    `kind`, the type of one value); a function if it is computed at the start. `check` is called with each value.
+    `kind`, the type of one value); a function if it is computed at the start. `check` is called with each value. `fixed`: it is
+    used before the workers are forked, so that a reload refuses another value. `changes_answers`: the answer to a body
+    depends on it, so that servers with other values share no cached answers.
     """
     computed = callable(default)
     sample = default() if computed else default
@@ -109,7 +117,9 @@ def option(
     kind = kind or type(sample)
     default_metavar = {int: "N", float: "S", Path: "FILE"}.get(kind, "NAME")
     shown = "{" + ",".join(choices) + "}" if choices else metavar or default_metavar
-    declared = Option(help, group, kind, many, check, choices, shown, positional, secret, (), sample, computed)
+    declared = Option(
+        help, group, kind, many, check, choices, shown, positional, secret, fixed, changes_answers, (), sample, computed
+    )
     return msgspec.field(default_factory=_Default(declared, default if computed else lambda: default))
 
 

@@ -4,12 +4,14 @@ A new route is a line of ROUTES, with its path; a path to which other modules re
 a package below this module needs it. A page is a module of pages/, which `g.page` names. The router, access rules, both parts
 of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares docs/reference/routes.md.
 
+Other paths to the same routes are ALIASES, and for platforms `additional_paths` of platforms/additional_paths.py.
 gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -28,6 +30,9 @@ INVOCATIONS, PING, HEALTH, VERSION = "/invocations", "/ping", "/health", "/versi
 ICON = b"image/x-icon"
 ANY_TEXT = b"text/*"
 """Of routes whose responses carry their own content type."""
+ALIASES: Mapping[str, str] = MappingProxyType({"/": DOCS, f"{paths.V2}/": paths.V2})
+"""Other paths, with the route that each leads to. Some clients write the metadata's path with a slash, the specification does
+without."""
 
 ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(

@@ -21,7 +21,9 @@ import pytest
 import mlrf
 from mlrf.builder.bundle.golden_parquet import encode_golden, read_golden
 from mlrf.builder.bundle.writer import write_bundle
+from mlrf.builder.importers.detect import LIBRARIES
 from mlrf.cli import main, verify
+from mlrf.cli.build_report import _origin
 from mlrf.cli.exit_status import EXIT_STATUS, exit_status
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
@@ -301,6 +303,24 @@ def test_help_teaches(capsys):
         assert "xample" in stdout
         assert stdout.count("mlrf " + command) > 1  # the usage line, and at least one to copy
     assert mlrf.__version__ in run(capsys, "--version")[1]
+
+
+def test_the_help_of_build_names_every_library(capsys):
+    stdout = run(capsys, "build", "--help")[1]
+    assert all(library.name in stdout for library in LIBRARIES)
+
+
+def test_the_report_of_a_build_names_the_library_of_the_model():
+    proven_by = ("lightgbm", "xgboost", "catboost", "onnxruntime", "ydf", "treelite", "scikit-learn")
+    assert [_origin(distribution) for distribution in proven_by] == [
+        "a LightGBM model",
+        "an XGBoost model",
+        "a CatBoost model",
+        "an ONNX file",
+        "a YDF model",
+        "a treelite model",
+        "a scikit-learn model",
+    ]
 
 
 def test_serve_is_handed_over_without_typer_and_rich():

@@ -40,6 +40,8 @@ LIBRARIES: tuple[Library, ...] = (
 """In the order in which they are tried: scikit-learn after the boosting libraries, whose wrappers inherit from its classes, and
 ONNX last, because its files have no magic number."""
 
+LIBRARY_NAMES = tuple(dict.fromkeys(library.name for library in LIBRARIES))
+"""Their names, each once."""
 _SHOWN_BYTES = 12
 _SHOWN_KEY = 40
 

@@ -1,4 +1,8 @@
-"""The interface of importers: each package defines a `Library`, and `builder/importers/detect.py` lists them all."""
+"""The interface of importers: each package defines a `Library`, and `importers/detect.py` lists them all.
+
+A new importer also takes an extra in pyproject.toml (with `make lock`) if its library is a package of its own. If its models
+are directories, `builder/model_source.py` finds the file in them; if they were refused by name, `builder/foreign_files.py` did.
+"""
 
 from __future__ import annotations
 

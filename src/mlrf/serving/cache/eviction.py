@@ -3,6 +3,9 @@
 A new entry is added in front; a hit only marks its entry. To free memory, a hand moves from the oldest entry towards the
 newest, clears the marks that it passes, evicts the first entry without a mark, and stays there. Thus a scan of keys that are
 never requested again evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
+
+A hit is noted where it is found, in `find` of `cache_partition.py` (`entry.visited = True`), as a call would take longer: a
+policy that does something else at a hit changes that line too.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 from mlrf.engines.selection import ENGINES, ONNX_EXTRA, ONNX_RUNTIME, onnx_runtime_is_installed
 from mlrf.features.local_folders import default_state_dir
-from mlrf.features.open_stores import missing_extra, wrong_in_address
+from mlrf.features.open_stores import address_forms, missing_extra, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.config.admin_address import parse_admin
@@ -52,6 +52,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
         (),
         "bundle, model repository, or a model of a repository: REPOSITORY/NAME[@VERSION]; or its address in a store, e.g. s3://…",
         group=Group.MODELS,
+        fixed=True,
         kind=Path,
         metavar="BUNDLE",
         positional=True,
@@ -59,52 +60,68 @@ class ServeSettings(msgspec.Struct, frozen=True):
     )
     find_bundle: bool = option(
         False, "if no BUNDLE is given, serve the one that is mounted at /opt/ml/model, /mnt/models or /models",
-        group=Group.MODELS,
+        group=Group.MODELS, fixed=True,
     )  # fmt: skip
-    host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
-    port: int = option(8080, "port to listen on; 0 for a free one", group=Group.LISTENING, check=between(0, 65535))
+    host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING, fixed=True)
+    port: int = option(
+        8080, "port to listen on; 0 for a free one", group=Group.LISTENING, fixed=True, check=between(0, 65535)
+    )
     backlog: int = option(
-        2048, "connections that may wait to be accepted, per worker", group=Group.LISTENING, check=between(1, 65535)
+        2048,
+        "connections that may wait to be accepted, per worker",
+        group=Group.LISTENING,
+        fixed=True,
+        check=between(1, 65535),
     )
     default: str | None = option(
         None, "model that answers /predict (default: the first bundle's)", group=Group.MODELS, kind=str
     )
     model_name: str | None = option(
-        None, "name under which the one bundle is served (default: its own)", group=Group.MODELS, kind=str,
+        None, "name under which the one bundle is served (default: its own)", group=Group.MODELS, fixed=True, kind=str,
         check=lambda name: None if NAME_PATTERN.fullmatch(name) else f"{name!r} is not {NAME_RULE}",
     )  # fmt: skip
     allow_links: bool = option(
-        False, "follow links to the files of a bundle, as mounted ConfigMaps have them", group=Group.MODELS
+        False, "follow links to the files of a bundle, as mounted ConfigMaps have them", group=Group.MODELS, fixed=True
     )
     build_at_start: bool = option(
         False,
         "if BUNDLE is a model file, build a bundle from it first; needs --model-name",
         group=Group.MODELS,
+        fixed=True,
     )
     engine: str | None = option(
         None, "engine that computes predictions (default: the fastest that the bundle has files for)",
-        group=Group.MODELS, kind=str, choices=ENGINES,
+        group=Group.MODELS, fixed=True, kind=str, choices=ENGINES,
     )  # fmt: skip
-    max_batch: int = option(100, "maximum number of instances in a batch", group=Group.REQUESTS, check=at_least(1))
+    max_batch: int = option(
+        100, "maximum number of instances in a batch", group=Group.REQUESTS, changes_answers=True, check=at_least(1)
+    )
     max_infer_rows: int = option(
         10_000,
         "maximum number of rows in a request of the Open Inference Protocol",
         group=Group.REQUESTS,
+        changes_answers=True,
         check=at_least(1),
     )
     unknown_features: Literal["refuse", "ignore"] = option(
-        "refuse", "what to do with names that are not features", group=Group.REQUESTS, choices=("refuse", "ignore")
+        "refuse",
+        "what to do with names that are not features",
+        group=Group.REQUESTS,
+        changes_answers=True,
+        choices=("refuse", "ignore"),
     )
     unknown_categories: UnknownCategories = option(
         "refuse",
         "what to do with categories that the model does not have",
         group=Group.REQUESTS,
+        changes_answers=True,
         choices=("refuse", "missing", "as-library"),
     )
     strict: bool = option(
         False,
         "accept values and bodies only in their canonical form: true and false for booleans, codes in arrays",
         group=Group.REQUESTS,
+        changes_answers=True,
     )
     ui: Literal["on", "off"] = option(
         "on",
@@ -118,7 +135,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
         default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
     )
     features: str | None = option(
-        None, "shared feature store, as redis://HOST:PORT/0 (default: a local one, under --state-dir)",
+        None, f"shared feature store: {address_forms()} (default: a local one, under --state-dir)",
         group=Group.FEATURES, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
     features_timeout_s: float = option(
@@ -139,7 +156,11 @@ class ServeSettings(msgspec.Struct, frozen=True):
     )
     caching: CacheSettings = msgspec.field(default_factory=CacheSettings)
     workers: int = option(
-        usable_cpus, "worker processes (default: one per processor)", group=Group.PROCESSES, check=between(1, 256)
+        usable_cpus,
+        "worker processes (default: one per processor)",
+        group=Group.PROCESSES,
+        fixed=True,
+        check=between(1, 256),
     )
     shutdown_delay_s: float = option(
         0.0,
@@ -147,6 +168,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
         group=Group.PROCESSES,
         check=between(0, 86400, " seconds"),
     )
+    # Service managers kill the server after their own limit, 25 s in the files of deploy/ (systemd, kubernetes, kserve):
+    # tests/unit/deploy fails for a file whose limit is less than the shutdown delay, this and 5 s together.
     drain_timeout_s: float = option(
         10.0, "seconds to finish open requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )
@@ -178,24 +201,28 @@ class ServeSettings(msgspec.Struct, frozen=True):
         10.0,
         "seconds between checks for new versions in the stores that bundles are served from",
         group=Group.MODELS,
+        fixed=True,
         check=between(0.1, 86400, " seconds"),
     )
     store_timeout_s: float = option(
         60.0,
         "seconds for a store to answer at the start if no version of its models has been fetched before",
         group=Group.MODELS,
+        fixed=True,
         check=seconds(),
     )
     on_bad_model: Literal["fall-back", "exit"] = option(
         "fall-back",
         "what to do at the start if the current version of a repository's model is damaged: serve an earlier one, or exit",
         group=Group.MODELS,
+        fixed=True,
         choices=("fall-back", "exit"),
     )
     admin: str | None = option(
         None,
         "address of the admin routes, as unix:/PATH or 127.0.0.1:PORT (default: no admin routes)",
         group=Group.LISTENING,
+        fixed=True,
         kind=str,
         metavar="ADDRESS",
         check=_check_admin,
@@ -206,6 +233,7 @@ class ServeSettings(msgspec.Struct, frozen=True):
         (),
         "public key (PEM) that must have signed a bundle; may be repeated, then a signature by any of the keys is enough",
         group=Group.ACCESS,
+        fixed=True,
         kind=Path,
         metavar="KEY",
     )

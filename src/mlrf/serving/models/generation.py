@@ -6,7 +6,7 @@ generation that they started with, which is freed after the last of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,9 +27,10 @@ from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import ui
 from mlrf.serving.pages.page_facts import PageFacts
 from mlrf.serving.pages.page_loader import PageLoader
+from mlrf.serving.platforms.additional_paths import additional_paths
 from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
-from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V1_MODEL
+from mlrf.serving.routes import ALIASES, ROUTES, V1_MODEL
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_positions import Layout
@@ -106,7 +107,7 @@ class Generation:
             names,
             default,
             layout,
-            _aliases(settings, served_names),
+            {**ALIASES, **additional_paths(settings.platforms, served_names)},
             default_is_chosen=chosen,
         )
 
@@ -186,19 +187,6 @@ class Generation:
                 except FeaturesUnavailableError as error:
                     by_key[each.name] = f"not ready: {error}"
         return msgspec.json.encode({"status": "ready", "by_key": by_key})
-
-
-def _aliases(settings: ServeSettings, models: Sequence[str]) -> dict[str, str]:
-    """Return additional paths (the operator's, `/`, `/v2/`, a platform's), with the path of the route that each leads to."""
-    chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
-    # Some clients write the metadata's path with a slash, the specification does without.
-    aliases = {"/": DOCS, f"{paths.V2}/": paths.V2} | {
-        a: path for path, a in chosen.items() if a is not None and a != path
-    }
-    if settings.platforms.platform == "sagemaker":
-        # As multi-model endpoints ask for a model.
-        aliases |= {path + "/invoke": path + INVOCATIONS for path in (fill(paths.MODEL, name=name) for name in models)}
-    return aliases
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:

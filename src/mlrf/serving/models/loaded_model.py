@@ -22,7 +22,7 @@ from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import CachePartitions
-from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.curve_handler import CurveHandler
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -31,6 +31,7 @@ from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
+from mlrf.serving.option import value_in
 from mlrf.serving.platforms.handlers import PlatformHandlers
 from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
@@ -175,13 +176,13 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 
 
 def _cache_namespace(bundle: Bundle, settings: ServeSettings) -> CacheNamespace:
-    """Return the secret of shared cached answers, derived from the bundle and the options that answers depend on.
+    """Return the secret of shared cached answers, derived from the bundle and the options declared `changes_answers`.
 
     A server with other options, or another version of mlrf, whose responses may have other fields, finds none of the answers;
     and without the bundle none can be forged.
     """
     digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
-    options = (settings.leniency, settings.max_batch, settings.max_infer_rows)
+    options = [(each.key, value_in(settings, each)) for each in OPTIONS if each.changes_answers]
     dependencies = repr((__version__, bundle.version, digests, *options))
     return CacheNamespace(bundle.version, hashlib.sha256(dependencies.encode()).digest())
 

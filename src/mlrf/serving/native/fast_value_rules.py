@@ -1,7 +1,8 @@
-"""The types of the fast parser, from which msgspec compiles its decoders: rows by name, in schema order, and request options.
+"""The fast parser's rules of values: types, from which msgspec compiles its decoders of rows and request options.
 
-They must agree with `core/value_rules.py`, which decides about every value that they do not accept. A value that they accept is
-not checked there: a narrower rule must change both.
+They must agree with `core/value_rules.py`, which decides about every value that they do not accept, and with the other readers
+that it names: `core/column_rules.py`, and `kernel/src/json_rows.cpp` by way of `plain_batches.py`. A value that one of these
+accepts is not checked again: a narrower rule must change all of them.
 
 Numbers are decoded as float64. The kernel then checks that integers, codes and booleans are whole numbers (`whole_columns`),
 which takes a third of the time that decoding them as integers does.

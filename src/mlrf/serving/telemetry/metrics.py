@@ -1,8 +1,13 @@
 """Metrics: the table of their families.
 
-A new metric that workers count is a line of FAMILIES (and a row in docs/reference/metrics.md): `metric_positions` gives the
-position of its samples, `worker_meter` counts them and `exposition` renders them. A gauge of the server as a whole is a line of
-SERVER_GAUGES, with its value in `exposition`; figures of processes are in `process_stats`.
+A new metric takes:
+
+1. a line of FAMILIES. `metric_positions` gives the position of its samples, `worker_meter` counts them and `exposition` renders
+   them. A gauge of the server as a whole is a line of SERVER_GAUGES instead, with its value in `exposition`; figures of
+   processes are in `process_stats`.
+2. the module that counts: it calls `counter(name)` or `gauge(name)` of the meter once, and keeps the function that it returns.
+3. a query in a panel of deploy/monitoring/grafana-dashboard.json, a row in docs/reference/metrics.md, and its name in
+   docs/how-to/operate.md. Tests name the metric that one of them lacks.
 """
 
 from __future__ import annotations

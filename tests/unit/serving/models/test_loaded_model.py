@@ -24,7 +24,16 @@ def test_servers_of_one_version_and_options_share_answers(secret):
     assert secret() == secret(port=1, workers=1)
 
 
-@pytest.mark.parametrize("option", [{"max_batch": 7}, {"max_infer_rows": 7}, {"strict": True}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"max_batch": 7},
+        {"max_infer_rows": 7},
+        {"strict": True},
+        {"unknown_features": "ignore"},
+        {"unknown_categories": "missing"},
+    ],
+)
 def test_servers_with_other_options_do_not(secret, option):
     assert secret(**option) != secret()
 

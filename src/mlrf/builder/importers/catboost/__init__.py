@@ -10,7 +10,7 @@ from mlrf.builder.importers.catboost.source import is_catboost_file
 from mlrf.builder.importers.interface import Library
 
 LIBRARY = Library(
-    name="catboost",
+    name="CatBoost",
     reads="CatBoost models (.cbm, JSON, fitted objects)",
     packages=("catboost",),
     recognises=is_catboost_file,

@@ -1,7 +1,8 @@
 """The limits of gRPC: how large a message may be, how long it may take, how many streaming calls a worker has.
 
 The largest message and the timeouts are those of HTTP (`serving/request_limits.py`: `--max-body-bytes` and so on).
-Streams, header bytes and control frames of a connection are in `http2/limits.py`.
+Streams, header bytes and control frames of a connection are in `http2/limits.py`; how many tensors, parameters and dimensions
+a message may have, over gRPC and REST, in `oip/counts.py`.
 """
 
 from __future__ import annotations

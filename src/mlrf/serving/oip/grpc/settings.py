@@ -19,11 +19,12 @@ class GrpcSettings(msgspec.Struct, frozen=True):
         None,
         "port for gRPC; 0 for any free one (default: no gRPC)",
         group=Group.LISTENING,
+        fixed=True,
         kind=int,
         check=between(0, 65535),
     )
     grpc_host: str | None = option(
-        None, "address to listen on for gRPC (default: the one of --host)", group=Group.LISTENING, kind=str
+        None, "address to listen on for gRPC (default: the one of --host)", group=Group.LISTENING, fixed=True, kind=str
     )
 
     def check(self) -> None:

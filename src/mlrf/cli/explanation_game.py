@@ -14,8 +14,8 @@ from mlrf.core.leniency import Leniency
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.background import explainer_against
-from mlrf.model.explanation_kinds import Background, explainer_of
 from mlrf.model.feature_groups import FeatureGroups, feature_groups
+from mlrf.model.given_game import Background, explainer_of
 from mlrf.model.row_files import read_bytes, read_file
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
@@ -62,13 +62,15 @@ def explanation_game(
     if groups is not None and stored_groups:
         raise ConfigError("--stored-groups: --groups gives other groups; leave one of the two out")
     rows = RowPredictor(model.bundle, model.engine)
-    players = rows.games().groups if stored_groups else None if groups is None else _read_groups(rows, groups)
+    players = (
+        rows.games().content("groups") if stored_groups else None if groups is None else _read_groups(rows, groups)
+    )
     game = ExplanationGame(groups=players)
     if players is not None:
         source = "the bundle" if groups is None else groups
         game = game._replace(title=f", groups of {source}", members={"groups": players.named})
     if stored_background:
-        rows.background()
+        rows.games().game(("background",))
         game = _against(game, True, "the bundle's background")
     elif background is not None:
         check_rows_fit(background, model.schema, "give fewer rows")

@@ -71,9 +71,8 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         timeout_s: float | None = None,
     ) -> Any:
         """Return the contributions of the features to each prediction; see `Client.explain`."""
-        return await self._drive(
-            self._calls.explain(rows, top, base_margin, interactions, background, groups), timeout_s
-        )
+        game = {"background": background, "groups": groups}
+        return await self._drive(self._calls.explain(rows, top, base_margin, interactions, game), timeout_s)
 
     async def curve(
         self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None

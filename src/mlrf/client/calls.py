@@ -7,6 +7,7 @@ makes, and how its result follows from the responses. An error of a request is r
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -90,11 +91,10 @@ class Calls:
         top: int | None,
         base_margin: Any = None,
         interactions: bool | int = False,
-        background: bool = False,
-        groups: bool = False,
+        game: Mapping[str, bool] = MappingProxyType({}),
     ) -> Call[Any]:
-        """Return the explanation of a record, or an Explanation of a table."""
-        options = ExplainOptions(top, interactions, background, groups)
+        """Return the explanation of a record, or an Explanation of a table; `game` has the options of its game."""
+        options = ExplainOptions(top, interactions, game)
         options.check()
         if isinstance(rows, Mapping):
             parts = {"explain": options.member(), **_started(base_margin)}

@@ -87,7 +87,8 @@ class Client(ConfiguredClient[Transport]):
         rows that the bundle was built with, with their mean margin as `base`, `groups=True` the groups of features that it was
         built with as whole players, as `Model.explain` does; NotExplainableError for a bundle without them.
         """
-        return self._drive(self._calls.explain(rows, top, base_margin, interactions, background, groups), timeout_s)
+        game = {"background": background, "groups": groups}
+        return self._drive(self._calls.explain(rows, top, base_margin, interactions, game), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
         """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.

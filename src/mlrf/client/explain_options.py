@@ -12,6 +12,7 @@ from mlrf.client.served_model import ServedModel
 from mlrf.client.tensors import Array, InferResponse
 from mlrf.core.errors import InvalidRequestError
 from mlrf.model.explanation import Explanation
+from mlrf.model.explanation_kinds import GAME_OPTIONS
 from mlrf.model.feature_groups import FeatureGroups, players_of
 
 _MOST_PAIRS = 1000
@@ -23,15 +24,16 @@ class ExplainOptions(NamedTuple):
 
     top: int | None
     interactions: bool | int
-    background: bool
-    groups: bool
+    game: Mapping[str, bool]
+    """The options of the game, by name, as the caller gave them."""
 
     def check(self) -> None:
         """Raise InvalidRequestError for options that no request can have."""
-        for name, what in (("background", "rows"), ("groups", "groups")):
-            if not isinstance(getattr(self, name), bool):
+        for option in GAME_OPTIONS:
+            if not isinstance(self.game.get(option.name, False), bool):
                 raise InvalidRequestError(
-                    f"`{name}` is True, for the {what} in the server's bundle, or False; `Model.explain` takes {what} of yours"
+                    f"`{option.name}` is True, for the {option.holds} in the server's bundle, or False; `Model.explain` takes "
+                    f"{option.holds} of yours"
                 )
         if self.interactions and (given := self.parameters()):
             raise InvalidRequestError(
@@ -40,7 +42,7 @@ class ExplainOptions(NamedTuple):
 
     def parameters(self) -> dict[str, bool]:
         """Return the parameters of requests about a table, which choose the game; the same members choose it for a record."""
-        return {name: True for name in ("background", "groups") if getattr(self, name)}
+        return {option.name: True for option in GAME_OPTIONS if self.game.get(option.name)}
 
     def member(self) -> Any:
         """Return the member `explain` of a request about one record."""
@@ -65,7 +67,7 @@ class ExplainOptions(NamedTuple):
     def explanation(self, served: ServedModel, table: Array, found: InferResponse, *, is_one_base: bool) -> Explanation:
         """Return the explanation of a table [n, F]; `is_one_base` if all its rows have one base."""
         values, base = found.outputs["shap_values"], found.outputs["shap_base"]
-        players = _players(served, found.parameters, values.shape[1]) if self.groups else None
+        players = _players(served, found.parameters, values.shape[1]) if self.game.get("groups") else None
         return Explanation(
             values,
             float(base[0]) if is_one_base and len(base) == 1 else base,
@@ -74,7 +76,7 @@ class ExplainOptions(NamedTuple):
             served.schema,
             served.classes if values.ndim == 3 else None,  # noqa: PLR2004
             found.outputs.get("shap_interactions"),
-            game="interventional" if self.background else "path-dependent",
+            game="interventional" if self.game.get("background") else "path-dependent",
             groups=players,
         )
 

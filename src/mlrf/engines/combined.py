@@ -146,7 +146,7 @@ class StackedEngine:
     def margins(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
         answers = self._combination.margins_of_rows(self._trees.margins(rows, threads))
-        return self._final.margins(self._beside(answers, rows) if self._reads_rows else answers, threads)
+        return self._final.margins(self._answers_and_rows(answers, rows) if self._reads_rows else answers, threads)
 
     def cuts(self, feature: int) -> array[float]:
         """Return the cut points of a feature: those of the members' trees, and of the final trees that read it."""
@@ -155,7 +155,7 @@ class StackedEngine:
             return own
         return array("d", sorted({*own, *self._final.cuts(self._n_answers + feature)}))
 
-    def _beside(self, answers: array[float], rows: Rows) -> array[float]:
+    def _answers_and_rows(self, answers: array[float], rows: Rows) -> array[float]:
         """Return each row's answers, followed by the row."""
         numbers = memoryview(rows).cast("B").cast("d")
         a, f = self._n_answers, self.n_features

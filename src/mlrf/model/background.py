@@ -25,12 +25,11 @@ def explainer_against(
     return engine.background(rows, MOST_BACKGROUND_BYTES if most_bytes is None else most_bytes)
 
 
-def stored_background(bundle: Bundle, engine: Explainer) -> BackgroundExplainer:
+def against_stored(bundle: Bundle, engine: Explainer | GroupExplainer, rows: Rows) -> BackgroundExplainer:
     """Return the explainer of an engine against the rows that its bundle stores.
 
-    NotExplainableError for a bundle without them, BundleError when they are damaged or their table takes too much memory.
+    BundleError when their table takes too much memory.
     """
-    rows = stored_rows(bundle)
     try:
         return explainer_against(engine, rows)
     except NotExplainableError as error:

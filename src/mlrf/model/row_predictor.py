@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
-from mlrf.core.manifest import BACKGROUND, GROUPS
-from mlrf.engines.interface import BackgroundExplainer, Engine, Explainer, Row, Rows
+from mlrf.engines.interface import Engine, Explainer, Row, Rows
 
 if TYPE_CHECKING:
     from mlrf.model.leaves import Leaves
@@ -106,13 +105,6 @@ class RowPredictor:
 
         return margins_from(self.bundle, self.engine, rows, base_margins)
 
-    def background(self) -> BackgroundExplainer:
-        """Return what explains against the background in the bundle, whose table is built once.
-
-        Errors as of `background.stored_background`.
-        """
-        return self.games().game(background=True, groups=False).explainer
-
     def games(self) -> StoredGames:
         """Return the games that the files of the bundle allow; errors as of `explainer`."""
         if self._games is None:
@@ -122,14 +114,9 @@ class RowPredictor:
         return self._games
 
     @property
-    def has_background(self) -> bool:
-        """Whether `background` returns: the bundle has one, and the engine explains."""
-        return self._explainer is not None and BACKGROUND in self.bundle.manifest.files
-
-    @property
-    def has_groups(self) -> bool:
-        """Whether the bundle has groups, and the engine explains."""
-        return self._explainer is not None and GROUPS in self.bundle.manifest.files
+    def explains(self) -> bool:
+        """Whether `explainer` returns."""
+        return self._explainer is not None
 
     def explainer(self) -> Explainer:
         """Return the engine as an Explainer; NotExplainableError if it cannot explain, or if covers are missing."""

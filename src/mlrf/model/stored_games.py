@@ -1,21 +1,14 @@
-"""The games that a bundle's files allow: against its background, with its groups of features as players, or both."""
+"""The games that a bundle's files allow, by the options of `explanation_kinds.GAME_OPTIONS`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from threading import Lock
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.manifest import BACKGROUND
 from mlrf.engines.interface import BackgroundExplainer, Explainer
-from mlrf.model.background import explainer_against, stored_background, stored_rows
-from mlrf.model.feature_groups import FeatureGroups, group_explainer, stored_groups
-
-_PATH_DEPENDENT: Mapping[str, Any] = MappingProxyType({})
-_INTERVENTIONAL: Mapping[str, Any] = MappingProxyType({"game": "interventional"})
+from mlrf.model.explanation_kinds import GAME_OPTIONS, Chosen, GameOption
 
 
 class StoredGame(NamedTuple):
@@ -33,32 +26,58 @@ class StoredGames:
         self._bundle = bundle
         self._explainer = explainer
         self._lock = Lock()
-        self._known: dict[tuple[bool, bool], StoredGame] = {}
+        self._contents: dict[str, Any] = {}
+        self._known: dict[Chosen, StoredGame] = {}
 
-    @cached_property
-    def groups(self) -> FeatureGroups:
-        """The bundle's groups; errors as of `stored_groups`."""
-        return stored_groups(self._bundle, self._explainer)
-
-    def check(self, *, background: bool, groups: bool) -> None:
+    def check(self, chosen: Chosen) -> None:
         """Raise NotExplainableError for a game that the bundle does not have, without preparing it."""
-        if background and BACKGROUND not in self._bundle.manifest.files:
-            stored_rows(self._bundle)  # raises, with the remedy
-        if groups:
-            self.groups  # noqa: B018  read once, and refused if the bundle has none
+        for option in _options(chosen):
+            if not option.is_large:
+                self._content(option)
+            elif option.file not in self._bundle.manifest.files:
+                option.read(self._bundle, self._explainer)  # raises, with the remedy
 
-    def game(self, *, background: bool, groups: bool) -> StoredGame:
-        """Return a game, from any thread; errors as of `check`, and of `stored_background`."""
+    def game(self, chosen: Chosen) -> StoredGame:
+        """Return a game, from any thread; errors as of `check`, and of the options."""
         with self._lock:
-            if (found := self._known.get((background, groups))) is None:
-                found = self._known[background, groups] = self._prepared(background=background, groups=groups)
+            if (found := self._known.get(chosen)) is None:
+                found = self._known[chosen] = self._prepared(chosen)
         return found
 
-    def _prepared(self, *, background: bool, groups: bool) -> StoredGame:
-        members = _INTERVENTIONAL if background else _PATH_DEPENDENT
-        if not groups:
-            explainer = stored_background(self._bundle, self._explainer) if background else self._explainer
-            return StoredGame(explainer, self._bundle.schema.names, members)
-        players = group_explainer(self._explainer, self.groups)
-        against = explainer_against(players, stored_rows(self._bundle)) if background else players
-        return StoredGame(against, list(self.groups.members), {**members, "groups": self.groups.named})
+    def players(self, chosen: Chosen) -> Sequence[str]:
+        """Return the names of what contributes in a game, without preparing it."""
+        players: Sequence[str] = self._bundle.schema.names
+        for option in reversed(_options(chosen)):
+            if option.players is not None:
+                players = option.players(self._content(option))
+        return players
+
+    def members(self, chosen: Chosen) -> Mapping[str, Any]:
+        """Return the members by which an explanation names its game, without preparing it."""
+        return {
+            option.member: option.value(None if option.is_large else self._content(option))
+            for option in _options(chosen)
+        }
+
+    def content(self, name: str) -> Any:
+        """Return what the bundle's file for an option holds; errors as of its `read`."""
+        (option,) = _options((name,))
+        return self._content(option)
+
+    def _prepared(self, chosen: Chosen) -> StoredGame:
+        explainer: Any = self._explainer
+        for option in reversed(_options(chosen)):
+            explainer = option.explainer(self._bundle, explainer, self._content(option))
+        return StoredGame(explainer, self.players(chosen), self.members(chosen))
+
+    def _content(self, option: GameOption) -> Any:
+        # Without the lock, so that the event loop does not wait for a game that a thread prepares.
+        if (found := self._contents.get(option.name)) is None:
+            found = option.read(self._bundle, self._explainer)
+            if not option.is_large:
+                self._contents[option.name] = found
+        return found
+
+
+def _options(chosen: Chosen) -> list[GameOption]:
+    return [option for option in GAME_OPTIONS if option.name in chosen]

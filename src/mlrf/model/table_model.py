@@ -171,8 +171,8 @@ class TableModel:
         import numpy as np  # noqa: PLC0415
 
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
-        from mlrf.model.explanation_kinds import explainer_of  # noqa: PLC0415
         from mlrf.model.feature_groups import feature_groups, stored_groups  # noqa: PLC0415
+        from mlrf.model.given_game import explainer_of  # noqa: PLC0415
 
         threads = _checked(threads)
         is_interventional = background is not None and background is not False

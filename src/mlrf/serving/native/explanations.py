@@ -77,7 +77,7 @@ class Explanations:
         return self._game(explain).explainer if isinstance(explain, Game) else self._model.explainer()
 
     def _game(self, game: Game) -> StoredGame:
-        return self._model.games().game(background=game.background, groups=game.groups)
+        return self._model.games().game(game.chosen)
 
     def _of_game(
         self,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from mlrf.engines.interface import Row
+from mlrf.model.explanation_kinds import ExplanationKind
 from mlrf.model.interactions import check_interactions
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
@@ -21,7 +22,7 @@ from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
 from mlrf.serving.native.requests import Details, ExplainOption, Game, Interactions, ParsedBatch, ParsedRequest, kind_of
 from mlrf.serving.native.response_builder import responses_of
-from mlrf.serving.runtime.cost_model import CostModel, ExplanationKind
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
@@ -185,8 +186,7 @@ class PredictHandler:
         if not indices:
             return self._answer_many(parsed, {}, counts)
         rows, keys = self._stored(), [row for row, _, _ in parsed if isinstance(row, ByKey)]
-        recorder = recording()
-        if recorder is not None:
+        if (recorder := recording()) is not None:
             recorder.enter(FEATURES)
         if rows.local is not None and counts is None:
             found = rows.read(keys, indices)
@@ -291,7 +291,7 @@ class PredictHandler:
         """Refuse an explanation that the model does not have, and more interactions than an answer may have."""
         self._model.explainer()
         if isinstance(explain, Game):
-            self._model.games().check(background=explain.background, groups=explain.groups)
+            self._model.games().check(explain.chosen)
         if isinstance(explain, Interactions):
             check_interactions(self._model, n_paired, MOST_INTERACTIONS)
 

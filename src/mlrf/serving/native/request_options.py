@@ -10,6 +10,7 @@ import msgspec
 from mlrf.core.errors import InvalidRequestError
 from mlrf.core.leniency import Leniency
 from mlrf.core.value_text import shown
+from mlrf.model.explanation_kinds import GAME_OPTIONS
 from mlrf.serving.lookup.by_key import OnStale
 from mlrf.serving.native.json_scanner import value_of
 from mlrf.serving.native.requests import (
@@ -24,6 +25,9 @@ from mlrf.serving.native.requests import (
 
 OPTION_NAMES = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "leaves")
 """Of a request and of a batch."""
+_GAME_NAMES = tuple(option.name for option in GAME_OPTIONS)
+_GAME_FORMS = [f'{{"{name}": true}}' for name in _GAME_NAMES]
+_FORMS = f'{{"interactions": k}}, {", ".join(_GAME_FORMS[:-1])} or {_GAME_FORMS[-1]}'
 BASE_MARGIN_NAMES = ("base_margin", "init_score")
 """Of a request alone, for a base margin is its row's."""
 
@@ -75,11 +79,10 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
         return chosen
     if isinstance(chosen, dict) and list(chosen) == ["interactions"]:
         return Interactions(_pairs(chosen["interactions"]))
-    if isinstance(chosen, dict) and chosen and chosen.keys() <= {"background", "groups", "top"}:
+    if isinstance(chosen, dict) and chosen and chosen.keys() <= {*_GAME_NAMES, "top"}:
         return _game(chosen)
     raise InvalidRequestError(
-        "explain must be true, false, the number of features to name (1 or more), "
-        f'{{"interactions": k}}, {{"background": true}} or {{"groups": true}}, not {shown(chosen)}',
+        f"explain must be true, false, the number of features to name (1 or more), {_FORMS}, not {shown(chosen)}",
         field="explain",
     )
 
@@ -95,8 +98,8 @@ def _game(chosen: Mapping[str, Any]) -> ExplainOption:
             f"top must be the number of features to name (1 or more), or true for all, not {shown(top)}",
             field="explain",
         )
-    background, groups = (_is_chosen(chosen, name) for name in ("background", "groups"))
-    return Game(top, background, groups) if background or groups else top
+    names = tuple(name for name in _GAME_NAMES if _is_chosen(chosen, name))
+    return Game(top, names) if names else top
 
 
 def _is_chosen(chosen: Mapping[str, Any], name: str) -> bool:

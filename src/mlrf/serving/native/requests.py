@@ -10,8 +10,8 @@ import msgspec
 
 from mlrf.core.feature import Value
 from mlrf.engines.interface import Row
+from mlrf.model.explanation_kinds import INTERACTIONS, Chosen, ExplanationKind, kind_name
 from mlrf.serving.lookup.by_key import ByKey, OnStale
-from mlrf.serving.runtime.cost_model import ExplanationKind, game_kind
 
 MAX_EXPLAINED = 1 << 31
 """Largest number of features that a request may want named in an explanation."""
@@ -30,10 +30,8 @@ class Game(msgspec.Struct, frozen=True, gc=False):
 
     top: bool | int = True
     """True for all features, or the number of those with the largest contributions."""
-    background: bool = False
-    """Whether the rows of the bundle's background stand for features that are not known."""
-    groups: bool = False
-    """Whether the bundle's groups of features are players as a whole."""
+    chosen: Chosen = ()
+    """Its options."""
 
 
 ExplainOption = bool | int | Interactions | Game
@@ -43,10 +41,8 @@ ExplainOption = bool | int | Interactions | Game
 def kind_of(explain: ExplainOption) -> ExplanationKind | None:
     """Return the kind of an explanation whose time differs from that of path-dependent contributions; None for those."""
     if isinstance(explain, Interactions):
-        return "interactions"
-    if not isinstance(explain, Game):
-        return None
-    return game_kind(background=explain.background, groups=explain.groups)
+        return INTERACTIONS
+    return kind_name(explain.chosen) if isinstance(explain, Game) else None
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):

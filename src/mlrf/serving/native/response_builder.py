@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from mlrf.engines.interface import Row
+from mlrf.model.explanation_kinds import ExplanationKind
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.instance_json import instance_json, instances_json
@@ -22,7 +23,6 @@ from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source
 from mlrf.serving.native.explanations import Explanations
 from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest, kind_of
-from mlrf.serving.runtime.cost_model import ExplanationKind
 from mlrf.serving.runtime.stages import ENGINE, staged
 
 _encode = msgspec.json.encode

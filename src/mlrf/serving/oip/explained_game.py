@@ -10,49 +10,44 @@ import msgspec
 from mlrf.core.errors import InvalidRequestError, InvalidTensorError
 from mlrf.core.value_text import shown
 from mlrf.engines.interface import BackgroundExplainer
+from mlrf.model.explanation_kinds import GAME_OPTIONS
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.oip.messages import Parameter
 from mlrf.serving.oip.output_tensors import SHAP_INTERACTIONS, OutputGame, RequestedOutputs, requested_outputs
-
-BACKGROUND, GROUPS = "background", "groups"
-"""The parameters of a request; only explanations depend on them."""
 
 
 def in_game(requested: RequestedOutputs, parameters: Mapping[str, Any], model: RowPredictor) -> RequestedOutputs:
     """Return outputs that include explanations, of the game that the parameters of the request choose.
 
     InvalidRequestError for a parameter that is no boolean, InvalidTensorError for interactions in another game than the
-    path-dependent one of features, NotExplainableError for a bundle without a background or without groups.
+    path-dependent one of features, NotExplainableError for a bundle without the file of an option.
     """
-    chosen = {name: _is_chosen(parameters, name) for name in (BACKGROUND, GROUPS)}
-    given = [name for name, is_chosen in chosen.items() if is_chosen]
-    if not given:
+    chosen = tuple(option.name for option in GAME_OPTIONS if _is_chosen(parameters, option.name))
+    if not chosen:
         return requested
     if requested.kind == "interactions":
         raise InvalidTensorError(
-            f"output {SHAP_INTERACTIONS} is path-dependent, of features; leave out the parameter {given[0]}, or the output",
+            f"output {SHAP_INTERACTIONS} is path-dependent, of features; leave out the parameter {chosen[0]}, or the output",
             output=SHAP_INTERACTIONS,
         )
-    model.games().check(**chosen)
-    n_players = len(model.games().groups.members) if chosen[GROUPS] else None
-    return requested_outputs(requested.outputs, OutputGame(**chosen, n_players=n_players))
+    model.games().check(chosen)
+    return requested_outputs(requested.outputs, OutputGame(chosen, len(model.games().players(chosen))))
 
 
 def explainer_of(requested: RequestedOutputs, model: RowPredictor) -> BackgroundExplainer:
     """Return what explains the rows of a request with these outputs."""
     if (game := requested.game) is None:
         return model.explainer()
-    return model.games().game(background=game.background, groups=game.groups).explainer
+    return model.games().game(game.chosen).explainer
 
 
 def game_parameters(game: OutputGame, model: RowPredictor) -> dict[str, Parameter]:
-    """Return the parameters of a response that name the game of its explanations: `groups` is JSON, as it was built."""
-    parameters: dict[str, Parameter] = {}
-    if game.background:
-        parameters["game"] = "interventional"
-    if game.groups:
-        parameters[GROUPS] = msgspec.json.encode(model.games().groups.named).decode()
-    return parameters
+    """Return the parameters of a response that name the game of its explanations; one that is no text is JSON."""
+    members = model.games().members(game.chosen)
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in members.items()
+    }
 
 
 def _is_chosen(parameters: Mapping[str, Any], name: str) -> bool:

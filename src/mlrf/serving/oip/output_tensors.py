@@ -18,13 +18,13 @@ from mlrf.core.errors import InvalidTensorError
 from mlrf.core.feature import Category
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, listed, shown_name
+from mlrf.model.explanation_kinds import INTERACTIONS, Chosen, ExplanationKind, kind_name
 from mlrf.model.leaves import has_leaves
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
-from mlrf.serving.runtime.cost_model import ExplanationKind, game_kind
 
 Kind = Literal[
     "prediction", "probabilities", "label", "shap_values", "shap_interactions", "shap_base", "shap_bases", "leaves"
@@ -53,7 +53,6 @@ _TAGS = {
     SHAP_BASES: b"B",
     LEAVES: b"t",
 }
-_BACKGROUND_TAG, _GROUPS_TAG = b"~", b"+"
 
 
 class RowValues(NamedTuple):
@@ -75,12 +74,12 @@ NO_VALUES = RowValues()
 
 
 class OutputGame(NamedTuple):
-    """A game of the bundle's: against its background, with its groups as players, or both."""
+    """A game of the bundle's."""
 
-    background: bool
-    groups: bool
-    n_players: int | None = None
-    """How many contributions a row has; None: one for each feature."""
+    chosen: Chosen
+    """Its options."""
+    n_players: int
+    """How many contributions a row has."""
 
 
 class RequestedOutputs(NamedTuple):
@@ -230,7 +229,7 @@ class Outputs:
 
     def _shape(self, kind: Kind, n: int, game: OutputGame | None = None) -> list[int]:
         k = self._k
-        n_players = self._n_features if game is None or game.n_players is None else game.n_players
+        n_players = self._n_features if game is None else game.n_players
         match kind:
             case "prediction" | "shap_bases":
                 return [n] if k == 1 else [n, k]
@@ -276,11 +275,11 @@ def requested_outputs(outputs: Sequence[tuple[str, Kind]], game: OutputGame | No
     """Return outputs, each with its name in the response; `game` is that of their explanations."""
     kinds = [kind for _, kind in outputs]
     explains = not _EXPLANATIONS.isdisjoint(kinds)
-    kind: ExplanationKind | None = "interactions" if SHAP_INTERACTIONS in kinds else None
+    kind: ExplanationKind | None = INTERACTIONS if SHAP_INTERACTIONS in kinds else None
     tag = b"".join(_TAGS[kind] for kind in kinds)
     if game is not None:
-        kind = game_kind(background=game.background, groups=game.groups)
-        tag = _BACKGROUND_TAG * game.background + _GROUPS_TAG * game.groups + tag
+        kind = kind_name(game.chosen)
+        tag = b"~%b~%b" % (",".join(game.chosen).encode(), tag)
     return RequestedOutputs(outputs, explains, kind, LEAVES in kinds, tag, game)
 
 

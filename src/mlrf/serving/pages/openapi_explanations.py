@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlrf.model.explanation_kinds import GAME_OPTIONS
 from mlrf.serving.native.requests import MAX_EXPLAINED, MAX_INTERACTIONS
 from mlrf.serving.pages.openapi_content import object_of
 
@@ -11,30 +12,14 @@ INTERACTIONS_OPTION = object_of({"interactions": {"type": "integer", "minimum": 
 """The number of pairs of features whose interactions a response names."""
 GAME_OPTION = object_of(
     {
-        "background": {
-            "type": "boolean",
-            "description": "Whether to explain against the rows of the bundle's background",
-        },
-        "groups": {
-            "type": "boolean",
-            "description": "Whether the bundle's groups of features contribute as one each",
-        },
+        **{option.name: {"type": "boolean", "description": option.description} for option in GAME_OPTIONS},
         "top": {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED},
     },
     required=[],
 )
 """The game of the contributions, and how many of them a response names."""
-GAME = {
-    "type": "string",
-    "enum": ["interventional"],
-    "description": "That contributions are against a background, whose mean margin is the base; absent: path-dependent",
-}
-
-GROUPS = {
-    "type": "object",
-    "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
-    "description": "The groups of features, by name, that contribute as one each; absent: every feature by itself",
-}
+GAME_MEMBERS = {option.member: option.schema for option in GAME_OPTIONS}
+"""What an explanation says of its game."""
 
 
 def interactions_schema(by_feature: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mlrf.serving import route_paths as paths
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
 from mlrf.serving.pages.openapi_curve import CURVE_SCHEMAS, VARY, curve_schema
-from mlrf.serving.pages.openapi_explanations import GAME, GAME_OPTION, GROUPS, INTERACTIONS_OPTION, interactions_schema
+from mlrf.serving.pages.openapi_explanations import GAME_MEMBERS, GAME_OPTION, INTERACTIONS_OPTION, interactions_schema
 
 _NUMBER = {"type": "number"}
 _NUMBERS = {"type": "array", "items": _NUMBER}
@@ -255,8 +255,7 @@ def _explanation(bundle: Bundle) -> dict[str, Any]:
             "other": rest | {"description": "The sum of the contributions that are not named"},
             "source": {"type": "string", "enum": ["live", "precomputed"]},
             "interactions": interactions_schema(by_feature, rest),
-            "game": GAME,
-            "groups": GROUPS,
+            **GAME_MEMBERS,
         },
         required=["space", "margin", "base", "contributions", "other", "source"],
     )

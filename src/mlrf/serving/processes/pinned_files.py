@@ -21,9 +21,11 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.manifest import BACKGROUND, FINAL_FOREST, FOREST, GOLDEN_ROWS, GROUPS, LEAVES, MANIFEST, SCHEMA
+from mlrf.core.manifest import FINAL_FOREST, FOREST, GOLDEN_ROWS, LEAVES, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
+from mlrf.model.explanation_kinds import GAME_OPTIONS
 
+_OF_GAMES = tuple(option.file for option in GAME_OPTIONS)
 _CHUNK_BYTES = 1 << 18
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
@@ -97,11 +99,11 @@ def close_descriptors(pinned: Mapping[str, int]) -> None:
 
 
 def _served_files(bundle: Bundle, engine: str | None) -> list[str]:
-    """Return the engine's file, and what else the bundle has for it: final trees, leaf numbers, background and groups."""
+    """Return the engine's file, and what else the bundle has for it: final trees, leaf numbers, and what games need."""
     name = engine_file(bundle, engine)
     if name != FOREST:
         return [name]
-    return [name, *(each for each in (FINAL_FOREST, LEAVES, BACKGROUND, GROUPS) if each in bundle.manifest.files)]
+    return [name, *(each for each in (FINAL_FOREST, LEAVES, *_OF_GAMES) if each in bundle.manifest.files)]
 
 
 def _memory(bundle: Bundle, name: str) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from mlrf.engines.interface import Explainer
+from mlrf.model.explanation_kinds import GAME_OPTIONS, INTERACTIONS, ExplanationKind, all_games, kind_name
 from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
@@ -25,8 +27,6 @@ _INTERACTIONS_SHARE = 4.0
 """Time of a row's interactions, in rows of contributions (ADR 21), until the first were timed."""
 _SMOOTHING = 0.3
 
-ExplanationKind = Literal["interactions", "background", "groups", "groups against background"]
-"""Explanations that take another time than contributions: the length of a body does not say how long."""
 _T = TypeVar("_T")
 
 
@@ -84,13 +84,6 @@ class CostModel(msgspec.Struct, frozen=True):
         return run_timed, self.of_kind(kind, n_rows)
 
 
-def game_kind(*, background: bool, groups: bool) -> ExplanationKind | None:
-    """Return the kind of contributions of a game; None for the path-dependent one of features."""
-    if not groups:
-        return "background" if background else None
-    return "groups against background" if background else "groups"
-
-
 def measure_costs(model: RowPredictor) -> CostModel:
     """Measure the cost model of a model's engine, on its example."""
     engine, row = model.engine, model.schema.row(model.schema.example())
@@ -100,25 +93,31 @@ def measure_costs(model: RowPredictor) -> CostModel:
     if isinstance(engine, Explainer):
         explainer, explained = engine, model.table([row] * _EXPLAINED)
         explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
-    background_row_s = 0.0
-    if model.has_background:
-        against, one = model.background(), model.table([row])
-        background_row_s = shortest(lambda: against.contributions_many(one))
-    if model.has_groups:
-        model.games().check(background=False, groups=True)  # damaged groups are found before the first request
     return CostModel(
         one_s=shortest(lambda: engine.margin(row)),
         row_s=row_s,
         block_s=shortest(lambda: engine.margins(many)) if row_s * _MANY < _MOST_TIMED_S else math.inf,
         explained_row_s=explained_row_s,
-        kind_row_s={
-            "interactions": explained_row_s * _INTERACTIONS_SHARE,
-            "background": background_row_s,
-            # Groups are fewer players than features, on the same paths.
-            "groups": explained_row_s,
-            "groups against background": background_row_s,
-        },
+        kind_row_s=_kind_row_s(model, explained_row_s),
     )
+
+
+def _kind_row_s(model: RowPredictor, explained_row_s: float) -> dict[ExplanationKind, float]:
+    """Return the seconds of a row's explanations of each kind; damaged files of the bundle are found too."""
+    one = model.table([model.schema.row(model.schema.example())])
+    own_s: dict[str, float] = {}
+    for option in GAME_OPTIONS:
+        # Other players are fewer than the features, on the same paths.
+        own_s[option.name] = 0.0 if option.is_large else explained_row_s
+        if model.explains and option.file in model.bundle.manifest.files:
+            model.games().check((option.name,))
+            if option.is_large:
+                explainer = model.games().game((option.name,)).explainer
+                own_s[option.name] = shortest(partial(explainer.contributions_many, one))
+    kinds = {
+        kind: max(own_s[name] for name in chosen) for chosen in all_games() if (kind := kind_name(chosen)) is not None
+    }
+    return {INTERACTIONS: explained_row_s * _INTERACTIONS_SHARE, **kinds}
 
 
 def shortest(work: Callable[[], object]) -> float:

@@ -169,7 +169,8 @@ class ServeSettings(msgspec.Struct, frozen=True):
         check=between(0, 86400, " seconds"),
     )
     # Service managers kill the server after their own limit, 25 s in the files of deploy/ (systemd, kubernetes, kserve):
-    # tests/unit/deploy fails for a file whose limit is less than the shutdown delay, this and 5 s together.
+    # tests/unit/deploy fails for a file whose limit is less than the shutdown delay, this and 5 s together. The options in
+    # deploy/systemd/example-name.toml have a value of their own.
     drain_timeout_s: float = option(
         10.0, "seconds to finish open requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )

@@ -1,6 +1,9 @@
 """Builds the JSON responses of one model: predictions and explanations of parsed rows.
 
 The predict handler decides on which thread: `off_loop` and `batch` may run in any thread.
+
+A new member is described in `pages/openapi_native.py`. Answers in Arrow have their own writer (`arrow/answer_writer.py`), and
+`mlrf replay` reports the member as a difference unless the model does not determine it (`cli/replay_comparison.py`).
 """
 
 from __future__ import annotations

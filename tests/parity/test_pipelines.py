@@ -524,3 +524,25 @@ def test_classifier_keeps_its_labels(tmp_path):
     model = import_model(pipeline)
     assert model.classes == ("high", "low")
     np.testing.assert_array_equal(margins(model, raw()), pipeline.predict_proba(raw())[:, 1])
+
+
+def test_quantiles_that_leave_zero_by_a_rounding_error_are_folded(tmp_path):
+    table = frame(21757143)[["price", "city"]].fillna({"city": "none", "price": 20.0})
+    steps = ColumnTransformer(
+        [("price", QuantileTransformer(n_quantiles=40), ["price"]), ("city", OneHotEncoder(), ["city"])],
+        sparse_threshold=1.0,
+    )
+    booster = xgb.XGBRegressor(n_estimators=6, max_depth=2)
+    # Missing prices go elsewhere than low ones.
+    signal = (table["price"] > 15.0) + (table["city"] == "Rome") * 2.0 - 3.0 * (table["price"] <= 0.5)
+    pipeline = make_pipeline(steps, booster).fit(table, signal)
+    quantiles = steps.fit(table).named_transformers_["price"]
+    least = quantiles.quantiles_[0, 0]
+    beyond = least + np.arange(40) * np.spacing(least)
+    assert np.any(quantiles.transform(pd.DataFrame({"price": beyond})) < 0.0)
+    model = import_model(pipeline)
+    assert_library_agrees(model, tmp_path, onnx=False)
+    asked = pd.DataFrame({"price": [-1e9, -1.0, *beyond, 15.0], "city": table["city"].iloc[0]})
+    rows = read_rows(Schema(model.features), asked, STRICT)
+    found = run_trees(encode_forest(model.forest), rows, np.arange(1)).margins[:, 0]
+    np.testing.assert_array_equal(found.astype(np.float32), pipeline.predict(asked))

@@ -73,7 +73,11 @@ class Sample:
         if feature.kind is not Kind.NUMERIC:
             return feature
         if pa.types.is_boolean(kind):
-            return replace(feature, kind=Kind.BOOLEAN, example=None)
+            # A boolean is 0 or 1, and needs no range; where the model refuses one of them, it stays a number.
+            takes_both = feature.least <= 0.0 and feature.most >= 1.0
+            if not takes_both:
+                return feature
+            return replace(feature, kind=Kind.BOOLEAN, example=None, least=-math.inf, most=math.inf)
         if pa.types.is_integer(kind):
             return replace(feature, kind=Kind.INTEGER, example=None)
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):

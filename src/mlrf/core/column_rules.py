@@ -57,7 +57,8 @@ def rule_of(feature: Feature) -> ColumnRule:
         case Kind.INTEGER:
             least, most = feature.infinities.range
             default = ColumnRule()
-            return ColumnRule(max(least, default.least), min(most, default.most), whole=True, may_miss=may_miss)
+            least, most = max(least, default.least, feature.least), min(most, default.most, feature.most)
+            return ColumnRule(least, most, whole=True, may_miss=may_miss)
         case Kind.BOOLEAN:
             return ColumnRule(0.0, 1.0, whole=True, may_miss=may_miss)
         case Kind.CATEGORICAL if feature.categories is not None:

@@ -55,14 +55,14 @@ class Feature(msgspec.Struct, frozen=True):
     infinities: Infinities = REFUSED
     """How a numeric feature treats infinities. An integer feature always refuses them, as infinity is not an integer."""
     least: float = -math.inf
-    """The least number that a numeric feature accepts, because the library refuses smaller ones."""
+    """The least number that a feature of numbers accepts, because the library refuses smaller ones."""
     most: float = math.inf
-    """The greatest number that a numeric feature accepts."""
+    """The greatest number that a feature of numbers accepts."""
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("a feature needs a name")
-        if not self.least <= self.most or (self.is_bounded and self.kind is not Kind.NUMERIC):
+        if not self.least <= self.most or (self.is_bounded and self.kind not in (Kind.NUMERIC, Kind.INTEGER)):
             raise ValueError(
                 f"feature {self.name!r} is {self.kind} and cannot have the range {self.least} to {self.most}"
             )
@@ -147,7 +147,7 @@ def example_value(feature: Feature) -> Value:
         case Kind.BOOLEAN:
             return False
         case Kind.INTEGER:
-            return 0
+            return math.floor(feature.most) if feature.most < 0 else math.ceil(max(0.0, feature.least))
         case Kind.CATEGORICAL:
             if feature.categories is None:
                 return 0

@@ -164,7 +164,7 @@ def test_values_from_outside_are_shown_at_bounded_length():
         (lambda: Feature("a", Kind.CATEGORICAL, ("x", "x")), "twice"),
         (lambda: Feature("a", Kind.CATEGORICAL, (1, 1.0)), "twice"),
         (lambda: Feature("a", least=1.0, most=0.0), "range 1.0 to 0.0"),
-        (lambda: Feature("a", Kind.INTEGER, least=1.0), "is integer and cannot have the range"),
+        (lambda: Feature("a", Kind.BOOLEAN, least=1.0), "is boolean and cannot have the range"),
         (lambda: Feature("a", Kind.CATEGORICAL, hashing=CategoryHashing()), "has no list of them"),
     ],
 )

@@ -104,6 +104,8 @@ class ImportedModel:
     """Columns for which the library refuses categories that are not in the feature's list."""
     largest_number: float = math.inf
     """The largest absolute value in rows given to the library."""
+    refuses_beyond_float32: bool = False
+    """Whether the library refuses numbers beyond float32 although the forest reads float64: all of them are refused then."""
     edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """By column: values that golden rows must contain, in addition to those from the trees."""
     bands: Mapping[int, tuple[Band, ...]] = field(default_factory=dict)
@@ -121,6 +123,16 @@ class ImportedModel:
     def computes_margins(self) -> bool:
         """Whether only mlrf computes the margins: the library gives those of a combination's members, or clipped ones."""
         return self.combination is not None or self.link.kind == "clip"
+
+    @property
+    def counts_infinite_from_float32(self) -> bool:
+        """Whether numbers that float32 rounds to an infinity are treated as the library treats that."""
+        return self.forest.inputs == "float32" or self.refuses_beyond_float32
+
+    @property
+    def is_limited_to_float32(self) -> bool:
+        """Whether the library refuses a number beyond float32 in any column: scikit-learn's trees, and what contains them."""
+        return self.refuses_beyond_float32 or (self.library == "scikit-learn" and self.forest.inputs == "float32")
 
     def library_margins(self, outputs: F64) -> F64:
         """Return what the library gives for the forest's outputs, [n, M]: the margins of all members, or clipped ones."""

@@ -82,7 +82,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         golden, n_outputs=model.forest.n_outputs, size_bytes=max(_MIN_STORED_BYTES, len(model.source) // 2)
     )
     progress(f"asking {model.library}", 0.0)
-    is_single = model.forest.inputs == "float32"
+    is_single = model.counts_infinite_from_float32
     infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=is_single)
     answers = run_reference_library(model, golden.rows, kept, infinite.rows)
     progress(f"asking {model.library}", 1.0)

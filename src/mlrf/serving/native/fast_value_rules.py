@@ -100,7 +100,7 @@ def positional_type(feature: Feature, leniency: Leniency) -> Any:
 def _plain_type(feature: Feature, leniency: Leniency) -> Any:
     """Return bool for a boolean feature, otherwise float, as which all numbers are decoded."""
     match feature.kind:
-        case Kind.NUMERIC if feature.is_bounded:
+        case Kind.NUMERIC | Kind.INTEGER if feature.is_bounded:
             rule = rule_of(feature)
             return _nullable(feature, Annotated[float, msgspec.Meta(ge=rule.least, le=rule.most)])
         case Kind.NUMERIC if feature.infinities.from_float32 and feature.infinities.range != (-math.inf, math.inf):

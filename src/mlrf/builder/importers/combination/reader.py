@@ -148,6 +148,7 @@ def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: Im
         covers="none" if any(member.model.covers == "none" for member in members) else "training",
         notes=(*recipe.notes, *(() if unexplained is None else (unexplained.format(recipe.name),))),
         known_codes_only=listed_columns(members, features),
+        refuses_beyond_float32=any(model.is_limited_to_float32 for model in every_model),
         largest_number=min(model.largest_number for model in every_model),
         edge_values=_joined(edge_values(members), edges_of_rows(of_rows, n_answers)),
         bands=bands(members),

@@ -8,6 +8,8 @@ those of the shifted steps, in which a number may be on either side.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.number_ranges import NumberRange
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I64, Bool
+from mlrf.core.infinities import LARGEST_FLOAT32
 
 _TRIED_LIMITS = (1e37, 1e18, 1e9)
 """Beyond the first, a model that rounds to float32 may refuse a row; no raw number is beyond the last."""
@@ -134,6 +137,37 @@ class CutPoints:
             self.bands.update({limits[at]: (float(lows[at]), float(highs[at])) for at in inexact.tolist()})
         self._check(table, lows, highs)
         return dict(zip(limits, cuts.tolist(), strict=True))
+
+    def within_float32(self, columns: Sequence[tuple[int, int]]) -> dict[int, tuple[float, float]]:
+        """Return, by feature, the numbers of float32's range for which its columns are in that range, if some are not.
+
+        `columns` are features and columns of the matrix; of features for some of whose numbers a step has no result the range
+        is known already.
+        """
+        pairs = [(feature, column) for feature, column in columns if feature not in self._partial]
+        asked = sorted({feature for feature, _ in pairs})
+        refused = (
+            [] if self._take(asked, LARGEST_FLOAT32) else [f for f in asked if not self._take([f], LARGEST_FLOAT32)]
+        )
+        found = {feature: (-self.largest[feature], self.largest[feature]) for feature in refused}
+        pairs = [(feature, column) for feature, column in pairs if feature not in found]
+        if not pairs:
+            return found
+        n = len(pairs)
+        bounds = np.repeat([math.nextafter(-LARGEST_FLOAT32, -math.inf), LARGEST_FLOAT32], n)
+        features, of_matrix = (np.tile(np.array(part, np.int64), 2) for part in zip(*pairs, strict=True))
+        reach = np.full(2 * n, LARGEST_FLOAT32)
+        cuts = self._search(self._preprocessing, _Limits(features, of_matrix, bounds, reach < 0.0, -reach, reach))
+        for (feature, _), below, most in zip(pairs, cuts[:n].tolist(), cuts[n:].tolist(), strict=True):
+            least = -math.inf if below == -math.inf else math.nextafter(below, math.inf)
+            if math.isfinite(least) or math.isfinite(most):
+                before = found.get(feature, (-math.inf, math.inf))
+                found[feature] = (max(least, before[0]), min(most, before[1]))
+        return found
+
+    def takes_all_numbers(self) -> bool:
+        """Return whether the steps accept the greatest numbers of every feature."""
+        return self._take([feature for feature in self.largest if feature not in self._partial], sys.float_info.max)
 
     def _least(self, limit: Limit) -> float:
         return self._starts.get((limit.feature, limit.column), self.range_of(limit.feature).least)

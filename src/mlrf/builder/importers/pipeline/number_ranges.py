@@ -89,7 +89,8 @@ class AnsweredNumbers:
         never_missing = [column for column, feature in enumerate(self._model.features) if not feature.nullable]
         if np.any(np.isnan(found.seen[:, never_missing])):
             return None
-        if self._model.forest.inputs == "float32" and self._model.library not in _TAKE_INFINITIES:
+        reads_float32 = self._model.forest.inputs == "float32" and self._model.library not in _TAKE_INFINITIES
+        if reads_float32 or self._model.is_limited_to_float32:
             with np.errstate(over="ignore"):
                 rounded = found.values.astype(np.float32)
             if np.any(np.isinf(rounded)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from mlrf.builder.importers.imported_model import Band, ImportedModel
 from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit, neighbours
 from mlrf.builder.importers.pipeline.edge_values import NO_CODE, edge_values
+from mlrf.builder.importers.pipeline.float_order import number_at, ordinal
 from mlrf.builder.importers.pipeline.lineage import Lineage
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.number_ranges import AnsweredNumbers
@@ -32,6 +33,9 @@ from mlrf.builder.importers.pipeline.splits import (
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64, I64, NUMERIC
+
+_MOST_BEYOND_ZERO = 4_096
+"""Neighbouring numbers that are tried one by one where a column leaves zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +54,8 @@ class FoundSplits:
     """By feature: values that the golden rows must contain."""
     largest_number: float
     """The largest number of a raw row that all steps accept."""
+    refuses_beyond_float32: bool
+    """Whether the steps or the model refuse a number beyond float32."""
     bands: Mapping[int, tuple[Band, ...]]
     """By feature: the bands around its thresholds in which processors may differ."""
 
@@ -89,11 +95,15 @@ class RawSplits:
         unknown, takes_unknown = self._at(NO_CODE)
         splits = [self._split(node, points, seen, missing, unknown) for node in self._nodes]
         columns = self._forest.feature[self._nodes].tolist()
+        accepted = self._accepted() if self._model.is_limited_to_float32 else {}
         return FoundSplits(
             splits=splits,
             split_of=self._split_of,
             features=np.array([self._feature_of_column[column] for column in columns], np.int64),
-            raw_features=tuple(self._feature(feature, takes_missing[feature]) for feature in range(len(self._names))),
+            raw_features=tuple(
+                self._feature(feature, takes_missing[feature], accepted.get(feature))
+                for feature in range(len(self._names))
+            ),
             known_codes_only=tuple(
                 feature
                 for feature, categories in enumerate(self._categories)
@@ -101,7 +111,18 @@ class RawSplits:
             ),
             edge_values=edge_values(points, self._categories, self._coded, self._bands()),
             largest_number=min(self._cuts.largest.values(), default=1e37 if self._partial else 1.0),
+            refuses_beyond_float32=self._model.is_limited_to_float32 or not self._cuts.takes_all_numbers(),
             bands=self._bands(),
+        )
+
+    def _accepted(self) -> dict[int, tuple[float, float]]:
+        """Return, by feature, the numbers for which a model that is limited to float32 gets such numbers, if not for all."""
+        return self._cuts.within_float32(
+            [
+                (feature, column)
+                for column, feature in enumerate(self._feature_of_column)
+                if self._categories[feature] is None and feature not in self._coded
+            ]
         )
 
     def _find_missing(self) -> dict[Limit, float]:
@@ -155,6 +176,7 @@ class RawSplits:
                 limits.setdefault(limit.feature, set()).add(limit)
         found = self._cuts.find(sorted(limit for of_feature in limits.values() for limit in of_feature))
         self._found_cuts = found
+        self._zero_cuts = self._find_zeros()
         points = []
         for feature, raw in enumerate(self._table.used):
             categories = self._categories[feature]
@@ -163,6 +185,7 @@ class RawSplits:
                 continue
             cuts = {found[limit] for limit in limits.get(feature, ())} | self._named_cuts(raw)
             cuts |= {cut for limit, cut in self._missing_up_to.items() if limit.feature == feature}
+            cuts |= {cut for (owner, _), changes in self._zero_cuts.items() if owner == feature for cut in changes}
             reach = self._cuts.range_of(feature)
             points.append(np.array([*sorted(cut for cut in cuts if reach.least <= cut < reach.most), reach.most]))
         return points
@@ -177,6 +200,46 @@ class RawSplits:
         found = [Limit(feature, column, limit, in_float32) for limit in limits_of(self._forest, node)]
         zero = self._preprocessing.zero_limits
         return found + [Limit(feature, column, limit, in_float32=False) for limit in zero]
+
+    def _find_zeros(self) -> dict[tuple[int, int], list[float]]:
+        """Return, by feature and column, the cut points between values that are zero, and so missing, and values that are not.
+
+        Where the values never decrease, the zeros end at the cut point of zero. QuantileTransformer adds two interpolations: it
+        is zero up to the least quantile, and for some numbers beyond it less than zero by a rounding error.
+        """
+        found: dict[tuple[int, int], list[float]] = {}
+        for limit, end in self._found_cuts.items():
+            if limit.limit != 0.0 or 0.0 not in self._preprocessing.zero_limits or not math.isfinite(end):
+                continue
+            below = self._found_cuts.get(replace(limit, limit=-5e-324), -math.inf)
+            if below >= end or self._are_missing(limit, np.array([end]))[0]:
+                continue
+            start = max(math.nextafter(below, math.inf), self._cuts.range_of(limit.feature).least)
+            low, high = ordinal(start), ordinal(end)
+            while high - low > _MOST_BEYOND_ZERO:
+                middle = (low + high) // 2
+                low, high = (
+                    (middle, high) if self._are_missing(limit, np.array([number_at(middle)]))[0] else (low, middle)
+                )
+            high = min(ordinal(end), low + _MOST_BEYOND_ZERO)
+            numbers = np.array([number_at(each) for each in range(low, high + 1)])
+            missing = self._are_missing(limit, numbers)
+            if not missing[0] or high < ordinal(end):
+                name = self._names[limit.feature]
+                raise UnsupportedModelError(
+                    f"the pipeline's steps give values on both sides of zero for neighbouring numbers of {name!r}, and the "
+                    "model reads zeros of a sparse matrix as missing; set sparse_threshold=0 in the ColumnTransformer, and "
+                    "train it again",
+                    feature=name,
+                )
+            found[limit.feature, limit.column] = numbers[:-1][missing[:-1] != missing[1:]].tolist()
+        return found
+
+    def _are_missing(self, limit: Limit, numbers: F64) -> F64:
+        """Return whether the model reads the column of a limit as missing for each number of its feature."""
+        rows = np.repeat(self._background[None], len(numbers), axis=0)
+        rows[:, limit.feature] = numbers
+        return np.isnan(self._preprocessing.matrix(rows).seen[:, limit.column])
 
     def _named_cuts(self, raw: int) -> set[float]:
         """Return the cut points in the steps themselves: edges of bins, and single numbers that an encoder lists."""
@@ -264,10 +327,11 @@ class RawSplits:
             return np.arange(len(points))
         cuts = [self._found_cuts[limit] for limit in self._limits(node)]
         cuts += [cut for limit, cut in self._missing_up_to.items() if limit.column == column]
+        cuts += self._zero_cuts.get((self._feature_of_column[column], column), [])
         positions = np.searchsorted(points, [cut for cut in cuts if points[0] <= cut < points[-1]])
         return np.unique([*positions.tolist(), len(points) - 1])
 
-    def _feature(self, feature: int, takes_missing: bool) -> Feature:
+    def _feature(self, feature: int, takes_missing: bool, accepted: tuple[float, float] | None) -> Feature:
         name, categories = self._names[feature], self._categories[feature]
         if categories is not None:
             return Feature(
@@ -281,12 +345,13 @@ class RawSplits:
             column = self._feature_of_column.index(feature)
             return msgspec.structs.replace(self._model.features[column], name=name, nullable=takes_missing)
         reach = self._cuts.range_of(feature)
+        least, most = accepted or (-math.inf, math.inf)
         return Feature(
             name,
             nullable=takes_missing,
             example=float(self._background[feature]),
-            least=reach.least if reach.is_bounded_below else -math.inf,
-            most=reach.most if reach.is_bounded_above else math.inf,
+            least=max(least, reach.least if reach.is_bounded_below else -math.inf),
+            most=min(most, reach.most if reach.is_bounded_above else math.inf),
         )
 
 

@@ -93,6 +93,7 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         known_codes_only=tuple(sorted({*found.known_codes_only, *_inner_known_codes(model, lineage, table)})),
         edge_values=found.edge_values,
         largest_number=found.largest_number,
+        refuses_beyond_float32=found.refuses_beyond_float32,
         bands=found.bands,
         functions=tuple(dict.fromkeys([*lineage.functions, *model.functions])),
     )

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def read_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Confi
 
 def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option, tuple[Any, str]], bool]:
     """Return the values from all sources, each checked by itself, and whether they are only to be shown."""
-    given = vars(_parser().parse_intermixed_args(list(argv)))
+    parser = _parser()
+    parser.usage = _Usage()  # type: ignore[assignment]
+    given = vars(parser.parse_intermixed_args(list(argv)))
     file = given["config"] or environ.get(CONFIG_VARIABLE)
     in_file = _in_file(Path(file)) if file else {}
     found = {**in_file, **_in_environment(environ), **_in_arguments(given)}
@@ -258,12 +261,20 @@ class _Parser(argparse.ArgumentParser):
             stream.write(message)
 
 
+class _Usage:
+    """The text that argparse formats at each start for errors and help, formatted only when one of them is shown."""
+
+    def __mod__(self, _names: object) -> str:
+        return _parser().format_usage().removeprefix("usage: ")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mlrf serve",
         description="Serve bundles over HTTP.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Each argument is checked with a formatter of its own, which must not ask the terminal for its width.
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=80),
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help=f"read options from a TOML file ({CONFIG_VARIABLE})")
@@ -281,6 +292,7 @@ def _parser() -> argparse.ArgumentParser:
         else:
             action = "append" if each.many else "store"
             groups[each.group].add_argument(each.flag, dest=each.key, action=action, metavar=each.metavar, help=text)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     return parser
 
 

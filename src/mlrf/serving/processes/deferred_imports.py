@@ -13,8 +13,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from types import ModuleType
+from types import FunctionType, GeneratorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 _UNUSED = (
@@ -31,21 +33,25 @@ _UNUSED = (
     "textwrap",
     "glob",
     "shlex",
+    "ast",
+    "tokenize",
 )
 """What `gunicorn.util` imports for HTTP dates, pages of errors and the entry points of WSGI applications; `shutil` for
-archives; `urllib.parse` and gunicorn's settings for addresses, files and arguments; a page of documentation for its examples;
-handlers of other platforms for tables; `tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas."""
+archives; `urllib.parse` for addresses; a page of documentation for its examples; handlers of other platforms for tables;
+`tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas; `linecache` for the source of tracebacks."""
+_CO_COROUTINE = 0x80
+"""As in `inspect`."""
 _BACKPORTS = "typing_extensions"
 """msgspec takes three names from it if it is installed, and else from `typing`, where all supported versions of Python have
 them. With it, the import of msgspec takes a sixth longer."""
 
 
 class _DeferredModule(ModuleType):
-    """Stands for a module until one of its attributes is looked at."""
+    """Stands for a module until one of its attributes is looked at, other than those that it is given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, spec: ModuleSpec | None = None) -> None:
         super().__init__(name)
-        self.__spec__ = find_spec(name)
+        self.__spec__ = spec
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
@@ -73,6 +79,8 @@ def _import_msgspec() -> None:
     """Import msgspec without the backports of `typing`; who imports them later gets them."""
     if "msgspec" in sys.modules:
         return
+    # Its package is not imported yet, so it has no specification; msgspec uses it to write JSON schemas only.
+    sys.modules["msgspec.inspect"] = _DeferredModule("msgspec.inspect")
     with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()):
         importlib.import_module("msgspec")
 
@@ -84,6 +92,36 @@ def _import_argparse() -> None:
     untranslated.ngettext = lambda one, many, n: one if n == 1 else many  # type: ignore[attr-defined]
     with _in_place_of("gettext", untranslated):
         importlib.import_module("argparse")
+
+
+def _is_coroutine_function(function: object) -> bool:
+    """Return what `inspect.iscoroutinefunction` does, which uvloop asks of every handler of a signal."""
+    while isinstance(function, (MethodType, partial)):
+        function = function.__func__ if isinstance(function, MethodType) else function.func
+    return isinstance(function, FunctionType) and bool(function.__code__.co_flags & _CO_COROUTINE)
+
+
+def _defer_inspect() -> None:
+    """Defer `inspect` and give the stand-in the two functions that uvloop takes from it at its import."""
+    _defer(("inspect",))
+    if type(inspect := sys.modules["inspect"]) is _DeferredModule:
+        vars(inspect).update(
+            isgenerator=lambda found: isinstance(found, GeneratorType), iscoroutinefunction=_is_coroutine_function
+        )
+
+
+@contextmanager
+def _parameter_kinds() -> Iterator[None]:
+    """Let the stand-in for `inspect` have the two kinds of parameters that gunicorn notes at its import."""
+    inspect = sys.modules.get("inspect")
+    if type(inspect) is not _DeferredModule:
+        yield
+        return
+    vars(inspect)["Parameter"] = SimpleNamespace(POSITIONAL_ONLY=0, POSITIONAL_OR_KEYWORD=1)
+    try:
+        yield
+    finally:
+        del vars(inspect)["Parameter"]
 
 
 def _platform() -> ModuleType:
@@ -104,33 +142,22 @@ class _AbsentModule(ModuleType):
 
 
 def import_gunicorn() -> None:
-    """Import gunicorn's settings and workers without what this server does not use: its manual, and its own HTTP.
+    """Import gunicorn's workers without what this server does not use: its own HTTP.
 
-    Formatting the descriptions of all settings takes a third of their import. The class of workers names gunicorn's responses
-    for errors that only its own parser raises.
+    The class of workers names gunicorn's responses and errors, which only its own parser creates.
     """
-    _import_gunicorn_settings()
     http = _AbsentModule("gunicorn.http")
     found = find_spec("gunicorn")
     http.__path__ = [f"{folder}/http" for folder in (found and found.submodule_search_locations) or ()]
-    wsgi = _AbsentModule("gunicorn.http.wsgi")
-    with _in_place_of(http.__name__, http), _in_place_of(wsgi.__name__, wsgi), _in_place_of("platform", _platform()):
+    wsgi, errors = _AbsentModule("gunicorn.http.wsgi"), _AbsentModule("gunicorn.http.errors")
+    with (
+        _in_place_of(http.__name__, http),
+        _in_place_of(wsgi.__name__, wsgi),
+        _in_place_of(errors.__name__, errors),
+        _in_place_of("platform", _platform()),
+        _parameter_kinds(),
+    ):
         importlib.import_module("gunicorn.workers.base")
-    sys.modules.pop("gunicorn.http.errors", None)
-
-
-def _import_gunicorn_settings() -> None:
-    import textwrap  # noqa: PLC0415  a stand-in, in a server
-
-    formats = vars(textwrap).get("dedent")
-    textwrap.dedent = lambda text: text
-    try:
-        importlib.import_module("gunicorn.config")
-    finally:
-        if formats is None:
-            del textwrap.dedent
-        else:
-            textwrap.dedent = formats
 
 
 def defer_unused_imports() -> None:
@@ -139,6 +166,7 @@ def defer_unused_imports() -> None:
     _import_msgspec()
     _import_argparse()
     _defer(_UNUSED)
+    _defer_inspect()
 
 
 def _defer(names: Sequence[str]) -> None:
@@ -146,6 +174,6 @@ def _defer(names: Sequence[str]) -> None:
         if name in sys.modules:
             continue
         package, _, child = name.rpartition(".")
-        deferred = sys.modules[name] = _DeferredModule(name)
+        deferred = sys.modules[name] = _DeferredModule(name, find_spec(name))
         if package:
             setattr(sys.modules[package], child, deferred)

@@ -10,21 +10,30 @@ import sys
 from mlrf.serving.processes.deferred_imports import defer_unused_imports
 defer_unused_imports()
 import mlrf.cli.exit_status, mlrf.cli.serve
+from mlrf.serving.config.loader import read_settings
+read_settings(["bundle"], {})
 from mlrf.serving.processes.startup import _import_server
 _import_server()
 print(*(name for name, module in sys.modules.items() if type(module).__name__ != "_DeferredModule"))
 """
 UNUSED = {
     "_csv",
+    "ast",
     "gettext",
+    "gunicorn.config",
     "gunicorn.http",
+    "gunicorn.http.errors",
+    "inspect",
+    "ipaddress",
     "locale",
     "mlrf.features.redis_store",
     "mlrf.model.model",
     "mlrf.serving.processes.builder_process",
+    "msgspec.inspect",
     "platform",
     "shutil",
     "textwrap",
+    "tokenize",
 }
 
 

@@ -19,6 +19,7 @@
 #include "engine.hpp"
 #include "exponents.hpp"
 #include "python_background.hpp"
+#include "python_explanations.hpp"
 #include "python_json.hpp"
 #include "python_tables.hpp"
 #include "whole_columns.hpp"
@@ -257,6 +258,11 @@ NB_MODULE(_kernel, m) {
     nb::class_<mlrf::PythonJsonRows>(m, "JsonRows")
         .def(nb::init<const nb::sequence&, bool, std::size_t>(), nb::arg("columns"), nb::arg("by_name"), nb::arg("most_rows"))
         .def("read", &mlrf::PythonJsonRows::read, nb::arg("body"));
+    nb::class_<mlrf::PythonExplanationJson>(m, "ExplanationJson")
+        .def(nb::init<const nb::sequence&, const nb::sequence&, const std::string&>(), nb::arg("players"), nb::arg("outputs"),
+             nb::arg("members"))
+        .def("write", &mlrf::PythonExplanationJson::write, nb::arg("margins"), nb::arg("base"), nb::arg("contributions"),
+             nb::arg("top").none(), nb::arg("source"));
     nb::class_<PythonForest>(m, "Forest")
         .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())
         .def("margin", &PythonForest::margin, nb::arg("row"))

@@ -14,12 +14,14 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "background.hpp"
 #include "engine.hpp"
+#include "explanation_json.hpp"
 #include "json_rows.hpp"
 
 namespace {
@@ -230,6 +232,26 @@ void check_json_rows(std::mt19937_64& random) {
     }
 }
 
+// Write explanations of any numbers, for every number of named players and for one and several outputs.
+void check_explanation_json(std::mt19937_64& random) {
+    const std::vector<std::string> players{"\"a\"", "\"b\"", "\"c\""};
+    for (const std::vector<std::string>& outputs : {std::vector<std::string>{}, std::vector<std::string>{"\"x\"", "\"y\""}}) {
+        const mlrf::ExplanationJson json(players, outputs, ",\"more\":1");
+        const std::size_t k = json.n_outputs();
+        for (int i = 0; i < 20000; ++i) {
+            std::vector<double> numbers(k * (2 + players.size()));
+            for (double& each : numbers) {
+                const std::uint64_t bits = random();
+                std::memcpy(&each, &bits, sizeof(each));
+            }
+            const std::optional<std::size_t> top = i % 5 == 4 ? std::nullopt : std::optional<std::size_t>(i % 5);
+            std::string written;
+            json.write(numbers.data(), numbers.data() + k, numbers.data() + 2 * k, top, "live", written);
+            expect(written.front() == '{' && written.back() == '}', "an explanation is an object");
+        }
+    }
+}
+
 }  // namespace
 
 int main(int n_arguments, char** arguments) {
@@ -249,6 +271,7 @@ int main(int n_arguments, char** arguments) {
 
     std::mt19937_64 random(7);
     check_json_rows(random);
+    check_explanation_json(random);
     std::vector<Bytes> sound;
     for (const auto& forest : forests)
         if (std::filesystem::file_size(forest) < 300000) sound.push_back(read_file(forest));

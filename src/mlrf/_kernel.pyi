@@ -95,6 +95,14 @@ class JsonRows:
     # certainly valid.
     def read(self, body: bytes) -> array[float] | None: ...
 
+# Writes explanations as JSON without making an object for each number. Names of `players` (features or groups) and `outputs`
+# are JSON strings; a single output has no name. `members` are added to each document, each with a comma before it.
+class ExplanationJson:
+    def __init__(self, players: Sequence[str], outputs: Sequence[str], members: str) -> None: ...
+    # Return a document for each row of `margins` [n, K], with their `base` [K] and `contributions` [n, F, K], all float64. It
+    # names the `top` largest contributions, in descending order; all if `top` is None. The GIL is released for several rows.
+    def write(self, margins: Rows, base: Rows, contributions: Rows, top: int | None, source: str) -> list[bytes]: ...
+
 # Return the numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields in a ModelInferRequest
 # in protobuf. The count ends at the first field beyond `most_fields`, and at the first bytes that are not valid protobuf.
 def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, int, int, int, int]: ...

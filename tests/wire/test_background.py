@@ -91,6 +91,14 @@ def test_a_batch_has_each_kind_for_the_rows_that_request_it(explained, explained
         check(each, explained_models["three"], row)
 
 
+@pytest.mark.parametrize("game", [{}, AGAINST], ids=["path-dependent", "background"])
+def test_neighbours_in_a_batch_keep_their_own_numbers_of_named_features(explained, game):
+    options = [game or True, {**game, "top": 1}, game or True, {**game, "top": 2}]
+    instances = [{"features": ROWS[0], "explain": each} for each in options]
+    answer = explained.ask("POST", "/models/one/predict/batch", {"instances": instances})
+    assert [len(each["contributions"]) for each in answer.json["explanations"]] == [3, 1, 3, 2]
+
+
 @pytest.mark.parametrize(
     ("explain", "message"),
     [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import numpy as np
 import typer
 from rich.console import Console
@@ -31,7 +31,7 @@ from mlrf.model.interactions import interactions_of
 from mlrf.model.row_files import STANDARD, read_file
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
-from mlrf.serving.native.explanation_writer import ExplanationWriter
+from mlrf.serving.native.explanation_writer import ExplanationWriter, with_member
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
 from mlrf.serving.native.requests import MAX_INTERACTIONS
 
@@ -167,13 +167,14 @@ def _lines(
     writer = ExplanationWriter(game.players(model), game.base(model), model.classes, game.members)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
-        margins = model.margin(part).reshape(len(part), -1)
-        values = model.explain(part, **game.options).values.reshape(len(part), -1)
-        written = [writer.write(m, v, top or True) for m, v in zip(margins.tolist(), values.tolist(), strict=True)]
+        margins, values = model.margin(part), model.explain(part, **game.options).values
+        written = writer.write(array("d", margins.tobytes()), array("d", values.tobytes()), top or True)
         if interactions is not None:
-            for index, each in enumerate(written):
-                each["interactions"] = _interactions(model, part[index : index + 1], interactions)
-        yield b"".join(msgspec.json.encode(each) + b"\n" for each in written)
+            written = [
+                with_member(each, b"interactions", _interactions(model, part[index : index + 1], interactions))
+                for index, each in enumerate(written)
+            ]
+        yield b"".join(each + b"\n" for each in written)
 
 
 def _interactions(model: Model, one: Table, k: int) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
+import msgspec
+
+from mlrf import _kernel
 from mlrf.core.feature import Category
 
 _PATH_DEPENDENT: Mapping[str, Any] = MappingProxyType({})
@@ -28,10 +31,10 @@ class ExplanationWriter:
         classes: Sequence[Category] | None,
         game: Mapping[str, Any] = _PATH_DEPENDENT,
     ) -> None:
-        self._game = game
-        self._names = names
-        self._base = base
-        self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
+        self._base = array("d", base)
+        labels = (classes or range(len(base))) if len(base) > 1 else ()
+        members = "".join(f",{_text(name)}:{_text(value)}" for name, value in game.items())
+        self._json = _kernel.ExplanationJson([_text(n) for n in names], [_text(str(c)) for c in labels], members)
 
     def write(
         self,
@@ -40,44 +43,26 @@ class ExplanationWriter:
         explain: bool | int,
         source: Source = "live",
         base: Sequence[float] | None = None,
-    ) -> dict[str, Any]:
-        """Return an explanation.
+    ) -> list[bytes]:
+        """Return the explanations of n rows.
 
-        `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for the
-        k largest by magnitude, in descending order (for K > 1: largest in the class of the largest margin); `base` [K] for a
-        row whose base is not the model's.
+        `margins` [n, K]; `contributions` [n, F, K]; `explain` True for all features in schema order, or k for the k largest by
+        magnitude, in descending order (for K > 1: largest in the class of the largest margin); `base` [K] for rows whose base
+        is not the model's.
         """
-        base = self._base if base is None else base
-        k_outputs = len(base)
-        ranked = max(range(k_outputs), key=margins.__getitem__)
-        shown = self._chosen(contributions[ranked::k_outputs], explain)
-        each = [self._named(contributions[output::k_outputs], shown) for output in range(k_outputs)]
-        if k_outputs == 1:
-            named, other = each[0]
-            return _explanation(margins[0], base[0], named, other, source) | dict(self._game)
-        by_class = dict(zip(self._class_names, (named for named, _ in each), strict=True))
-        others = dict(zip(self._class_names, (other for _, other in each), strict=True))
-        return _explanation(list(margins), list(base), by_class, others, source) | dict(self._game)
-
-    def _chosen(self, weights: Sequence[float], explain: bool | int) -> Sequence[int]:
-        if explain is True or explain >= len(weights):
-            return range(len(weights))
-        return heapq.nlargest(explain, range(len(weights)), key=lambda f: abs(weights[f]))
-
-    def _named(self, values: Sequence[float], shown: Sequence[int]) -> tuple[dict[str, float], float]:
-        named = {self._names[f]: values[f] for f in shown}
-        if len(shown) == len(values):
-            return named, 0.0
-        kept = set(shown)
-        return named, sum(value for f, value in enumerate(values) if f not in kept)
+        top = None if explain is True else explain
+        of_rows = self._base if base is None else _doubles(base)
+        return self._json.write(_doubles(margins), of_rows, _doubles(contributions), top, source)
 
 
-def _explanation(margin: Any, base: Any, contributions: Any, other: Any, source: Source) -> dict[str, Any]:
-    return {
-        "space": "margin",
-        "margin": margin,
-        "base": base,
-        "contributions": contributions,
-        "other": other,
-        "source": source,
-    }
+def with_member(document: bytes, name: bytes, value: object) -> bytes:
+    """Return a JSON object with one more member at its end."""
+    return b'%b,"%b":%b}' % (document[:-1], name, msgspec.json.encode(value))
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _doubles(values: Sequence[float]) -> array[float]:
+    return values if isinstance(values, array) else array("d", values)

@@ -5,19 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-import msgspec
-
 from mlrf.engines.interface import BackgroundExplainer, Explainer, Row
 from mlrf.model.interactions import interactions_of
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.stored_games import StoredGame
-from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
+from mlrf.serving.native.explanation_writer import ExplanationWriter, Source, with_member
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
 from mlrf.serving.native.requests import ExplainOption, Game, Interactions
 from mlrf.serving.runtime.cost_model import shortest
 from mlrf.serving.runtime.stages import EXPLAIN, staged
-
-_encode = msgspec.json.encode
 
 
 class Explanations:
@@ -44,23 +40,28 @@ class Explanations:
         explain: ExplainOption,
         source: Source,
         moved: Sequence[float] | None = None,
-        row: Row = (),
-    ) -> bytes:
-        """Return an explanation as JSON; `moved` [K] is the model's base for a row that has a base margin.
+        rows: Sequence[Row] = (),
+    ) -> list[bytes]:
+        """Return the explanations of n rows as JSON; `moved` [K] is the model's base for rows that have a base margin.
 
-        The `row` is used if interactions are requested.
+        The `rows` are used if interactions are requested.
         """
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
         if isinstance(explain, Game):
-            return _encode(self._of_game(explain, margins, contributions, source, moved))
+            return self._of_game(explain, margins, contributions, source, moved)
         if not isinstance(explain, Interactions):
-            return _encode(self._writer.write(margins, contributions, explain, source, moved))
+            return self._writer.write(margins, contributions, explain, source, moved)
         written = self._writer.write(margins, contributions, True, source, moved)
+        k = self._model.engine.n_outputs
+        return [
+            with_member(each, b"interactions", self._interactions(row, margins[i * k : (i + 1) * k], explain.pairs))
+            for i, (each, row) in enumerate(zip(written, rows, strict=True))
+        ]
+
+    def _interactions(self, row: Row, margins: Sequence[float], pairs: int) -> dict[str, object]:
         values = interactions_of(self._model, self._model.table([row]), 1, MOST_INTERACTIONS)
-        names = self._model.schema.names
-        written["interactions"] = write_interactions(names, self._model.classes, margins, values, explain.pairs)
-        return _encode(written)
+        return write_interactions(self._model.schema.names, self._model.classes, margins, values, pairs)
 
     def write_s(self) -> float:
         """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
@@ -86,7 +87,7 @@ class Explanations:
         contributions: Sequence[float],
         source: Source,
         moved: Sequence[float] | None,
-    ) -> dict[str, object]:
+    ) -> list[bytes]:
         stored = self._game(game)
         base = stored.explainer.base
         if moved is not None:

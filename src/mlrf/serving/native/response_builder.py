@@ -12,6 +12,7 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain, groupby
 from typing import Any
 
 import msgspec
@@ -178,7 +179,7 @@ class ResponseBuilder:
         base: Sequence[float] | None = None,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
-        explanation = self.explanations.write(margins, contributions, explain, source, base, row)
+        (explanation,) = self.explanations.write(margins, contributions, explain, source, base, [row])
         return self.whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
@@ -190,29 +191,40 @@ class ResponseBuilder:
         explained: Sequence[int],
         precomputed: Mapping[int, Sequence[float]],
     ) -> list[bytes]:
-        """Return the explanation of each instance that requests one, null for the others.
-
-        They are encoded one by one: a single call for all would keep the GIL, and so block the event loop, until it ends.
-        """
+        """Return the explanation of each instance that requests one, null for the others."""
         k = self.model.engine.n_outputs
         written = [b"null"] * len(parsed)
         for index, contributions in precomputed.items():
             its_margins = margins[index * k : (index + 1) * k]
-            written[index] = self.explanations.write(
+            (written[index],) = self.explanations.write(
                 its_margins, contributions, parsed[index][1], "precomputed", bases.get(index)
             )
         live = [index for index in explained if index not in precomputed]
         games = [_game_of(parsed[index][1]) for index in live]
+
+        def options(chosen: tuple[int, int]) -> tuple[str, Sequence[float] | None]:
+            # As text, because True, all features, equals 1, a single one.
+            return repr(parsed[chosen[1]][1]), bases.get(chosen[1])
+
         for game in dict.fromkeys(games):
             chosen = [index for index, each in zip(live, games, strict=True) if each == game]
             contributions = self.explanations.of_rows([rows[i] for i in chosen], parsed[chosen[0]][1])
             width = len(contributions) // len(chosen)
-            for position, index in enumerate(chosen):
-                its_margins = margins[index * k : (index + 1) * k]
-                its_contributions = contributions[position * width : (position + 1) * width]
-                written[index] = self.explanations.write(
-                    its_margins, its_contributions, parsed[index][1], "live", bases.get(index), rows[index]
+            its_margins = array("d", chain.from_iterable(margins[i * k : (i + 1) * k] for i in chosen))
+            # Neighbours with the same options are written in one call, which leaves the GIL to the event loop.
+            for (_, base), run in groupby(enumerate(chosen), options):
+                positions, indices = zip(*run, strict=True)
+                first, end = positions[0], positions[-1] + 1
+                documents = self.explanations.write(
+                    its_margins[first * k : end * k],
+                    contributions[first * width : end * width],
+                    parsed[indices[0]][1],
+                    "live",
+                    base,
+                    [rows[index] for index in indices],
                 )
+                for index, document in zip(indices, documents, strict=True):
+                    written[index] = document
         return written
 
     def whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:

@@ -282,7 +282,7 @@ def test_nullable_booleans_stay_booleans(tmp_path):
 
 @pytest.mark.parametrize("one_hot", [True, False])
 def test_catboosts_own_categories_after_other_steps(one_hot, tmp_path):
-    """Those that it splits one by one are named by a list; CTR features are refused."""
+    """Those that it splits one by one, and those of CTR features, are named by a list."""
     model = catboost.CatBoostRegressor(
         iterations=3, verbose=0, cat_features=["city"], allow_writing_files=False, one_hot_max_size=9 if one_hot else 2
     )
@@ -292,13 +292,9 @@ def test_catboosts_own_categories_after_other_steps(one_hot, tmp_path):
     table = raw().assign(city=raw()["city"].fillna("none").astype(object))
     pipeline = make_pipeline(steps.set_output(transform="pandas"), model).fit(table, numbers())
     options = ImportOptions({"city": sorted(set(table["city"]))})
-    if one_hot:
-        assert_library_agrees(import_model(pipeline, options), tmp_path, most=500, onnx=False)
-        return
-    with pytest.raises(
-        UnsupportedModelError, match=r"'catboostregressor' has CatBoost's CTR features .*pipeline\[-1\]"
-    ):
-        import_model(pipeline, options)
+    read = import_model(pipeline, options)
+    assert (read.forest.tables is None) == one_hot
+    assert_library_agrees(read, tmp_path, most=500, onnx=False)
 
 
 def test_splits_beyond_what_is_folded_are_refused():

@@ -13,6 +13,7 @@ source (the pipeline of the given object), older_steps (steps of an older scikit
 (encoders of category_encoders), lineage (the raw column behind each column of the matrix), raw_table (raw columns, and rows of
 them as input of the pipeline), matrix (the input of the model), cut_points (where a number changes branches), splits (the
 branch of every raw value), raw_splits (all splits), edge_values (values for the golden rows), function_steps (log, powers),
+raw_tables (CatBoost's CTR tables),
 number_ranges (numbers that the pipeline answers), float_order (float64 numbers as integers), fold (the forest over the raw
 columns), reader (combines them), reference (the pipeline itself, in a child process).
 """

@@ -15,17 +15,25 @@ import numpy as np
 from mlrf.builder.importers.pipeline.splits import CategorySplit, NumberSplit, RawSplit
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I64, LEAF, NUMERIC, Bool, Forest, Missing
+from mlrf.core.table_columns import TableColumns
 
 _MAX_NODES = 4_000_000
 
 
-def fold_forest(forest: Forest, splits: Sequence[RawSplit], split_of: I64, features: I64, n_features: int) -> Forest:
-    """Return the forest over `n_features` raw features.
+def fold_forest(
+    forest: Forest,
+    splits: Sequence[RawSplit],
+    split_of: I64,
+    features: I64,
+    n_features: int,
+    tables: TableColumns | None = None,
+) -> Forest:
+    """Return the forest over `n_features` raw features, with `tables` over these in place of its own.
 
     `split_of` [N] is each node's split, `features` [S] the raw feature of each. UnsupportedModelError if the copies of
     branches are too many.
     """
-    folded = _with_plain_splits(forest, splits, split_of, features, n_features)
+    folded = replace(_with_plain_splits(forest, splits, split_of, features, n_features), tables=tables)
     wide = np.array([isinstance(split, NumberSplit) and len(split.ends) > 2 for split in splits], np.bool_)  # noqa: PLR2004
     is_wide = (split_of >= 0) & wide[split_of] if len(wide) else np.zeros(forest.n_nodes, np.bool_)
     if np.any(is_wide):
@@ -49,18 +57,26 @@ def _with_plain_splits(
             threshold[index] = split.ends[0]
             swapped[index] = not split.first_goes_left
         default_left[index] = split.missing_goes_left != swapped[index]
-    inner = forest.feature != LEAF
+    # Nodes that test a column of the tables stay as they are.
+    is_tabled = forest.feature >= forest.n_features
+    inner = split_of >= 0
     at = np.where(inner, split_of, 0)
+    if not len(splits):
+        threshold, category_set = np.zeros(1), np.full(1, NUMERIC, np.int32)
+        swapped, default_left, features = np.zeros(1, np.bool_), np.zeros(1, np.bool_), np.zeros(1, np.int64)
+    of_table = np.where(is_tabled, forest.feature - forest.n_features + n_features, LEAF)
     exchanged = inner & swapped[at]
     return replace(
         forest,
         n_features=n_features,
-        feature=np.where(inner, features[at], LEAF).astype(np.int32),
-        threshold=np.where(inner, threshold[at], 0.0),
+        feature=np.where(inner, features[at], of_table).astype(np.int32),
+        threshold=np.where(inner, threshold[at], np.where(is_tabled, forest.threshold, 0.0)),
         left=np.where(exchanged, forest.right, forest.left).astype(np.int32),
         right=np.where(exchanged, forest.left, forest.right).astype(np.int32),
-        missing=np.where(inner, int(Missing.NAN), int(Missing.NONE)).astype(np.uint8),
-        default_left=inner & default_left[at],
+        missing=np.where(inner, int(Missing.NAN), np.where(is_tabled, forest.missing, int(Missing.NONE))).astype(
+            np.uint8
+        ),
+        default_left=np.where(inner, default_left[at], is_tabled & forest.default_left),
         category_set=np.where(inner, category_set[at], NUMERIC).astype(np.int32),
         set_offsets=np.cumsum([0, *map(len, sets)], dtype=np.int64),
         set_codes=np.array([code for codes in sets for code in codes], np.int32),

@@ -44,6 +44,8 @@ class Column:
     """Whether it is the same number on every processor."""
     is_total: bool = True
     """Whether it is finite for every finite raw number."""
+    filled_by: str | None = None
+    """The step that has filled its missing values."""
 
 
 @dataclass(slots=True)
@@ -198,7 +200,8 @@ def _imputer(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> li
                 )
     statistics = np.asarray(step.statistics_, object)
     kept = [step.keep_empty_features or not _is_nan(value) for value in statistics]
-    filled = [column for column, is_kept in zip(columns, kept, strict=True) if is_kept]
+    pairs = zip(columns, kept, strict=True)
+    filled = [replace(column, filled_by=name) for column, is_kept in pairs if is_kept]
     if step.indicator_ is None:
         return filled
     return filled + _indicators(tracer, name, step.indicator_, columns)

@@ -21,6 +21,7 @@ from mlrf.builder.importers.pipeline.lineage import Lineage
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.number_ranges import AnsweredNumbers
 from mlrf.builder.importers.pipeline.raw_table import RawTable
+from mlrf.builder.importers.pipeline.raw_tables import hashed_columns
 from mlrf.builder.importers.pipeline.splits import (
     CategorySplit,
     RawSplit,
@@ -159,6 +160,7 @@ class RawSplits:
             column = int(self._forest.feature[node])
             if self._forest.category_set[node] != NUMERIC and self._lineage.columns[column].is_raw:
                 found.add(self._feature_of_column[column])
+        found |= {self._feature_of_column[column] for column in hashed_columns(self._model, self._lineage)}
         for feature in found:
             behind = [c for c, f in zip(self._lineage.columns, self._feature_of_column, strict=True) if f == feature]
             if not all(column.is_raw for column in behind) or self._categories[feature] is not None:

@@ -17,9 +17,11 @@ from mlrf.builder.importers.pipeline.lineage import Lineage, trace_columns
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.raw_splits import RawSplits
 from mlrf.builder.importers.pipeline.raw_table import RawTable, raw_table
+from mlrf.builder.importers.pipeline.raw_tables import over_raw_columns
 from mlrf.builder.importers.pipeline.source import FittedPipeline, open_pipeline, pack_source
 from mlrf.builder.model_source import ModelObject, Source
-from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.feature import Category
 from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
 
 Reader = Callable[[Source, ImportOptions], ImportedModel]
@@ -43,12 +45,6 @@ def read_pipeline(source: Source, options: ImportOptions, read_combination: Read
 
 
 def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions) -> ImportedModel:
-    if model.forest.tables is not None:
-        raise UnsupportedModelError(
-            f"the pipeline's model {pipeline.model_name!r} has CatBoost's CTR features of categories, which mlrf serves alone, "
-            "not after other steps: build from the model itself (pipeline[-1]) and apply the steps before sending rows, or "
-            "encode the categories in a step (OrdinalEncoder, TargetEncoder)"
-        )
     if model.combination is not None and model.combination.reads_rows:
         raise UnsupportedModelError(
             f"the pipeline's model {pipeline.model_name!r} gives its final estimator the transformed rows too "
@@ -60,7 +56,7 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         raise ModelUnreadableError(
             f"the pipeline's steps produce {len(lineage.columns)} columns, but its model takes {model.forest.n_features}"
         )
-    if not len(model.forest.set_codes):
+    if not len(model.forest.set_codes) and model.forest.tables is None:
         # Without splits by sets the model has no rule of its own for codes: all members of a combination can share this one.
         model = replace(model, forest=replace(model.forest, no_code_up_to=TRUNCATED))
     table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to, options.shared_categories)
@@ -78,9 +74,12 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         raise SampleError(
             f"feature {known[0]!r}: the pipeline defines its categories; leave the list out", feature=known[0]
         )
+    feature_of = {raw: feature for feature, raw in enumerate(table.used)}
+    tables = over_raw_columns(model, lineage, [feature_of[column.raw] for column in lineage.columns])
+    forest = fold_forest(model.forest, found.splits, found.split_of, found.features, len(table.used), tables)
     return replace(
         model,
-        forest=fold_forest(model.forest, found.splits, found.split_of, found.features, len(table.used)),
+        forest=forest,
         features=found.raw_features,
         source=pack_source(pipeline.preprocessing, model.source),
         answers="mlrf.builder.importers.pipeline.reference",
@@ -118,6 +117,20 @@ def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
     return model
 
 
+def _sampled_by_column(pipeline: FittedPipeline, options: ImportOptions) -> Callable[[str], list[Category] | None]:
+    """Return a function that gives the names of categories by the model's own name of a column, or by the raw column's."""
+    by_name = options.category_names.of
+    own_names = getattr(pipeline.model, "feature_names_", None)
+    if own_names is None or pipeline.names is None:
+        return by_name
+    try:
+        behind = trace_columns(pipeline.steps, pipeline.n_columns).columns
+    except BuildError:  # it is raised again where the steps are folded
+        return by_name
+    raw_names = {str(own): pipeline.names[column.raw] for own, column in zip(own_names, behind, strict=False)}
+    return lambda name: by_name(raw_names.get(name, name))
+
+
 def _read_model(pipeline: FittedPipeline, options: ImportOptions, read_combination: Reader) -> ImportedModel:
     # Here, because combinations import modules of this package.
     from mlrf.builder.importers.combination.source import is_combination  # noqa: PLC0415
@@ -125,7 +138,7 @@ def _read_model(pipeline: FittedPipeline, options: ImportOptions, read_combinati
     if is_combination(pipeline.model):
         return read_combination(ModelObject(pipeline.model), replace(options, categories={}))
     # A model after other steps may keep hashes of raw categories, which have their names from lists or from a sample.
-    named = replace(options, sampled=options.category_names.of)
+    named = replace(options, sampled=_sampled_by_column(pipeline, options))
     if (found := read_fitted_model(pipeline.model, named)) is not None:
         return found
     kind = type(pipeline.model)

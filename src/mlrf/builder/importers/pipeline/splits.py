@@ -42,8 +42,8 @@ RawSplit = CategorySplit | NumberSplit
 
 
 def distinct_splits(forest: Forest) -> tuple[I64, I64]:
-    """Return one node for each distinct split [S], and the split of each node [N], -1 at leaves."""
-    inner = np.flatnonzero(forest.feature != LEAF)
+    """Return one node for each distinct split of a feature [S], and the split of each node [N], -1 at all other nodes."""
+    inner = np.flatnonzero((forest.feature != LEAF) & (forest.feature < forest.n_features))
     table = np.column_stack(
         [
             forest.feature[inner].astype(np.float64),

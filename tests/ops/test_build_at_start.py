@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlrf.cli import main
+from mlrf.core.bundle import read_bundle
 from mlrf.serving.processes.build_at_start import model_file
 from running import run_to_its_end, serving
 
@@ -60,8 +61,7 @@ def test_what_a_failed_build_advises_is_an_option_of_the_builder(booster, tmp_pa
     assert status == 3
     assert "allow it with --allow-pickle (an option of `mlrf build`); build it beforehand" in output
     assert main(["build", str(model), "--allow-pickle", "-o", str(tmp_path / "sales"), "--name", "sales"]) == 0
-    with serving(tmp_path / "sales") as server:
-        assert server.ask("POST", "/predict", {"features": ROW}).status == 200
+    assert read_bundle(tmp_path / "sales").manifest.name == "sales"
 
 
 @pytest.mark.slow

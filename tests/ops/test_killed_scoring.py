@@ -11,7 +11,8 @@ import pytest
 OPS = Path(__file__).parents[2] / "ops"
 
 
-@pytest.mark.parametrize(("kills", "parts"), [(8, 16), pytest.param(200, 64, marks=pytest.mark.slow)])
+@pytest.mark.slow  # `make test` kills at chosen moments: tests/unit/scoring/test_crashes.py
+@pytest.mark.parametrize(("kills", "parts"), [(8, 16), (200, 64)])
 def test_killed_jobs_continue_to_the_same_bytes(kills, parts, tmp_path):
     command = [sys.executable, OPS / "kill_scoring.py", f"--kills={kills}", f"--parts={parts}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"TMPDIR": str(tmp_path)})

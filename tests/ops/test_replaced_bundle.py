@@ -36,7 +36,7 @@ def prediction(server):
 
 
 @pytest.mark.parametrize("change", [another, written_over, shutil.rmtree])
-@pytest.mark.parametrize("engine", ["trees", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["trees", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_late_worker_serves_the_checked_model(tmp_path, change, engine):
     path = tmp_path / "served"
     write_tree_bundle(path)

@@ -20,6 +20,7 @@ def test_every_number_of_the_plan_has_a_row():
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+@pytest.mark.slow  # pytest starts twice
 def test_tests_hold_and_notice_a_planted_fault():
     assert run_tests(QUICK).holds
     broken = run_tests(QUICK, _UNCHECKED)

@@ -228,6 +228,7 @@ def test_inverse_function_may_be_any():
     assert import_model(pipeline).functions == ("numpy.log1p",)
 
 
+@pytest.mark.slow
 def test_contributions_are_shapley_values_of_the_raw_columns(tmp_path):
     steps = make_column_transformer(
         (log(np.log), ["price", "size"]),

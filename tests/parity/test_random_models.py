@@ -19,7 +19,7 @@ CELLS = cells()
 MODELS_A_LIBRARY = 50
 PIPELINES = 6
 """Fewer: every threshold of theirs is found by asking scikit-learn."""
-DAMAGED_FILES = 10_000 if os.environ.get("OPS_FULL") else 150
+DAMAGED_FILES = 10_000 if os.environ.get("OPS_FULL") else 80
 
 
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost", "sklearn", "pipeline", "onnx"])

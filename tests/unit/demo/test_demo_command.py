@@ -103,6 +103,7 @@ def test_only_the_first_signal_interrupts(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.slow
 def test_it_stays_up_until_a_signal_which_is_a_good_end(parts, port, console, tmp_path):
     def end_when_up() -> None:
         eventually(lambda: "stays up" in console.file.getvalue(), 300)

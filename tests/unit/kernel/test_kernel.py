@@ -159,7 +159,7 @@ def test_layouts(tmp_path: Path, layout: str, shape: dict[str, int]) -> None:
         (True, {"max_leaves": 20, "n_codes": 60, "n_outputs": 3, "category_share": 0.5}),
     ],
 )
-@pytest.mark.parametrize("rounding", ["float64", "float32"])
+@pytest.mark.parametrize("rounding", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_packed_trees(tmp_path: Path, is_packed: bool, rounding: str, shape: dict[str, int]) -> None:
     """Trees of up to 64 inner nodes are packed where the processor shuffles or permutes bytes; their margins are the reference's."""
     rng = np.random.default_rng(13)

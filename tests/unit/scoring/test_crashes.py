@@ -17,7 +17,7 @@ from bundles import NUMBERS, write_tree_bundle
 SCRIPT = Path(__file__).parents[2] / "crashing_scores.py"
 
 
-@pytest.mark.parametrize("stride", [16, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [32, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", [[], ["restart"]], ids=["new", "restart"])
 def test_a_killed_job_continues_to_the_same_bytes(tmp_path, mode, stride):
     write_tree_bundle(tmp_path / "b", schema=NUMBERS)

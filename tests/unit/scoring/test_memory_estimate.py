@@ -38,7 +38,13 @@ def write_rows(path, n, **options):
     pq.write_table(pa.table({"id": np.arange(n), **{f"x{i}": values[i] for i in range(3)}}), path, **options)
 
 
-@pytest.mark.parametrize("row_group_size", [1 << 20, N_ROWS + 1], ids=["row groups", "one large row group"])
+@pytest.mark.parametrize(
+    "row_group_size",
+    [
+        pytest.param(1 << 20, marks=pytest.mark.slow, id="row groups"),
+        pytest.param(N_ROWS + 1, id="one large row group"),
+    ],
+)
 def test_two_workers_take_less_than_the_estimate_and_500_mb(bundle, tmp_path, row_group_size):
     write_rows(tmp_path / "rows.parquet", N_ROWS, row_group_size=row_group_size)
     command = [sys.executable, "-c", PEAK, bundle, tmp_path / "rows.parquet", tmp_path / "out"]

@@ -225,7 +225,7 @@ class _Forgetful(_CutOff):
             self._files.delete_file(path)
 
 
-@pytest.mark.parametrize("stride", [18, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [36, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_job_continues_to_the_same_bytes(folder, store, stride):
     (folder / "work").mkdir()
     command = [sys.executable, SCRIPT, folder, store.address(f"{folder.name}/out"), str(stride)]

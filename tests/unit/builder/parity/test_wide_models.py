@@ -66,7 +66,7 @@ def test_blocks_hold_the_rows_in_their_order(tmp_path, blocks):
 
 
 def test_a_wide_models_bundle_is_at_most_four_times_the_model(tmp_path):
-    model = written(tmp_path, 1_500, 60)
+    model = written(tmp_path, 800, 60)
     bundle = read_bundle(mlrf.build(model, tmp_path / "b", name="wide"))
     size = sum(entry.size_bytes for entry in bundle.manifest.files.values())
     assert size <= max(4 * model.stat().st_size, _FLOOR_BYTES)

@@ -1,6 +1,7 @@
-"""The manifest of a bundle: `manifest.json` as types, and the names of the files that it lists."""
+"""The manifest of a bundle: `manifest.json` as types, and the names of the files that it lists.
 
-from __future__ import annotations
+Annotations are evaluated here: msgspec would compile each one that is a string, which takes 2 % of a server's start.
+"""
 
 from typing import Annotated, Literal
 
@@ -82,7 +83,7 @@ class MemberEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One for the second class, or one for each class; empty if the answer is not calibrated."""
     class_at_half: Literal[0, 1] | None = None
     """If set, the member's answer is the index of the class that it chooses: of two, this one at a probability of 0.5."""
-    combination: CombinationEntry | None = None
+    combination: "CombinationEntry | None" = None
     """If set, the member is itself a combination, and its outputs are those of its members."""
 
 

@@ -41,6 +41,17 @@ archives; `urllib.parse` for addresses; a page of documentation for its examples
 `tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas; `linecache` for the source of tracebacks."""
 _CO_COROUTINE = 0x80
 """As in `inspect`."""
+_OF_C_MODULE = (
+    "MemoryBIO",
+    "SSLError",
+    "SSLSyscallError",
+    "SSLWantReadError",
+    "SSLZeroReturnError",
+    "SSL_ERROR_SYSCALL",
+    "SSL_ERROR_WANT_READ",
+    "SSL_ERROR_WANT_WRITE",
+)
+"""What gunicorn, asyncio and uvloop take from `ssl` at their import."""
 _BACKPORTS = "typing_extensions"
 """msgspec takes three names from it if it is installed, and else from `typing`, where all supported versions of Python have
 them. With it, the import of msgspec takes a sixth longer."""
@@ -55,6 +66,8 @@ class _DeferredModule(ModuleType):
         self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__path__" and self.__spec__ is not None and self.__spec__.submodule_search_locations is None:
+            raise AttributeError(name)  # `from ssl import SSLError` looks whether a module is a package
         with self._lock:
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__]
@@ -110,18 +123,29 @@ def _defer_inspect() -> None:
         )
 
 
+def _defer_ssl() -> None:
+    """Defer `ssl`, whose enumerations take a twentieth of a start; the stand-in has what `ssl` itself takes from `_ssl`."""
+    import _ssl  # noqa: PLC0415  later than the first of these imports
+
+    _defer(("ssl",))
+    if type(ssl := sys.modules["ssl"]) is _DeferredModule:
+        vars(ssl).update({name: getattr(_ssl, name) for name in _OF_C_MODULE})
+        vars(ssl)["CertificateError"] = _ssl.SSLCertVerificationError
+
+
 @contextmanager
-def _parameter_kinds() -> Iterator[None]:
-    """Let the stand-in for `inspect` have the two kinds of parameters that gunicorn notes at its import."""
-    inspect = sys.modules.get("inspect")
-    if type(inspect) is not _DeferredModule:
+def _given(name: str, **attributes: object) -> Iterator[None]:
+    """Let a stand-in have attributes that another module takes from it at its import."""
+    module = sys.modules.get(name)
+    if type(module) is not _DeferredModule:
         yield
         return
-    vars(inspect)["Parameter"] = SimpleNamespace(POSITIONAL_ONLY=0, POSITIONAL_OR_KEYWORD=1)
+    vars(module).update(attributes)
     try:
         yield
     finally:
-        del vars(inspect)["Parameter"]
+        for each in attributes:
+            del vars(module)[each]
 
 
 def _platform() -> ModuleType:
@@ -146,6 +170,7 @@ def import_gunicorn() -> None:
 
     The class of workers names gunicorn's responses and errors, which only its own parser creates.
     """
+    _defer_ssl()
     http = _AbsentModule("gunicorn.http")
     found = find_spec("gunicorn")
     http.__path__ = [f"{folder}/http" for folder in (found and found.submodule_search_locations) or ()]
@@ -155,9 +180,24 @@ def import_gunicorn() -> None:
         _in_place_of(wsgi.__name__, wsgi),
         _in_place_of(errors.__name__, errors),
         _in_place_of("platform", _platform()),
-        _parameter_kinds(),
+        _given("inspect", Parameter=SimpleNamespace(POSITIONAL_ONLY=0, POSITIONAL_OR_KEYWORD=1)),
     ):
         importlib.import_module("gunicorn.workers.base")
+
+
+def import_uvloop() -> None:
+    """Import uvloop without `ssl`: it compares contexts with the class that all of them have as a base, which is in `_ssl`."""
+    import _ssl  # noqa: PLC0415  later than the first of these imports
+
+    _defer_ssl()
+    with _given("ssl", SSLContext=_ssl._SSLContext, create_default_context=_default_context):  # noqa: SLF001
+        importlib.import_module("uvloop")
+
+
+def _default_context() -> Any:
+    import ssl  # noqa: PLC0415  the module, not the stand-in's attribute
+
+    return ssl.create_default_context()
 
 
 def defer_unused_imports() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.processes.deferred_imports import import_gunicorn
+from mlrf.serving.processes.deferred_imports import import_gunicorn, import_uvloop
 from mlrf.serving.processes.model_stores import open_stores
 from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.start_timing import StartTiming
@@ -54,6 +54,7 @@ def _built(settings: ServeSettings, log: Log) -> dict[Path, Path]:
 
 def _import_server() -> None:
     import_gunicorn()
+    import_uvloop()
     importlib.import_module("mlrf.serving.processes.run_server")
 
 

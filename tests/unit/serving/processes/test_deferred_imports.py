@@ -47,6 +47,34 @@ def test_a_module_that_is_there_stays():
     run("import html; html.escape; there = sys.modules['html']; d(); assert sys.modules['html'] is there")
 
 
+TLS = """
+from mlrf.serving.processes.deferred_imports import import_gunicorn, import_uvloop
+import_gunicorn()
+import_uvloop()
+import asyncio, uvloop
+deferred = sys.modules["ssl"]
+assert type(deferred).__name__ == "_DeferredModule"
+
+async def refuse_tls(reader, writer):
+    writer.write(b"no TLS here\\n")
+    writer.close()
+
+async def connect():
+    server = await asyncio.start_server(refuse_tls, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        await asyncio.open_connection("127.0.0.1", port, ssl=True, server_hostname="localhost")
+    except deferred.SSLError as error:
+        return error
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    assert isinstance(runner.run(connect()), deferred.SSLError)
+ssl = sys.modules["ssl"]
+assert ssl is not deferred and deferred.SSLContext is ssl.SSLContext
+assert all(getattr(deferred, n) == getattr(ssl, n) for n in vars(deferred) if n.startswith(("SSL", "Cert", "Mem")))
+"""
+
+
 RACE = """
 from threading import Event, Thread, current_thread, main_thread
 
@@ -127,6 +155,10 @@ def test_the_stand_in_of_inspect_recognises_coroutine_functions():
         "inspect.signature; there = sys.modules['inspect']; assert there is not inspect\n"
         "assert here == [there.iscoroutinefunction(c) for c in cases] == [True, True, True, False, True, False, False, False]"
     )
+
+
+def test_tls_works_with_the_stand_in_of_ssl():
+    run(f"exec({TLS!r})")
 
 
 def test_schemas_import_the_deferred_part_of_msgspec():

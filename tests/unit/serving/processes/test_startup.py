@@ -32,6 +32,7 @@ UNUSED = {
     "msgspec.inspect",
     "platform",
     "shutil",
+    "ssl",
     "textwrap",
     "tokenize",
 }

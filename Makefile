@@ -15,6 +15,8 @@ help:  ## list the targets
 # built once per run (tests/once_a_run.py).
 PARALLEL := -n 3 --dist worksteal
 QUICK := not slow and not timing and not clients
+# All of whose tests are deselected: importing them takes each process a second.
+NOT_IMPORTED := $(addprefix --ignore=tests/,browser cluster clients)
 
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 
@@ -41,7 +43,7 @@ demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands 
 	$(BIN)/mlrf demo $(if $(ONCE),--once)
 
 test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)" $(NOT_IMPORTED)
 
 test-all: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready $(VENV)-conformance/model-signing/.ready $(VENV)-conformance/mlflow/.ready  ## every test, those of time and memory by themselves at the end
 	ALL_EXAMPLES=1 $(BIN)/python -m pytest $(PARALLEL) -m "not timing"

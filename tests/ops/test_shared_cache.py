@@ -43,7 +43,7 @@ RATE = 1_000 if FULL else 200
 BACK_S = 2.0
 STUCK_MS = 1000.0
 """More than a busy machine adds to a request, less than the store is frozen."""
-N_HANGING_UP = 50_000 if FULL else 500
+N_HANGING_UP = 50_000 if FULL else 250
 _PATIENT = """
 from mlrf.serving.cache import redis_cache
 redis_cache.DEADLINE_S = redis_cache._PROBE_S = 60.0

@@ -13,7 +13,8 @@ help:  ## list the targets
 
 # Three processes share the tests on two processors: a test waits about a third of its time, for a server, a disk or a time limit. Models are
 # built once per run (tests/once_a_run.py).
-PARALLEL := -n 3 --dist worksteal
+PROCESSES ?= 3
+PARALLEL := -n $(PROCESSES) --dist worksteal
 QUICK := not slow and not timing and not clients
 # All of whose tests are deselected: importing them takes each process a second.
 NOT_IMPORTED := $(addprefix --ignore=tests/,browser cluster clients)

@@ -23,9 +23,15 @@ _DUMP_OF_XGBOOST = (
     "a dump of XGBoost's trees (dump_model, get_dump), without its objective and base score; save the model itself with "
     "save_model, as .json or .ubj"
 )
+_QUANTILE_FOREST = (
+    "a quantile regression forest, whose answer is a quantile of training rows in its leaves; mlrf does not serve it: train "
+    "LightGBM, CatBoost or HistGradientBoostingRegressor with a quantile loss"
+)
 _OBJECTS = {
     "interpret": "an explainable boosting machine (interpret); mlrf serves it as ONNX only: export it with ebm2onnx",
     "ngboost": "an NGBoost model, which predicts distributions; mlrf does not serve it",
+    "quantile_forest": _QUANTILE_FOREST,
+    "sklearn_quantile": _QUANTILE_FOREST,
     "tensorflow": "a TensorFlow model; mlrf serves it as ONNX only: export it with tf2onnx",
     "keras": "a Keras model; mlrf serves it as ONNX only: export it with tf2onnx",
     "torch": "a PyTorch model; mlrf serves it as ONNX only: export it with torch.onnx.export",

@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.ensemble import RandomForestRegressor
 
 from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
@@ -70,6 +71,14 @@ def test_directories_of_other_libraries_are_refused_by_name(tmp_path, name):
         import_model(tmp_path)
     with pytest.raises(UnsupportedModelError, match=name):
         import_model(tmp_path / "saved_model.pb")
+
+
+def test_an_object_of_another_library_is_refused_by_what_it_is():
+    forest = type(
+        "RandomForestQuantileRegressor", (RandomForestRegressor,), {"__module__": "quantile_forest._quantile_forest"}
+    )
+    with pytest.raises(UnsupportedModelError, match=r"a quantile regression forest.*with a quantile loss"):
+        import_model(forest())
 
 
 @pytest.mark.parametrize("content", [b'{"version":[1,2]}', zipped("a.txt"), b"\x08\x01\x12"])

@@ -28,7 +28,7 @@ from mlrf.core.schema import Schema
 from mlrf.demo.load_generator.drive import drive_and_wait
 from raw_http import Client, request
 from redis_server import redis_server
-from running import eventually, serving
+from running import eventually, peak_resident_bytes, serving
 
 FULL = bool(os.environ.get("OPS_FULL"))
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
@@ -215,6 +215,33 @@ def forge(store):
             hashlib.blake2b(text, digest_size=16, key=key).digest() for key in keys for text in (answer, head + answer)
         ]
         store.set(name, head + random.choice(digests) + answer)
+
+
+def test_a_value_of_any_length_is_not_read_whole(path, bodies, tmp_path):
+    with (
+        redis_server(tmp_path) as store,
+        patiently_sharing(path, store.url) as first,
+        patiently_sharing(path, store.url) as second,
+    ):
+        fill_cache(first, bodies[0])
+        fill_cache(second, bodies[1])
+        sent = []
+
+        def is_stored():
+            sent.append(bodies[2 + len(sent)])
+            assert sent[-1].is_right(first.ask("POST", PATH, sent[-1].body))
+            return store_of(store).dbsize()
+
+        eventually(is_stored, what="a stored answer")
+        for name in store_of(store).scan_iter():
+            store_of(store).setrange(name, 200_000_000, b"!")
+        (worker,) = second.workers()
+        before = peak_resident_bytes(worker)
+        for each in sent:
+            assert each.is_right(second.ask("POST", PATH, each.body))
+        assert second.metrics()["mlrf_shared_cache_failures_total"] > 0
+        assert peak_resident_bytes(worker) - before < 50_000_000
+        assert second.troubles == []
 
 
 @pytest.mark.parametrize("damages", [(flip, forge), pytest.param((swap, cut), marks=pytest.mark.slow)])

@@ -40,6 +40,15 @@ COMBINATIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("VotingClassifier", "XGBoost, LightGBM, forest"): lambda members: ensemble.VotingClassifier(members, voting="soft"),
     ("VotingClassifier", "XGBoost, CatBoost, histogram"): lambda members: ensemble.VotingClassifier(members, voting="soft"),
     ("StackingRegressor", "XGBoost, LightGBM, forest"): lambda members: ensemble.StackingRegressor(members, LinearRegression(), cv=2),
+    ("StackingRegressor, rows passed through", "LightGBM, forest"): lambda members: ensemble.StackingRegressor(
+        members, LinearRegression(), cv=2, passthrough=True
+    ),
+    ("StackingRegressor on a forest, rows passed through", "XGBoost, histogram"): lambda members: ensemble.StackingRegressor(
+        members, ensemble.RandomForestRegressor(5, max_depth=4, random_state=1), cv=2, passthrough=True
+    ),
+    ("StackingClassifier on LightGBM", "CatBoost, forest"): lambda members: ensemble.StackingClassifier(
+        members, lgb.LGBMClassifier(n_estimators=4, num_leaves=7, verbosity=-1, n_jobs=1), cv=2
+    ),
     ("StackingClassifier", "XGBoost, LightGBM, forest"): lambda members: ensemble.StackingClassifier(members, cv=2),
     ("CalibratedClassifierCV", "XGBoost, LightGBM, forest"): lambda members: CalibratedClassifierCV(
         ensemble.VotingClassifier(members, voting="soft"), method="sigmoid", cv=2

@@ -84,7 +84,7 @@ def _rows_off_whole(whole: tuple[Any, np.ndarray], model: ImportedModel) -> int:
     """Return how many rows of a raw table are not answered as the model itself, asked about the table, answers."""
     table, answers = whole
     rows = read_rows(Schema(model.features), table, Leniency("ignore"))
-    margins = model.margins(run_trees(encode_forest(model.forest), rows, np.arange(1)).margins)
+    margins = model.margins(run_trees(encode_forest(model.forest), rows, np.arange(1)).margins, rows)
     linked = np.array([model.link.vector()(row) for row in margins.tolist()])
     limit = 1e-6 if model.forest.rounding == "float32" else 1e-12
     return int(

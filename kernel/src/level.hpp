@@ -30,6 +30,9 @@ struct Level {
     // Contributions [F][K] of one row.
     void (*explain_row)(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, const ExplainScratch& scratch,
                         double* contributions);
+    // Contributions [n][F][K] of at most kExplainedRows rows: those of explain_row, bit for bit.
+    void (*explain_rows)(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, std::size_t n_rows,
+                         const ExplainedRowsScratch& scratch, double* contributions);
     // Contributions [F][K] and the interactions [n_pairs] of `paths` of one row.
     void (*explain_pairs)(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
                           const PairScratch& pairs, double* contributions, double* interactions);

@@ -3,6 +3,7 @@
 #include "ranks.hpp"
 #include "shap.hpp"
 #include "shap_background.hpp"
+#include "shap_block.hpp"
 #include "shap_pairs.hpp"
 #include "shap_row.hpp"
 #include "sweep.hpp"
@@ -111,6 +112,23 @@ static void explain_one(const Forest& f, const ShapLayout& layout, const void* v
         explain_one_row<std::uint32_t>(f, layout, columns, scratch, contributions);
 }
 
+template <typename Index, typename Column>
+void explain_several_in(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, std::size_t n_rows,
+                        const ExplainedRowsScratch& scratch, double* contributions) {
+    if (is_float32)
+        explain_rows_together<Index, Column>(f, layout, static_cast<const float*>(values), n_rows, scratch, contributions);
+    else
+        explain_rows_together<Index, Column>(f, layout, static_cast<const double*>(values), n_rows, scratch, contributions);
+}
+
+static void explain_several(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, std::size_t n_rows,
+                            const ExplainedRowsScratch& scratch, double* contributions) {
+    if (layout.is_short)
+        explain_several_in<std::uint16_t, std::uint16_t>(f, layout, values, is_float32, n_rows, scratch, contributions);
+    else
+        explain_several_in<std::uint32_t, std::uint32_t>(f, layout, values, is_float32, n_rows, scratch, contributions);
+}
+
 static void explain_one_pairs(const Forest& f, const PairPaths& paths, const void* values, bool is_float32, const ShapScratch& scratch,
                               const PairScratch& pairs, double* contributions, double* interactions) {
     if (f.is_wide) {
@@ -148,7 +166,7 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 
 const Level& table(const char* name) {
     static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, rank_values, explain_one,
-                                explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
+                                explain_several, explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
     return level;
 }
 

@@ -20,6 +20,14 @@ constexpr std::size_t kPairedRowsPerThread = 2;
 // Memory that the lists of a forest's pairs, and the sums of one row's, may take.
 constexpr std::size_t kMostPairBytes = std::size_t{128} << 20;
 
+// Fewer rows are explained faster one by one. In vectors of 16 bytes, one row takes almost as long as an eighth of eight.
+std::size_t least_explained_together(const Level& level) { return level.vector_bytes < 32 ? kExplainedRows : 6; }
+
+// Memory that the sums of rows explained together may take: more would not stay in the caches.
+constexpr std::size_t kMostRowSumBytes = std::size_t{4} << 20;
+
+std::size_t row_sums(const Forest& f) { return std::size_t{f.n_outputs} * f.shap_features.count; }
+
 const void* row_of(std::size_t n_values, const Rows& rows, std::size_t row) {
     const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
     return static_cast<const unsigned char*>(rows.values) + row * n_values * value_bytes;
@@ -40,7 +48,7 @@ struct Explainer::ExplainedScratch {
     ExplainedScratch(const Forest& f, const ShapLayout& layout, const QuadratureRules& rules)
         : slots(layout.most_slots * kMostLanes),
           seen_terms(layout.most_seen_upper * kMostLanes),
-          sums(std::size_t{f.n_outputs} * f.shap_features.count * kMostLanes),
+          sums(row_sums(f) * kMostLanes),
           ways(layout.most_nodes),
           columns((f.n_columns + kColumnRoom) * column_bytes(f)),
           view{rules.rules(), slots.data(), seen_terms.data(), sums.data(), ways.data(), columns.data()} {}
@@ -49,6 +57,26 @@ struct Explainer::ExplainedScratch {
     Arena<std::uint8_t> ways;
     Arena<unsigned char> columns;
     ExplainScratch view;
+};
+
+struct Explainer::ExplainedRowsMemory {
+    ExplainedRowsMemory(const Forest& f, const ShapLayout& layout, const QuadratureRules& rules)
+        : slots(layout.most_slots * kMostVisitNodes * kExplainedRows),
+          moves(layout.most_seen * kMostVisitNodes),
+          factors(layout.most_seen * kMostVisitNodes),
+          sums(row_sums(f) * kMostLanes * kExplainedRows),
+          left(layout.most_nodes),
+          counted(layout.most_nodes),
+          categories(f.category_defaults.count + kColumnRoom),
+          // The columns of a layout with short numbers are short as well.
+          columns(f.first_category_column * kExplainedRows * (layout.is_short ? 2 : 4)),
+          view{rules.rules(), slots.data(), moves.data(), factors.data(), sums.data(), left.data(), counted.data(),
+               categories.data(), columns.data()} {}
+
+    Arena<double> slots, moves, factors, sums;
+    Arena<std::uint8_t> left, counted, categories;
+    Arena<unsigned char> columns;
+    ExplainedRowsScratch view;
 };
 
 struct Explainer::PairRowScratch {
@@ -132,11 +160,25 @@ void Explainer::of_inputs(const Rows& rows, unsigned threads, double* contributi
     const Forest& f = game_;
     const ShapLayout& trees = layout();
     const std::size_t row_size = std::size_t{f.n_inputs} * f.n_outputs;
-    run_pieces(rows.n_rows, 1, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const auto scratch = rows_.take([&] { return std::make_unique<ExplainedScratch>(f, trees, rules_); });
-        for (std::size_t row = first; row < end; ++row)
-            engine_.level().explain_row(f, trees, row_of(f.n_inputs, rows, row), rows.is_float32, scratch->view,
-                                        contributions + row * row_size);
+    const bool is_alone = row_sums(f) * kMostLanes * kExplainedRows * sizeof(double) > kMostRowSumBytes;
+    const std::size_t least = is_alone ? rows.n_rows + 1 : least_explained_together(engine_.level());
+    run_pieces(rows.n_rows, kExplainedRows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        std::size_t row = first;
+        if (end - row >= least) {
+            const auto scratch = row_blocks_.take([&] { return std::make_unique<ExplainedRowsMemory>(f, trees, rules_); });
+            while (end - row >= least) {
+                const std::size_t n = std::min(kExplainedRows, end - row);
+                engine_.level().explain_rows(f, trees, row_of(f.n_inputs, rows, row), rows.is_float32, n, scratch->view,
+                                             contributions + row * row_size);
+                row += n;
+            }
+        }
+        if (row < end) {
+            const auto scratch = rows_.take([&] { return std::make_unique<ExplainedScratch>(f, trees, rules_); });
+            for (; row < end; ++row)
+                engine_.level().explain_row(f, trees, row_of(f.n_inputs, rows, row), rows.is_float32, scratch->view,
+                                            contributions + row * row_size);
+        }
         settle(Rows{row_of(f.n_inputs, rows, first), rows.is_float32, end - first}, contributions + first * row_size);
     });
 }

@@ -48,6 +48,7 @@ private:
 
     struct ShareScratch;
     struct ExplainedScratch;
+    struct ExplainedRowsMemory;
     struct PairRowScratch;
 
     const Engine& engine_;
@@ -58,6 +59,7 @@ private:
     mutable Pool<ShareScratch> single_inputs_;
     mutable Pool<ShareScratch> block_inputs_;
     mutable Pool<ExplainedScratch> rows_;
+    mutable Pool<ExplainedRowsMemory> row_blocks_;
     mutable Pool<PairRowScratch> pair_rows_;
     mutable std::once_flag has_trees_;
     mutable std::unique_ptr<const ShapTrees> trees_;

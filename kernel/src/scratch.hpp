@@ -84,6 +84,21 @@ struct ExplainScratch {
     void* columns;            // [n_columns]
 };
 
+// For contributions of several rows, over the slots of a ShapLayout; all 64-byte aligned.
+constexpr std::size_t kExplainedRows = 8;   // rows explained together, as many as a byte has bits
+constexpr std::size_t kMostVisitNodes = 3;  // quadrature nodes of such rows that go through a tree together, at most
+struct ExplainedRowsScratch {
+    const Quadrature* rules;
+    double* slots;             // [most_slots][kMostVisitNodes][kExplainedRows]
+    double* moves;             // [kMostVisitNodes][most_seen] t / F of nodes whose features appeared before
+    double* factors;           // likewise: R / F^2
+    double* sums;              // [kMostLanes][K * U][kExplainedRows]
+    std::uint8_t* left;        // [most_nodes] a bit for each row that goes left
+    std::uint8_t* counted;     // [most_nodes] a bit for each row that no earlier split on the feature excludes
+    std::uint8_t* categories;  // [category columns] a bit for each row that goes left
+    void* columns;             // [numeric columns][kExplainedRows]
+};
+
 // For interactions; all 64-byte aligned; `lanes` are those of the level.
 struct ShapScratch {
     const Quadrature* rules;

@@ -53,6 +53,7 @@ struct LaidOutChunk {
     std::size_t first_earlier;  // of earlier_shares: seen upper nodes, then seen last nodes
     std::size_t n_leaf_neighbours;  // leaves without a slot, in the order of their nodes; those with one follow
     std::size_t n_upper, n_last, n_runs, n_leaves, n_roots, n_quadrature;
+    std::size_t n_seen;       // earlier_shares
     std::size_t n_seen_last;  // last nodes whose features appeared before; they follow the others
 };
 
@@ -66,7 +67,7 @@ struct ShapLayout {
     const std::uint32_t* roots;    // slots
     const LaidOutChunk* chunks;
     std::size_t n_chunks;
-    std::size_t most_slots, most_seen_upper, most_nodes;  // of one chunk
+    std::size_t most_slots, most_seen, most_seen_upper, most_nodes;  // of one chunk
 };
 
 }  // namespace mlrf

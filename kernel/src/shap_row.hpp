@@ -1,7 +1,6 @@
 // SHAP values of one row: the mathematics of shap.hpp over the layout of shap_layout.hpp, with the quadrature in the vector lanes.
 //
-// A row is explained as fast as one of several together (ADR 22), so there is no other form: a row's contributions are the same bits
-// in any call.
+// shap_block.hpp explains several rows together by the same expressions, in the same order: a change here is a change there.
 #pragma once
 
 #include <cstddef>

@@ -157,8 +157,10 @@ void ShapTrees::add_chunk(const Forest& f, const std::vector<ShapChunk>& chunks,
     leaves_.insert(leaves_.end(), leaves_with_slot.begin(), leaves_with_slot.end());
     made.n_upper = upper.size() - made.first_upper;
     made.n_last = last.size() - made.first_last;
+    made.n_seen = earlier_shares_.size() - made.first_earlier;
     made.n_runs = runs_.size() - made.first_run;
     chunks_.push_back(made);
+    view_.most_seen = std::max(view_.most_seen, made.n_seen);
     view_.most_seen_upper = std::max(view_.most_seen_upper, n_seen_upper);
     view_.most_nodes = std::max<std::size_t>(view_.most_nodes, n_nodes);
     view_.most_slots = std::max<std::size_t>(view_.most_slots, n_nodes + made.n_leaves);

@@ -215,6 +215,10 @@ def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
     assert np.array(kernel.margins(rows)).tobytes() == want.tobytes()
     assert np.array([kernel.margin(row.tolist()) for row in rows]).tobytes() == want.tobytes()
     phi = np.array(kernel.contributions_many(rows)).reshape(20, 2)
+    for level in LEVELS:
+        kernel = _kernel.Forest(str(tmp_path / "forest.bin"), level)
+        alone = b"".join(kernel.contributions(row.tolist()).tobytes() for row in rows[:8])
+        assert kernel.contributions_many(rows[:8]).tobytes() == alone, level
     np.testing.assert_allclose(
         phi.sum(axis=1) + kernel.base[0], want[:, 0], rtol=0, atol=1e-9 * np.abs(phi).sum(axis=1).max()
     )

@@ -45,7 +45,8 @@ class CostModel(msgspec.Struct, frozen=True):
     block_s: float
     """Seconds of `_MANY` rows; infinite if they take too long to be timed."""
     explained_row_s: float
-    """Seconds of the contributions of a row; 0 for an engine that explains nothing."""
+    """Seconds of the contributions of a row among `_EXPLAINED`; 0 for an engine that explains nothing. A row alone takes up to three
+    times as long (ADR 25)."""
     kind_row_s: dict[ExplanationKind, float]
     """Seconds of a row's explanations of another kind, which runs correct."""
 

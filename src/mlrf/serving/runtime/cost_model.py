@@ -17,7 +17,7 @@ from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
 _EXPLAINED = 8
-"""Rows that are explained for the measurement, which take longer than all else in it."""
+"""Rows of a batch that is explained for the measurement: as many as the kernel explains together (ADR 25)."""
 _MOST_TIMED_S = 20e-3
 """A large batch is timed only if it is expected, from a small one, to take at most this long; nothing is timed again once its
 runs have taken longer."""
@@ -45,8 +45,9 @@ class CostModel(msgspec.Struct, frozen=True):
     block_s: float
     """Seconds of `_MANY` rows; infinite if they take too long to be timed."""
     explained_row_s: float
-    """Seconds of the contributions of a row among `_EXPLAINED`; 0 for an engine that explains nothing. A row alone takes up to three
-    times as long (ADR 25)."""
+    """Seconds of the contributions of a row alone; 0 for an engine that explains nothing."""
+    explained_block_s: float
+    """Seconds of the contributions of `_EXPLAINED` rows, each of which takes down to a third of a row alone."""
     kind_row_s: dict[ExplanationKind, float]
     """Seconds of a row's explanations of another kind, which runs correct."""
 
@@ -57,9 +58,12 @@ class CostModel(msgspec.Struct, frozen=True):
     def of(self, n_rows: int, n_explained: int = 0) -> float:
         """Return the predicted seconds for the margins of `n_rows` and the contributions of `n_explained`."""
         if n_rows == 1:
-            return self.one_s + n_explained * self.explained_row_s
+            return self.one_s + self._explained_s(n_explained)
         margins_s = min(n_rows * self.row_s, math.ceil(n_rows / _MANY) * self.block_s)
-        return margins_s + n_explained * self.explained_row_s
+        return margins_s + self._explained_s(n_explained)
+
+    def _explained_s(self, n_rows: int) -> float:
+        return min(n_rows * self.explained_row_s, math.ceil(n_rows / _EXPLAINED) * self.explained_block_s)
 
     def of_kind(self, kind: ExplanationKind, n_rows: int) -> float:
         """Return the predicted seconds for explanations of `n_rows` of another kind, with their margins."""
@@ -90,15 +94,17 @@ def measure_costs(model: RowPredictor) -> CostModel:
     engine, row = model.engine, model.schema.row(model.schema.example())
     few, many = (model.table([row] * n) for n in (_FEW, _MANY))
     row_s = shortest(lambda: engine.margins(few)) / _FEW
-    explained_row_s = 0.0
+    explained_row_s = explained_block_s = 0.0
     if isinstance(engine, Explainer):
-        explainer, explained = engine, model.table([row] * _EXPLAINED)
-        explained_row_s = shortest(lambda: explainer.contributions_many(explained)) / _EXPLAINED
+        explainer, alone, explained = engine, model.table([row]), model.table([row] * _EXPLAINED)
+        explained_row_s = shortest(lambda: explainer.contributions_many(alone))
+        explained_block_s = shortest(lambda: explainer.contributions_many(explained))
     return CostModel(
         one_s=shortest(lambda: engine.margin(row)),
         row_s=row_s,
         block_s=shortest(lambda: engine.margins(many)) if row_s * _MANY < _MOST_TIMED_S else math.inf,
         explained_row_s=explained_row_s,
+        explained_block_s=explained_block_s,
         kind_row_s=_kind_row_s(model, explained_row_s),
     )
 

@@ -98,7 +98,7 @@ def test_answer_by_key_carries_its_store_transaction(model, store, counted):
 
 
 def test_answers_computed_off_the_loop_say_it_too(model, store, counted):
-    costs = msgspec.structs.replace(measure_costs(model), explained_row_s=1.0)
+    costs = msgspec.structs.replace(measure_costs(model), explained_row_s=1.0, explained_block_s=8.0)
     handlers = predicting(model, store, counted, costs=costs)
     transaction = put(store).transaction
     for deferred in (handlers.explained(body()), handlers.many(batch(body(), explain=True))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,6 +32,16 @@ def test_each_kind_has_a_prediction_that_grows_with_the_rows(kind, costs):
     _, many_s = costs.predicted(kind, 100, bytes)
     assert 0 < one_s < many_s == pytest.approx(100 * one_s)
     assert costs.predicted(None, 100, bytes) == (bytes, 0.0)
+
+
+def test_an_explained_row_is_predicted_alone_and_in_a_batch(costs):
+    assert costs.explained_row_s > 0
+    assert costs.explained_block_s > 0
+    costs = msgspec.structs.replace(
+        costs, one_s=0.0, row_s=0.0, block_s=0.0, explained_row_s=3.0, explained_block_s=8.0
+    )
+    assert [costs.of(n, n) for n in (0, 1, 2, 3, 8, 9, 800)] == [0.0, 3.0, 6.0, 8.0, 8.0, 16.0, 800.0]
+    assert costs.most_within(9.0, explained=True) == 8
 
 
 def test_runs_correct_the_prediction(costs, monkeypatch):

@@ -538,7 +538,7 @@ def test_quantiles_that_leave_zero_by_a_rounding_error_are_folded(tmp_path):
     assert np.any(quantiles.transform(pd.DataFrame({"price": beyond})) < 0.0)
     model = import_model(pipeline)
     assert_library_agrees(model, tmp_path, onnx=False)
-    asked = pd.DataFrame({"price": [-1e9, -1.0, *beyond, 15.0], "city": table["city"].iloc[0]})
-    rows = read_rows(Schema(model.features), asked, STRICT)
+    given = pd.DataFrame({"price": [-1e9, -1.0, *beyond, 15.0], "city": table["city"].iloc[0]})
+    rows = read_rows(Schema(model.features), given, STRICT)
     found = run_trees(encode_forest(model.forest), rows, np.arange(1)).margins[:, 0]
-    np.testing.assert_array_equal(found.astype(np.float32), pipeline.predict(asked))
+    np.testing.assert_array_equal(found.astype(np.float32), pipeline.predict(given))

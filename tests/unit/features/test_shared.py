@@ -39,9 +39,9 @@ def server(tmp_path):
         yield running
 
 
-def run_story(url, story):
+def run_story(url, story, limit_s=LIMIT_S):
     async def whole():
-        store = RedisStore(url, "model", ROWS, timeout_s=LIMIT_S)
+        store = RedisStore(url, "model", ROWS, timeout_s=limit_s)
         try:
             return await story(store)
         finally:
@@ -187,7 +187,8 @@ def test_a_value_longer_than_a_row_is_not_read(server):
         await store.push([(key(1), record(3.0))])
         return found, peak_bytes, await store.fetch([key(1)])
 
-    found, peak_bytes, mended = run_story(server.url, story)
+    # Answers that a busy machine gives late would open the breaker.
+    found, peak_bytes, mended = run_story(server.url, story, limit_s=30.0)
     for long, (other,), absent, both in found:
         assert (other.values[0], absent) == (2.0, [None])
         for error in (long, both):

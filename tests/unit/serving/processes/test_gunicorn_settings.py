@@ -39,10 +39,10 @@ def test_all_that_a_start_reads_is_given(settings):
 
 
 def test_the_defaults_are_gunicorns():
-    theirs = Config()
+    gunicorns = Config()
     for name, value in _defaults().items():
-        assert callable(value) == callable(getattr(theirs, name))
-        assert callable(value) or value == getattr(theirs, name), name
+        assert callable(value) == callable(getattr(gunicorns, name))
+        assert callable(value) or value == getattr(gunicorns, name), name
 
 
 def test_another_setting_has_gunicorns_default(settings):

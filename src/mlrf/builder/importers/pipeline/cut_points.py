@@ -145,9 +145,11 @@ class CutPoints:
         is known already.
         """
         pairs = [(feature, column) for feature, column in columns if feature not in self._partial]
-        asked = sorted({feature for feature, _ in pairs})
+        examined = sorted({feature for feature, _ in pairs})
         refused = (
-            [] if self._take(asked, LARGEST_FLOAT32) else [f for f in asked if not self._take([f], LARGEST_FLOAT32)]
+            []
+            if self._take(examined, LARGEST_FLOAT32)
+            else [f for f in examined if not self._take([f], LARGEST_FLOAT32)]
         )
         found = {feature: (-self.largest[feature], self.largest[feature]) for feature in refused}
         pairs = [(feature, column) for feature, column in pairs if feature not in found]

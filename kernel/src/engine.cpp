@@ -130,12 +130,13 @@ void Engine::sweep_rows(const Rows& rows, const RankedTables* tables, double* ma
     const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
     const auto scratch = blocks_.take([&] {
         const std::size_t n_conditions = ranked_tables_ ? ranked_tables_->view().n_conditions : 0;
-        auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view(), n_conditions);
+        auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view(), n_conditions, ranked_tables_ ? kTableBlocks : 1);
         level_.prepare_sweep(f, made->view);
         return made;
     });
-    for (std::size_t row = 0; row < rows.n_rows; row += block_rows) {
-        const std::size_t n = std::min(block_rows, rows.n_rows - row);
+    const std::size_t most_rows = tables != nullptr ? kTableBlocks * block_rows : block_rows;
+    for (std::size_t row = 0; row < rows.n_rows; row += most_rows) {
+        const std::size_t n = std::min(most_rows, rows.n_rows - row);
         const void* values = tables != nullptr ? given_row_at(f, rows, row) : row_at(f, rows, row);
         level_.score_block(f, tables, values, rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
     }

@@ -69,16 +69,16 @@ struct Engine::WalkedBlockScratch {
 };
 
 struct Engine::BlockScratch {
-    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions)
-        : columns(f.n_columns * kSweepBytes),
+    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions, std::size_t n_blocks)
+        : columns(n_blocks * f.n_columns * kSweepBytes),
           slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
           code_rows((block_rows + 1) * kSweepBytes),
           code_slots(f.category_codes.count),
-          has_hash(f.hashed_features.count * kSweepBytes),
+          has_hash(n_blocks * f.hashed_features.count * kSweepBytes),
           sums(f.n_outputs * block_rows),
-          hashes(f.hashed_features.count * kSweepBytes),
-          parts(f.hashed_features.count * kSweepBytes),
-          flags(n_conditions * kSweepBytes),
+          hashes(n_blocks * f.hashed_features.count * kSweepBytes),
+          parts(n_blocks * f.hashed_features.count * kSweepBytes),
+          flags(n_blocks * n_conditions * kSweepBytes),
           view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric,
                KeyScratch{hashes.data(), parts.data(), has_hash.data(), flags.data()}} {}
 

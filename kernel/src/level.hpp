@@ -20,7 +20,8 @@ struct Level {
     void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
                       double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
-    // Margins [n][K] of at most a sweep's rows; with `tables` the rows are as given, [n][n_features], and are looked up first.
+    // Margins [n][K] of at most a sweep's rows; with `tables` the rows, of at most kTableBlocks sweeps, are as given, [n][n_features],
+    // and are looked up first.
     void (*score_block)(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows,
                         const SweepScratch& scratch, double* margins);
     // Lanes [feature.n_columns][kSweepBytes] of a sweep for at most a sweep's rows of one feature, values[row * stride].

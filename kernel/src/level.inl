@@ -68,10 +68,17 @@ static void prepare_sweep(const Forest& f, const SweepScratch& scratch) {
 template <typename Lane>
 void score_block_in(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
                     double* margins) {
+    if (tables != nullptr) {
+        if (is_float32)
+            sweep_table_blocks<Lane>(f, *tables, static_cast<const float*>(values), n_rows, scratch, margins);
+        else
+            sweep_table_blocks<Lane>(f, *tables, static_cast<const double*>(values), n_rows, scratch, margins);
+        return;
+    }
     if (is_float32)
-        sweep_block<Lane>(f, tables, static_cast<const float*>(values), n_rows, scratch, margins);
+        sweep_block<Lane>(f, nullptr, static_cast<const float*>(values), n_rows, scratch, margins);
     else
-        sweep_block<Lane>(f, tables, static_cast<const double*>(values), n_rows, scratch, margins);
+        sweep_block<Lane>(f, nullptr, static_cast<const double*>(values), n_rows, scratch, margins);
 }
 
 static void score_block(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,

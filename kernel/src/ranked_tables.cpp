@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <tuple>
+
+#include "key_conditions.hpp"
 
 namespace mlrf {
 namespace {
@@ -28,12 +29,12 @@ std::vector<std::size_t> computed_features(const Forest& f, std::size_t n_given)
     return found;
 }
 
-using Condition = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::uint64_t>;
-
-Condition condition_of(const KeyPart& part) {
-    std::uint64_t border;  // its bits: a damaged file may say NaN
-    std::memcpy(&border, &part.border, sizeof border);
-    return {part.kind, part.source, part.hash, part.nan_is_above, border};
+// Where a search for a key ends: at its slot, or at a free one.
+const TableSlot* find_slot(const TableSlot* slots, std::uint32_t slot_bits, std::uint64_t key) {
+    const std::uint64_t mask = (std::uint64_t{1} << slot_bits) - 1;
+    std::uint64_t at = key_slot(key, slot_bits);
+    while (slots[at].is_used != 0 && slots[at].key != key) at = (at + 1) & mask;
+    return slots + at;
 }
 
 }  // namespace
@@ -50,6 +51,7 @@ RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) {
     number_operands(f);
     rank_values(f, level);
     view_.tables = tables_.data();
+    view_.keys = keys_.data();
     view_.columns = columns_.data();
     view_.lanes = lanes_.data();
     view_.operands = operands_.data();
@@ -71,20 +73,44 @@ void RankedTableStorage::number_operands(const Forest& f) {
     }
 }
 
+// Place the keys of a table; the entry of each slot, and of a row without a key.
+std::vector<std::uint32_t> RankedTableStorage::place_keys(const Forest& f, const TableRecord& table, RankedTable& ranked) {
+    const TableSlot* slots = f.table_slots.data + table.first_slot;
+    const std::uint64_t n_slots = std::uint64_t{1} << table.slot_bits;
+    std::uint64_t n_keys = 0;
+    for (std::uint64_t at = 0; at < n_slots; ++at) n_keys += slots[at].is_used != 0;
+    while (find_slot(slots, table.slot_bits, ranked.free_key)->is_used != 0) ++ranked.free_key;
+    while ((std::uint64_t{1} << ranked.slot_bits) * 2 < n_keys * 3 + 2) ++ranked.slot_bits;
+    const std::uint64_t mask = (std::uint64_t{1} << ranked.slot_bits) - 1;
+    keys_.resize(ranked.first_slot + mask + 1, ranked.free_key);
+    std::vector<std::uint32_t> entries(mask + 2, table.n_entries);
+    for (std::uint64_t at = 0; at < n_slots; ++at) {
+        // A damaged file may hold keys that a search does not find.
+        if (slots[at].is_used == 0 || find_slot(slots, table.slot_bits, slots[at].key) != slots + at) continue;
+        std::uint64_t to = key_slot(slots[at].key, ranked.slot_bits);
+        while (keys_[ranked.first_slot + to] != ranked.free_key) to = (to + 1) & mask;
+        keys_[ranked.first_slot + to] = slots[at].key;
+        entries[to] = slots[at].entry;
+    }
+    return entries;
+}
+
 void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
     const std::size_t lane_bytes = f.sweep_lane_bytes, block_rows = kSweepBytes / lane_bytes;
     const std::vector<std::size_t> features = computed_features(f, view_.n_given);
+    std::vector<std::vector<std::uint32_t>> entries_of_slots;
     std::size_t n_lanes = 0;
     for (std::size_t t = 0; t < f.tables.count; ++t) {
         const TableRecord& table = f.tables[t];
-        RankedTable ranked{n_lanes, static_cast<std::uint32_t>(columns_.size()), 0};
+        RankedTable ranked{0, keys_.size(), n_lanes, 1, static_cast<std::uint32_t>(columns_.size()), 0};
         for (std::uint32_t c = 0; c < table.n_columns; ++c) {
             if (features[table.first_column + c] == kNone) continue;
             const NumericFeature& feature = f.numeric_features[features[table.first_column + c]];
             for (std::uint32_t i = 0; i < feature.n_columns; ++i) columns_.push_back(feature.first_column + i);
         }
         ranked.n_columns = static_cast<std::uint32_t>(columns_.size()) - ranked.first_column;
-        n_lanes += (std::size_t{table.n_entries} + 1) * ranked.n_columns;
+        entries_of_slots.push_back(ranked.n_columns > 0 ? place_keys(f, table, ranked) : std::vector<std::uint32_t>{});
+        n_lanes += entries_of_slots.back().size() * ranked.n_columns;
         tables_.push_back(ranked);
     }
     lanes_.resize(n_lanes * lane_bytes);
@@ -92,9 +118,11 @@ void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
     for (std::size_t i = view_.n_given; i < f.numeric_features.count; ++i)
         most_columns = std::max<std::size_t>(most_columns, f.numeric_features[i].n_columns);
     const Arena<unsigned char> block(most_columns * kSweepBytes);
+    std::vector<unsigned char> lanes_of_entries;
     for (std::size_t t = 0; t < f.tables.count; ++t) {
         const TableRecord& table = f.tables[t];
-        const std::size_t n_rows = std::size_t{table.n_entries} + 1;
+        const std::size_t n_rows = std::size_t{table.n_entries} + 1, row_bytes = tables_[t].n_columns * lane_bytes;
+        lanes_of_entries.resize(n_rows * row_bytes);
         std::size_t column = 0;
         for (std::uint32_t c = 0; c < table.n_columns; ++c) {
             if (features[table.first_column + c] == kNone) continue;
@@ -105,10 +133,15 @@ void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
                                   block.data());
                 for (std::size_t i = 0; i < feature.n_columns; ++i)
                     for (std::size_t r = 0; r < n; ++r)
-                        std::memcpy(lanes_.data() + (tables_[t].first_lane + (row + r) * tables_[t].n_columns + column + i) * lane_bytes,
+                        std::memcpy(lanes_of_entries.data() + (row + r) * row_bytes + (column + i) * lane_bytes,
                                     block.data() + i * kSweepBytes + r * lane_bytes, lane_bytes);
             }
             column += feature.n_columns;
+        }
+        unsigned char* out = lanes_.data() + tables_[t].first_lane * lane_bytes;
+        for (const std::uint32_t entry : entries_of_slots[t]) {
+            std::memcpy(out, lanes_of_entries.data() + entry * row_bytes, row_bytes);
+            out += row_bytes;
         }
     }
 }

@@ -1,6 +1,6 @@
 // The look-up tables of a swept forest with their values ranked among the thresholds, once, when the forest is opened: a sweep
-// compares ranks, so blocks of rows then look up what is compared. Keys and slots stay in the file; a copy of all tables'
-// values is made, in one or two bytes each.
+// compares ranks, so blocks of rows then look up what is compared. Copies are made of all tables' keys, in slots of eight bytes
+// instead of the file's sixteen, and values, in one or two bytes each.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,10 @@ private:
     RankedTableStorage(const Forest& f, const Level& level);
     void number_operands(const Forest& f);
     void rank_values(const Forest& f, const Level& level);
+    std::vector<std::uint32_t> place_keys(const Forest& f, const TableRecord& table, RankedTable& ranked);
 
     std::vector<RankedTable> tables_;
+    std::vector<std::uint64_t> keys_;
     std::vector<std::uint32_t> columns_, operands_;
     std::vector<KeyPart> conditions_;
     std::vector<unsigned char> lanes_;

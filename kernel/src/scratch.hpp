@@ -9,6 +9,7 @@
 namespace mlrf {
 
 constexpr std::size_t kSweepBytes = 128;    // of one column of a sweep block
+constexpr std::size_t kTableBlocks = 32;    // sweep blocks that are looked up together, table by table, at most
 constexpr std::size_t kRowLanes = 16;       // rows that go through a tree in lockstep
 constexpr std::size_t kWalkBlockRows = 64;  // rows walked together, at most
 constexpr std::size_t kMostLanes = 8;       // quadrature nodes that go through a tree together, at most
@@ -31,9 +32,13 @@ struct SymmetricTrees {
     const SymmetricLevel* levels;
 };
 
-// A table's columns of a sweep, of which each feature that it computes may have several.
+// A table's columns of a sweep, of which each feature that it computes may have several. Its keys are in a hash table of their own
+// with linear probing; free slots hold `free_key`, which is not a key of the table, and the lanes of a key that is not found.
 struct RankedTable {
-    std::size_t first_lane;      // of RankedTables::lanes: [n_entries + 1][n_columns]
+    std::uint64_t free_key;
+    std::size_t first_slot;      // of RankedTables::keys: [2^slot_bits]
+    std::size_t first_lane;      // of RankedTables::lanes: [2^slot_bits + 1][n_columns], last those of a row without a key
+    std::uint32_t slot_bits;
     std::uint32_t first_column;  // of RankedTables::columns
     std::uint32_t n_columns;
 };
@@ -41,6 +46,7 @@ struct RankedTable {
 // The look-up tables of a swept forest, with ranks in the place of values; see ranked_tables.hpp.
 struct RankedTables {
     const RankedTable* tables;
+    const std::uint64_t* keys;
     const std::uint32_t* columns;   // which column of the forest each is
     const void* lanes;
     const std::uint32_t* operands;  // of each part of a key: its hashed feature, or its condition
@@ -49,7 +55,7 @@ struct RankedTables {
     std::size_t n_given;            // numeric features that are given, before those that are computed
 };
 
-// For looking up the tables of a block: all [..][kSweepBytes], for the rows of a block.
+// For looking up the tables of several blocks: all [block][..][kSweepBytes], for the rows of each block.
 struct KeyScratch {
     std::uint32_t* hashes;    // by hashed feature
     std::uint64_t* parts;     // likewise: the hash as it goes into a key
@@ -59,7 +65,7 @@ struct KeyScratch {
 
 // All 64-byte aligned.
 struct SweepScratch {
-    void* columns;              // [n_columns][kSweepBytes]
+    void* columns;              // [n_columns][kSweepBytes]; of a forest with look-up tables [kTableBlocks][n_columns][kSweepBytes]
     void* slots;                // [2 * max_leaves][kSweepBytes]: leaf numbers, downward from the middle, then nodes, upward
     void* code_rows;            // [rows + 1][kSweepBytes]: 1 in the rows that hold a code, first the code that no row holds
     unsigned char* code_slots;  // [category codes], zeroed: where in code_rows a code of this block is, 0 if nowhere

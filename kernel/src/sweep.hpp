@@ -233,8 +233,8 @@ void add_trees(bool in_float32, const typename Lanes<Lane>::Unsigned (*leaves)[k
     }
 }
 
-// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk. With `tables` the rows are as given,
-// and else their tables have been looked up.
+// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk. With `tables` the rows are as given
+// and the columns of the tables are filled, and else their tables have been looked up.
 template <typename Lane, typename Value>
 void sweep_block(const Forest& f, const RankedTables* tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
                  double* margins) {
@@ -245,7 +245,6 @@ void sweep_block(const Forest& f, const RankedTables* tables, const Value* value
     const std::size_t stride = tables != nullptr ? f.n_features : f.n_inputs;
     fill_numeric_block<Lane>(f, tables != nullptr ? tables->n_given : f.numeric_features.count, values, stride, n_rows, columns);
     fill_category_block<Lane>(f, values, stride, n_rows, scratch);
-    if (tables != nullptr) fill_table_columns<Lane>(f, *tables, values, n_rows, scratch.keys, columns);
     for (std::size_t k = 0; k < f.n_outputs; ++k)
         for (std::size_t row = 0; row < kRows; ++row)
             scratch.sums[k * kRows + row] = start_sum(f, k);
@@ -272,6 +271,20 @@ void sweep_block(const Forest& f, const RankedTables* tables, const Value* value
     for (std::size_t row = 0; row < n_rows; ++row)
         for (std::size_t k = 0; k < f.n_outputs; ++k)
             margins[row * f.n_outputs + k] = finish_sum(f, k, scratch.sums[k * kRows + row]);
+}
+
+// Margins of at most kTableBlocks blocks of rows as they are given.
+template <typename Lane, typename Value>
+void sweep_table_blocks(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
+                        double* margins) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    fill_table_columns<Lane>(f, tables, values, n_rows, scratch.keys, static_cast<Lane*>(scratch.columns));
+    SweepScratch block = scratch;
+    for (std::size_t row = 0; row < n_rows; row += kRows) {
+        const std::size_t n = n_rows - row < kRows ? n_rows - row : kRows;
+        sweep_block<Lane>(f, &tables, values + row * f.n_features, n, block, margins + row * f.n_outputs);
+        block.columns = static_cast<Lane*>(block.columns) + f.n_columns * kRows;
+    }
 }
 
 }  // namespace mlrf::MLRF_LEVEL

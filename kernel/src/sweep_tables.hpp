@@ -3,7 +3,9 @@
 // 1. Each category is hashed, and each condition tested, once for all tables whose keys contain it.
 // 2. A table's keys are hashed for all rows in vectors, then searched for without a branch: the rows whose first slot has another
 //    key are collected and go on to their next slot together. (Searched row by row, one key in three cost a misprediction.)
-// 3. What is found are lanes, ranked when the forest was opened, so that no value is searched among thresholds.
+// 3. Several blocks go through a table before the next one, so that its slots stay near; the slots of the next block are
+//    prefetched while one is searched for.
+// 4. What is found are lanes, ranked when the forest was opened, so that no value is searched among thresholds.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +18,7 @@
 
 namespace mlrf::MLRF_LEVEL {
 
-// Slots of a table that stays in the nearest cache while a block is looked up.
+// Slots of a table that stays in the nearest cache while blocks are looked up.
 constexpr std::uint32_t kNearSlotBits = 10;
 
 template <typename Value>
@@ -86,60 +88,92 @@ inline std::uint32_t choose(bool is_first, std::uint32_t first, std::uint32_t se
     return second ^ ((first ^ second) & -static_cast<std::uint32_t>(is_first));
 }
 
-// Find the entry of each row's key; a key that is not in the table has the entry n_entries.
+// The keys of a block of rows for one table, and the slots where their search starts, then ends.
 template <typename Lane>
-void find_entries(const Forest& f, const TableRecord& table, const std::uint64_t* keys, const unsigned char* has_key,
-                  std::size_t n_rows, std::uint32_t* entries) {
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    const TableSlot* slots = f.table_slots.data + table.first_slot;
-    const std::uint32_t mask = (std::uint32_t{1} << table.slot_bits) - 1;
-    std::uint32_t at[kRows], searched[kRows];
-    for (std::size_t row = 0; row < n_rows; ++row) at[row] = static_cast<std::uint32_t>(key_slot(keys[row], table.slot_bits));
-    if (table.slot_bits > kNearSlotBits)
-        for (std::size_t row = 0; row < n_rows; ++row) __builtin_prefetch(slots + at[row]);
+struct BlockKeys {
+    std::uint64_t keys[kSweepRows<Lane>] __attribute__((aligned(64)));
+    unsigned char has_key[kSweepRows<Lane>] __attribute__((aligned(64)));
+    std::uint32_t at[kSweepRows<Lane>];
+};
+
+template <typename Lane>
+void start_search(const Forest& f, const RankedTables& tables, std::size_t t, std::size_t n_rows, const KeyScratch& scratch,
+                  BlockKeys<Lane>& block) {
+    const RankedTable& table = tables.tables[t];
+    hash_table_keys<Lane>(f, tables, f.tables[t], scratch, block.keys, block.has_key);
+    for (std::size_t row = 0; row < kSweepRows<Lane>; ++row)
+        block.at[row] = static_cast<std::uint32_t>(key_slot(block.keys[row], table.slot_bits));
+    if (table.slot_bits <= kNearSlotBits) return;
+    const std::uint64_t* slots = tables.keys + table.first_slot;
+    for (std::size_t row = 0; row < n_rows; ++row) __builtin_prefetch(slots + block.at[row]);
+}
+
+// Find the slot of each row's key; a key that is not in the table has a free slot, and a row without a key the last, 2^slot_bits.
+template <typename Lane>
+void find_slots(const RankedTables& tables, const RankedTable& table, BlockKeys<Lane>& block, std::size_t n_rows) {
+    const std::uint64_t* slots = tables.keys + table.first_slot;
+    const std::uint32_t n_slots = std::uint32_t{1} << table.slot_bits;
+    std::uint32_t searched[kSweepRows<Lane>];
     std::size_t n_searched = 0;
     for (std::size_t row = 0; row < n_rows; ++row) {
-        const TableSlot& slot = slots[at[row]];
-        const bool is_searched = (slot.is_used != 0) & (has_key[row] != 0), is_found = is_searched & (slot.key == keys[row]);
-        entries[row] = choose(is_found, slot.entry, table.n_entries);
+        const std::uint64_t key = slots[block.at[row]];
+        const bool has_key = block.has_key[row] != 0;
         searched[n_searched] = static_cast<std::uint32_t>(row);
-        n_searched += is_searched & !is_found;
+        n_searched += has_key & (key != block.keys[row]) & (key != table.free_key);
+        block.at[row] = choose(has_key, block.at[row], n_slots);
     }
-    // At least one slot is free: check_forest has made sure of that.
+    // At least one slot is free: the tables were made so.
     while (n_searched > 0) {
         std::size_t n_left = 0;
         for (std::size_t i = 0; i < n_searched; ++i) {
             const std::uint32_t row = searched[i];
-            at[row] = (at[row] + 1) & mask;
-            const TableSlot& slot = slots[at[row]];
-            const bool is_used = slot.is_used != 0, is_found = is_used & (slot.key == keys[row]);
-            entries[row] = choose(is_found, slot.entry, table.n_entries);
+            block.at[row] = (block.at[row] + 1) & (n_slots - 1);
+            const std::uint64_t key = slots[block.at[row]];
             searched[n_left] = row;
-            n_left += is_used & !is_found;
+            n_left += (key != block.keys[row]) & (key != table.free_key);
         }
         n_searched = n_left;
     }
 }
 
-// Fill the columns of all tables from n_rows rows as they are given, values[row][n_features].
+inline KeyScratch key_scratch_of(const Forest& f, const RankedTables& tables, const KeyScratch& first, std::size_t block) {
+    const std::size_t features = block * f.hashed_features.count * kSweepBytes;
+    return KeyScratch{first.hashes + features, first.parts + features, first.has_hash + features,
+                      first.flags + block * tables.n_conditions * kSweepBytes};
+}
+
+// Fill the columns of all tables from n_rows rows of several blocks as they are given, values[row][n_features]:
+// columns[block][n_columns][kSweepRows].
 template <typename Lane, typename Value>
 void fill_table_columns(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows,
                         const KeyScratch& scratch, Lane* columns) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
-    std::uint64_t keys[kRows] __attribute__((aligned(64)));
-    unsigned char has_key[kRows] __attribute__((aligned(64)));
-    std::uint32_t entries[kRows];
-    hash_categories(f, values, n_rows, scratch);
-    test_conditions<Lane>(f, tables, values, n_rows, scratch);
-    for (std::size_t t = 0; t < f.tables.count; ++t) {
+    const std::size_t n_blocks = (n_rows + kRows - 1) / kRows;
+    const auto rows_of = [&](std::size_t block) { return block + 1 < n_blocks ? kRows : n_rows - block * kRows; };
+    for (std::size_t b = 0; b < n_blocks; ++b) {
+        const KeyScratch own = key_scratch_of(f, tables, scratch, b);
+        hash_categories(f, values + b * kRows * f.n_features, rows_of(b), own);
+        test_conditions<Lane>(f, tables, values + b * kRows * f.n_features, rows_of(b), own);
+    }
+    BlockKeys<Lane> started[2];
+    const std::size_t n_steps = f.tables.count * n_blocks;
+    const auto start = [&](std::size_t step) {
+        const std::size_t t = step / n_blocks, b = step % n_blocks;
+        if (tables.tables[t].n_columns > 0)
+            start_search(f, tables, t, rows_of(b), key_scratch_of(f, tables, scratch, b), started[step % 2]);
+    };
+    if (n_steps > 0) start(0);
+    for (std::size_t step = 0; step < n_steps; ++step) {
+        if (step + 1 < n_steps) start(step + 1);
+        const std::size_t t = step / n_blocks, b = step % n_blocks, rows = rows_of(b);
         const RankedTable& ranked = tables.tables[t];
         if (ranked.n_columns == 0) continue;
-        hash_table_keys<Lane>(f, tables, f.tables[t], scratch, keys, has_key);
-        find_entries<Lane>(f, f.tables[t], keys, has_key, n_rows, entries);
+        BlockKeys<Lane>& block = started[step % 2];
+        find_slots<Lane>(tables, ranked, block, rows);
         for (std::size_t c = 0; c < ranked.n_columns; ++c) {
             const Lane* lanes = static_cast<const Lane*>(tables.lanes) + ranked.first_lane + c;
-            Lane* out = columns + tables.columns[ranked.first_column + c] * kRows;
-            for (std::size_t row = 0; row < n_rows; ++row) out[row] = lanes[std::size_t{entries[row]} * ranked.n_columns];
+            Lane* out = columns + (b * f.n_columns + tables.columns[ranked.first_column + c]) * kRows;
+            for (std::size_t row = 0; row < rows; ++row) out[row] = lanes[std::size_t{block.at[row]} * ranked.n_columns];
         }
     }
 }

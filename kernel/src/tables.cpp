@@ -1,7 +1,9 @@
 #include "tables.hpp"
 
 #include <cstring>
+#include <map>
 
+#include "key_conditions.hpp"
 #include "table_keys.hpp"
 
 namespace mlrf {
@@ -9,7 +11,7 @@ namespace {
 
 std::uint64_t combine(std::uint64_t hash, std::uint64_t part) { return kMultiplier * (hash + kMultiplier * part); }
 
-// Hash the key of a table for n rows, or of one row where n is 1: keys and has_key [n].
+// Hash the key of a table for n rows: keys and has_key [n].
 void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, std::size_t n_rows, const LookupScratch& scratch,
                std::uint64_t* keys, unsigned char* has_key) {
     for (std::size_t row = 0; row < n_rows; ++row) {
@@ -62,14 +64,48 @@ void copy_values(const Forest& f, const TableRecord& table, std::uint32_t entry,
     for (std::uint32_t c = 0; c < table.n_columns; ++c) out[c] = static_cast<double>(found[c]);
 }
 
+// What each distinct part adds to the key of a row. (Part by part of each table, the kinds cost a misprediction in three.)
+void evaluate_parts(const LookupScratch& scratch, const double* inputs) {
+    std::uint64_t* terms = scratch.terms.data();
+    unsigned char* has_term = scratch.has_term.data();
+    for (std::size_t i = 0; i < scratch.distinct_parts.size(); ++i) {
+        const KeyPart& part = scratch.distinct_parts[i];
+        has_term[i] = 1;
+        if (part.kind == kAbove) {
+            terms[i] = kMultiplier & -static_cast<std::uint64_t>(is_above(part, inputs[part.source]));
+            continue;
+        }
+        const std::uint32_t hash = scratch.hashes.data()[std::size_t{part.source} * kLookupRows];
+        const unsigned char has_hash = scratch.has_hash.data()[std::size_t{part.source} * kLookupRows];
+        if (part.kind == kEquals) {
+            terms[i] = kMultiplier & -static_cast<std::uint64_t>((hash == part.hash) & (has_hash != 0));
+        } else {
+            terms[i] = kMultiplier * category_part(hash);
+            has_term[i] = has_hash;
+        }
+    }
+}
+
 // One row: all tables side by side.
 void look_up_row(const Forest& f, const LookupScratch& scratch, double* inputs) {
     std::uint64_t* keys = scratch.keys.data();
     std::uint32_t* entries = scratch.entries.data();
     unsigned char* has_key = scratch.has_key.data();
+    evaluate_parts(scratch, inputs);
+    const std::uint64_t* terms = scratch.terms.data();
+    const unsigned char* has_term = scratch.has_term.data();
     for (std::size_t t = 0; t < f.tables.count; ++t) {
-        hash_keys(f, f.tables[t], inputs, 1, scratch, keys + t, has_key + t);
-        __builtin_prefetch(first_slot(f, f.tables[t], keys[t]));
+        const TableRecord& table = f.tables[t];
+        const std::uint32_t* number = scratch.number_of_part.data() + table.first_part;
+        std::uint64_t key = 0;
+        unsigned char has_parts = 1;
+        for (std::uint32_t p = 0; p < table.n_parts; ++p) {
+            key = kMultiplier * (key + terms[number[p]]);
+            has_parts = has_parts & has_term[number[p]];
+        }
+        keys[t] = key;
+        has_key[t] = has_parts;
+        __builtin_prefetch(first_slot(f, table, key));
     }
     for (std::size_t t = 0; t < f.tables.count; ++t) {
         entries[t] = find_entry(f, f.tables[t], keys[t], has_key[t] != 0);
@@ -103,7 +139,21 @@ LookupScratch::LookupScratch(const Forest& f)
       entries(most(f)),
       has_key(most(f)),
       hashes((f.hashed_features.count + 1) * kLookupRows),
-      has_hash((f.hashed_features.count + 1) * kLookupRows) {}
+      has_hash((f.hashed_features.count + 1) * kLookupRows),
+      terms(f.key_parts.count),
+      has_term(f.key_parts.count) {
+    number_parts(f);
+}
+
+void LookupScratch::number_parts(const Forest& f) {
+    std::map<Condition, std::uint32_t> numbers;
+    for (std::size_t p = 0; p < f.key_parts.count; ++p) {
+        const KeyPart& part = f.key_parts[p];
+        const auto [found, is_new] = numbers.try_emplace(condition_of(part), static_cast<std::uint32_t>(distinct_parts.size()));
+        if (is_new) distinct_parts.push_back(part);
+        number_of_part.push_back(found->second);
+    }
+}
 
 void fill_inputs(const Forest& f, const void* values, bool is_float32, std::size_t n_rows, const LookupScratch& scratch,
                  double* inputs) {

@@ -6,6 +6,10 @@
 // then read.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
 #include "arena.hpp"
 #include "forest.hpp"
 
@@ -23,6 +27,14 @@ struct LookupScratch {
     Arena<unsigned char> has_key;    // likewise
     Arena<std::uint32_t> hashes;     // [hashed features][rows]
     Arena<unsigned char> has_hash;   // likewise
+    // Of a row alone: the distinct parts of all keys, which of them each part is, and what they add to a key.
+    std::vector<KeyPart> distinct_parts;
+    std::vector<std::uint32_t> number_of_part;
+    Arena<std::uint64_t> terms;      // [distinct_parts]
+    Arena<unsigned char> has_term;   // likewise
+
+private:
+    void number_parts(const Forest& f);
 };
 
 // Write the inputs of n <= kLookupRows rows, inputs[row][n_inputs]: their F values as given, then those of each table.

@@ -374,6 +374,9 @@ def test_blocks_of_rows_look_up_what_single_rows_look_up(tmp_path, loss, level):
     for n in (1, 7, 64, 127, 128, 129, 400, len(rows)):
         assert np.array_equal(np.array(engine.margins(rows[:n])).reshape(n, -1), singles[:n]), n
     assert engine.margins(rows, threads=2) == engine.margins(rows)
+    # More than are looked up together.
+    many = engine.margins(np.tile(rows, (5, 1)))
+    assert np.array_equal(np.array(many).reshape(-1, singles.shape[1]), np.tile(singles, (5, 1)))
 
 
 @pytest.mark.parametrize(

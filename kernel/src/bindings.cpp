@@ -20,6 +20,7 @@
 #include "exponents.hpp"
 #include "python_background.hpp"
 #include "python_explanations.hpp"
+#include "python_instances.hpp"
 #include "python_json.hpp"
 #include "python_tables.hpp"
 #include "whole_columns.hpp"
@@ -255,6 +256,10 @@ NB_MODULE(_kernel, m) {
     nb::class_<mlrf::WholeColumns>(m, "WholeColumns")
         .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
         .def("admit", &mlrf::WholeColumns::admit, nb::arg("row"));
+    nb::class_<mlrf::InstanceRows>(m, "InstanceRows")
+        .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
+        .def("read", &mlrf::InstanceRows::read, nb::arg("rows"), nb::arg("table"))
+        .def("read_column", &mlrf::InstanceRows::read_column, nb::arg("index"), nb::arg("values"), nb::arg("out"));
     nb::class_<mlrf::PythonJsonRows>(m, "JsonRows")
         .def(nb::init<const nb::sequence&, bool, std::size_t>(), nb::arg("columns"), nb::arg("by_name"), nb::arg("most_rows"))
         .def("read", &mlrf::PythonJsonRows::read, nb::arg("body"));

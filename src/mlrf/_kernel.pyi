@@ -84,6 +84,18 @@ class WholeColumns:
     # Return whether every such column of a row (a tuple or a list) holds None or a whole number in its range.
     def admit(self, row: Sequence[float | None]) -> bool: ...
 
+# Reads rows of Python values without running Python for each. Each of `columns` has its name, the numbers of its rule as for
+# `first_outside`, whether it takes numbers, whether it takes true and false, and the code of each string (or None).
+class InstanceRows:
+    def __init__(
+        self, columns: Sequence[tuple[str, float, float, bool, bool, bool, bool, dict[str, float] | None]]
+    ) -> None: ...
+    # Write rows (lists, tuples or dicts of all features) into a float64 table [n, F], missing as NaN. Return the numbers of the
+    # rows that are not certainly valid, which may be written in part.
+    def read(self, rows: list[Any] | tuple[Any, ...], table: Any) -> list[int]: ...
+    # Write the values of one feature to float64 [n]; return as `read`.
+    def read_column(self, index: int, values: list[Any], out: Any) -> list[int]: ...
+
 # Reads the JSON of batches without making an object for each number. Each of `columns` has its name as JSON, the least and
 # the greatest number, whether numbers must be whole, whether null is admitted, and whether it holds true or false instead.
 class JsonRows:

@@ -1,9 +1,10 @@
 """The rules of values: which JSON value a feature accepts, and the float64 that it becomes.
 
-Three faster readers must agree with it, for these rules decide only about values that those do not accept:
+Four faster readers must agree with it, for these rules decide only about values that those do not accept:
 
 - the fast parser's types, `serving/native/fast_value_rules.py`;
 - the rules of a column's numbers, `core/column_rules.py`, which the kernel applies (`whole_columns`) to what the types accept;
+- the kernel's reader of Python rows, `kernel/src/python_instances.hpp`, which `model/instance_rows.py` gives those rules;
 - the kernel's reader of plain batches, `kernel/src/json_rows.cpp`, which `serving/native/plain_batches.py` gives those rules.
 
 So a narrower rule must change all of them that accept the value; for a wider one this module suffices, and they make it fast.
@@ -107,7 +108,10 @@ def hashed_code(
     text = category_text(value)
     if text is None or feature.hashing is None:
         raise invalid_value(feature, value, "a category: a string, a whole number or a boolean", leniency)
-    hashed = category_hash(text)
+    try:
+        hashed = category_hash(text)
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise invalid_value(feature, value, "a category: a string that UTF-8 can encode", leniency) from error
     codes = by_hash.get(feature.name)
     if codes is None:
         codes = by_hash[feature.name] = codes_by_hash(feature)

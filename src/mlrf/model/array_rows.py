@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlrf import _kernel
 from mlrf.core.column_rules import rule_of
 from mlrf.core.errors import FeatureCountError, InvalidRequestError
 from mlrf.core.feature import Kind
@@ -25,8 +26,13 @@ _CHUNK_VALUES = 1 << 15
 """Values checked together: few enough that intermediate results stay in the processor's cache."""
 
 
-def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
-    """Return the rows of an array [n, F] as C-contiguous float64; InvalidRequestError names the row, feature and value."""
+def array_rows(
+    schema: Schema, rows: npt.NDArray[Any], leniency: Leniency, reader: _kernel.InstanceRows | None = None
+) -> Table:
+    """Return the rows of an array [n, F] as C-contiguous float64; InvalidRequestError names the row, feature and value.
+
+    `reader`, that of the schema, makes arrays of objects and strings faster.
+    """
     if rows.ndim != 2 or rows.shape[1] != len(schema.features):  # noqa: PLR2004
         one_row = "; one row is rows.reshape(1, -1)" if rows.shape == (len(schema.features),) else ""
         raise FeatureCountError(
@@ -37,7 +43,7 @@ def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Ta
     if isinstance(rows, np.ma.MaskedArray):
         rows = np.ma.filled(rows.astype(np.float64), np.nan)
     if rows.dtype.kind not in "biuf":
-        return _by_value(schema, rows, leniency)
+        return _by_value(schema, rows, leniency, reader)
     with np.errstate(over="ignore"):  # a long double beyond float64 is an infinity
         table = np.ascontiguousarray(rows, dtype=np.float64)
     columns = [index for index, feature in enumerate(schema.features) if feature.kind is not Kind.NUMERIC]
@@ -45,7 +51,7 @@ def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Ta
     fits = _in_range(schema, table) and not (required and np.isnan(table[:, required]).any())
     if fits and (not columns or _whole_fit(schema, columns, table[:, columns])):
         return table
-    return _by_value(schema, table, leniency)
+    return _by_value(schema, table, leniency, None)
 
 
 def _in_range(schema: Schema, table: Table) -> bool:
@@ -77,13 +83,14 @@ def _whole_fit(schema: Schema, columns: list[int], values: Table) -> bool:
     return True
 
 
-def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
+def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency, reader: _kernel.InstanceRows | None) -> Table:
     """Return the rows, checked value by value; InvalidRequestError for the first invalid value, in row order."""
     table = np.empty(rows.shape)
-    for row_index, row in enumerate(rows.tolist()):
+    listed = rows.tolist()
+    for row_index in range(len(listed)) if reader is None else reader.read(listed, table):
         try:
             table[row_index] = [
-                number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(row)
+                number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(listed[row_index])
             ]
         except InvalidRequestError as error:
             raise at_row(error, row_index) from error

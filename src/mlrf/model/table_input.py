@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlrf import _kernel
 from mlrf.core.column_matching import find_columns
 from mlrf.core.column_rules import rule_of
 from mlrf.core.errors import (
@@ -37,32 +38,40 @@ _SHOWN = 20
 _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
 
 
-def read_rows(schema: Schema, rows: Any, leniency: Leniency, faults: Faults | None = None) -> Table:
+def read_rows(
+    schema: Schema,
+    rows: Any,
+    leniency: Leniency,
+    faults: Faults | None = None,
+    reader: _kernel.InstanceRows | None = None,
+) -> Table:
     """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names the row, feature and invalid value.
 
-    If `faults` is given, the errors of the rows of tables and lists are put there instead, and such rows contain NaN.
+    If `faults` is given, the errors of the rows of tables and lists are put there instead, and such rows contain NaN. `reader`,
+    that of the schema, makes natural rows of Python values faster.
     """
+    if not leniency.natural:
+        reader = None
+    if type(rows) is list:
+        return _instance_rows(schema, rows, leniency, faults, reader)
     if isinstance(rows, memoryview):
         rows = np.asarray(rows)
     if isinstance(rows, np.ndarray):
-        return array_rows(schema, rows, leniency)
+        return array_rows(schema, rows, leniency, reader)
     table = as_table(rows)
     if table is not None:
-        return _table_rows(schema, table, leniency, faults)
+        return _table_rows(schema, table, leniency, faults, reader)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        first = next((each for each in rows if each is not None), None)
-        if faults is None and isinstance(first, bool | int | float | str | np.generic):
-            raise InvalidRequestError(
-                "the rows are a list of values; one row is a list with one list of values, [[...]], or a dict"
-            )
-        return _instance_rows(schema, rows, leniency, faults)
+        return _instance_rows(schema, rows, leniency, faults, reader)
     raise InvalidRequestError(
         "rows must be a NumPy array, a pandas, Polars or Arrow table, an object with __arrow_c_stream__, or a list of "
         f"instances, not {type(rows).__name__}"
     )
 
 
-def _table_rows(schema: Schema, table: Any, leniency: Leniency, faults: Faults | None) -> Table:
+def _table_rows(
+    schema: Schema, table: Any, leniency: Leniency, faults: Faults | None, reader: _kernel.InstanceRows | None
+) -> Table:
     labels = list(table.column_names if hasattr(table, "column_names") else table.columns)
     names = [str(label) for label in labels]
     found = find_columns(schema.names, names)
@@ -91,11 +100,18 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency, faults: Faults |
         if index not in columns:
             values[:, index] = schema.number(index, feature.default)
             continue
-        values[:, index] = _column(schema, index, columns[index], leniency, faults)
+        values[:, index] = _column(schema, index, columns[index], leniency, faults, reader)
     return values
 
 
-def _column(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None) -> Any:
+def _column(
+    schema: Schema,
+    index: int,
+    column: Any,
+    leniency: Leniency,
+    faults: Faults | None,
+    reader: _kernel.InstanceRows | None,
+) -> Any:
     """Return a column [n]; InvalidFeatureError also if its library cannot convert it, whatever error it raises."""
     feature = schema.features[index]
     try:
@@ -104,7 +120,12 @@ def _column(schema: Schema, index: int, column: Any, leniency: Leniency, faults:
             return numbers
         if (encoded := encoded_column(column)) is not None:
             return numbers_of_codes(schema, index, *encoded, leniency, faults)
-        return _column_by_value(schema, index, column, leniency, faults)
+        if reader is None or feature.categories is None or not hasattr(column, "iloc"):
+            values = _values(column)
+            if feature.kind in _NUMBERS and _is_boolean(column):
+                values = (None if value is None else int(value) for value in values)
+            return _column_by_value(schema, index, values, leniency, faults)
+        return _categories(schema, index, column, leniency, faults, reader)
     except MlrfError:
         raise
     except Exception as error:
@@ -159,19 +180,36 @@ def _values(column: Any) -> Iterable[Any]:
     return column.to_list()  # type: ignore[no-any-return]  # Polars
 
 
-def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None) -> list[float]:
-    values = _values(column)
-    if schema.features[index].kind in _NUMBERS and _is_boolean(column):
-        values = (None if value is None else int(value) for value in values)
+def _categories(
+    schema: Schema, index: int, column: Any, leniency: Leniency, faults: Faults | None, reader: _kernel.InstanceRows
+) -> Table:
+    """Return a column [n] of pandas of a feature with listed categories; what the kernel leaves is converted by value."""
+    numbers = np.empty(len(column))
+    left = reader.read_column(index, column.tolist(), numbers)
+    if left:
+        rest = column.iloc[left]
+        numbers[left] = _column_by_value(schema, index, _values(rest), leniency, faults, left)
+    return numbers
+
+
+def _column_by_value(
+    schema: Schema,
+    index: int,
+    values: Iterable[Any],
+    leniency: Leniency,
+    faults: Faults | None,
+    rows: Sequence[int] | None = None,
+) -> list[float]:
+    """Return the numbers of a column's values; `rows` are their rows, if they are not those of all rows."""
     known: dict[str, float] = {}
     numbers = []
-    for row, value in enumerate(values):
+    for at, value in enumerate(values):
         number = known.get(value) if isinstance(value, str) else None
         if number is None:
             try:
                 number = number_of(schema, index, value, leniency)
             except InvalidRequestError as error:
-                number = _fault(error, row, faults)
+                number = _fault(error, at if rows is None else rows[at], faults)
             else:
                 if isinstance(value, str):
                     known[value] = number
@@ -179,11 +217,21 @@ def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency
     return numbers
 
 
-def _instance_rows(schema: Schema, rows: Sequence[Any], leniency: Leniency, faults: Faults | None) -> Table:
+def _instance_rows(
+    schema: Schema, rows: Sequence[Any], leniency: Leniency, faults: Faults | None, reader: _kernel.InstanceRows | None
+) -> Table:
     table = np.empty((len(rows), len(schema.features)))
-    for row, instance in enumerate(rows):
+    left = reader.read(rows, table) if reader is not None and isinstance(rows, list | tuple) else range(len(rows))
+    if not left:
+        return table
+    first = next((each for each in rows if each is not None), None)
+    if faults is None and isinstance(first, bool | int | float | str | np.generic):
+        raise InvalidRequestError(
+            "the rows are a list of values; one row is a list with one list of values, [[...]], or a dict"
+        )
+    for row in left:
         try:
-            table[row] = _instance_row(schema, instance, leniency)
+            table[row] = _instance_row(schema, rows[row], leniency)
         except InvalidRequestError as error:
             table[row] = _fault(error, row, faults)
     return table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +12,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
+from mlrf.core.link import Link
 from mlrf.engines.interface import BackgroundExplainer, Engine
 from mlrf.model.row_predictor import RowPredictor
 
@@ -90,17 +92,14 @@ class TableModel:
         base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
-        margins = self.margin(
-            rows,
-            leniency,
-            threads=threads,
-            unknown_features=unknown_features,
-            unknown_categories=unknown_categories,
-            base_margin=base_margin,
-        )
-        from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
+        threads = _checked(threads)
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
+        margins = self._margins(table, base_margin, threads)
+        if self._one is not None and len(margins) == 1:
+            import numpy as np  # noqa: PLC0415
 
-        return predictions_of(self.bundle.link, margins)
+            return np.array([self._one(margins.item())])
+        return self._predictions_of(self.bundle.link, margins)
 
     def probabilities(
         self,
@@ -263,8 +262,8 @@ class TableModel:
             from mlrf.model.base_margins import starts_of  # noqa: PLC0415
 
             found = self._rows.margins_from(table.data, starts_of(base_margin, len(table), self._n_outputs))
-        margins = np.frombuffer(found, dtype=np.float64).reshape(-1, self._n_outputs)
-        return margins[:, 0] if self._n_outputs == 1 else margins
+        margins = np.frombuffer(found)
+        return margins if self._n_outputs == 1 else margins.reshape(-1, self._n_outputs)
 
     def _read(
         self,
@@ -273,15 +272,26 @@ class TableModel:
         unknown_features: OnUnknownFeature | None,
         unknown_categories: UnknownCategories | None,
     ) -> npt.NDArray[np.float64]:
-        from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
-
         leniency = Leniency(
             unknown_features or leniency.unknown_features,
             unknown_categories or leniency.unknown_categories,
             "python" if leniency.caller == "http" else leniency.caller,
             natural=True,
         )
-        return read_rows(self.schema, rows, leniency)
+        return self._read_rows(rows, leniency)
+
+    @cached_property
+    def _read_rows(self) -> Callable[[Any, Leniency], npt.NDArray[np.float64]]:
+        from mlrf.model.instance_rows import instance_rows  # noqa: PLC0415
+        from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
+
+        return partial(read_rows, self.schema, reader=instance_rows(self.schema))
+
+    @cached_property
+    def _predictions_of(self) -> Callable[[Link, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+        from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
+
+        return predictions_of
 
     def _known_classes(self) -> list[Category]:
         if self.classes is None:

@@ -259,6 +259,7 @@ NB_MODULE(_kernel, m) {
     nb::class_<mlrf::InstanceRows>(m, "InstanceRows")
         .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
         .def("read", &mlrf::InstanceRows::read, nb::arg("rows"), nb::arg("table"))
+        .def("read_array", &mlrf::InstanceRows::read_array, nb::arg("rows"), nb::arg("table"))
         .def("read_column", &mlrf::InstanceRows::read_column, nb::arg("index"), nb::arg("values"), nb::arg("out"));
     nb::class_<mlrf::PythonJsonRows>(m, "JsonRows")
         .def(nb::init<const nb::sequence&, bool, std::size_t>(), nb::arg("columns"), nb::arg("by_name"), nb::arg("most_rows"))

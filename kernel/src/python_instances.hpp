@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -53,6 +54,29 @@ public:
             // Comparing the keys of a dict may run code that changes the list.
             const nb::object instance = nb::borrow(checked(is_tuple ? PyTuple_GetItem(object, at) : PyList_GetItem(object, at)));
             if (!read_row(instance.ptr(), out)) left.append(row);
+        }
+        return left;
+    }
+
+    // The same for an array of objects [n, F] in C order.
+    nb::list read_array(nb::handle rows, nb::handle table) const {
+        const Buffer given(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), target(table.ptr(), PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS);
+        const Py_buffer& view = given.view();
+        if (view.format == nullptr || std::strcmp(view.format, "O") != 0) throw nb::type_error("rows are an array of objects");
+        const std::size_t n_values = static_cast<std::size_t>(view.len) / sizeof(PyObject*);
+        if (columns_.empty() || n_values % columns_.size() != 0 || static_cast<std::size_t>(target.view().len) != n_values * sizeof(double))
+            throw nb::value_error("the table does not have so many rows of so many float64");
+        PyObject* const* value = static_cast<PyObject* const*>(view.buf);
+        double* out = static_cast<double*>(target.view().buf);
+        nb::list left;
+        for (std::size_t row = 0; row < n_values / columns_.size(); ++row) {
+            bool is_read = true;
+            // An array that was never filled has null pointers.
+            for (std::size_t index = 0; index < columns_.size() && is_read; ++index)
+                is_read = value[index] != nullptr && read_value(columns_[index], value[index], out[index]);
+            if (!is_read) left.append(row);
+            value += columns_.size();
+            out += columns_.size();
         }
         return left;
     }

@@ -7,6 +7,7 @@ by one, so that the error is the same as for any other input.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def array_rows(
 ) -> Table:
     """Return the rows of an array [n, F] as C-contiguous float64; InvalidRequestError names the row, feature and value.
 
-    `reader`, that of the schema, makes arrays of objects and strings faster.
+    `reader`, that of the schema, makes arrays of objects faster.
     """
     if rows.ndim != 2 or rows.shape[1] != len(schema.features):  # noqa: PLR2004
         one_row = "; one row is rows.reshape(1, -1)" if rows.shape == (len(schema.features),) else ""
@@ -86,11 +87,14 @@ def _whole_fit(schema: Schema, columns: list[int], values: Table) -> bool:
 def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency, reader: _kernel.InstanceRows | None) -> Table:
     """Return the rows, checked value by value; InvalidRequestError for the first invalid value, in row order."""
     table = np.empty(rows.shape)
-    listed = rows.tolist()
-    for row_index in range(len(listed)) if reader is None else reader.read(listed, table):
+    left: Iterable[int] = range(len(rows))
+    if reader is not None and rows.dtype.kind == "O":
+        left = reader.read_array(np.ascontiguousarray(rows), table)
+    for row_index in left:
         try:
             table[row_index] = [
-                number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(listed[row_index])
+                number_of(schema, index, value, leniency, by_code=True)
+                for index, value in enumerate(rows[row_index].tolist())
             ]
         except InvalidRequestError as error:
             raise at_row(error, row_index) from error

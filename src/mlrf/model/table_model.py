@@ -12,7 +12,6 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.core.link import Link
 from mlrf.engines.interface import BackgroundExplainer, Engine
 from mlrf.model.row_predictor import RowPredictor
 
@@ -92,14 +91,15 @@ class TableModel:
         base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
-        threads = _checked(threads)
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        margins = self._margins(table, base_margin, threads)
+        margins = self._margins(table, base_margin, _checked(threads))
         if self._one is not None and len(margins) == 1:
-            import numpy as np  # noqa: PLC0415
+            margins = margins.copy()
+            margins[0] = self._one(margins.item())
+            return margins
+        from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
 
-            return np.array([self._one(margins.item())])
-        return self._predictions_of(self.bundle.link, margins)
+        return predictions_of(self.bundle.link, margins)
 
     def probabilities(
         self,
@@ -286,12 +286,6 @@ class TableModel:
         from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
 
         return partial(read_rows, self.schema, reader=instance_rows(self.schema))
-
-    @cached_property
-    def _predictions_of(self) -> Callable[[Link, npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
-        from mlrf.model.link_arrays import predictions_of  # noqa: PLC0415  with NumPy
-
-        return predictions_of
 
     def _known_classes(self) -> list[Category]:
         if self.classes is None:

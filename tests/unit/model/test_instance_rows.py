@@ -106,6 +106,10 @@ def test_rows_and_tables_of_other_sizes_are_errors():
         reader.read([[1.0, 2.0]], np.empty((2, 2)))
     with pytest.raises(TypeError, match="a list or a tuple"):
         reader.read(iter([]), np.empty((0, 2)))
+    with pytest.raises(ValueError, match="the table does not have so many rows"):
+        reader.read_array(np.empty((1, 3), object), np.empty((1, 2)))
+    with pytest.raises(TypeError, match="an array of objects"):
+        reader.read_array(np.empty((1, 2)), np.empty((1, 2)))
     with pytest.raises(ValueError, match="no such column"):
         reader.read_column(2, [], np.empty(0))
     with pytest.raises(ValueError, match="not so many float64"):

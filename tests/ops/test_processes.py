@@ -99,8 +99,8 @@ def _lives(client) -> bool:
     return False
 
 
-def test_a_worker_that_cannot_boot_never_ends_the_others(bundle):
-    with serving(bundle, workers=2) as server:
+def test_a_worker_that_cannot_boot_never_ends_the_others(onnx_bundle):
+    with serving(onnx_bundle, workers=2) as server:
         steady, victim = server.booted(2)
         arbiter = server.process.pid
         free = resource.prlimit(arbiter, resource.RLIMIT_AS)

@@ -56,12 +56,12 @@ def test_a_file_that_is_no_model_exits_with_3(tmp_path):
     assert "Traceback" not in output, output
 
 
-def test_model_shape_unlike_the_manifest_exits_with_3(bundle):
-    (bundle / "model.onnx").write_bytes(stumps(3, 1))
-    manifest = json.loads((bundle / "manifest.json").read_bytes())
-    manifest["files"]["model.onnx"] = msgspec.to_builtins(entry_of(bundle / "model.onnx"))
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    status, output, _ = run_to_its_end([bundle], "--port", "0")
+def test_model_shape_unlike_the_manifest_exits_with_3(onnx_bundle):
+    (onnx_bundle / "model.onnx").write_bytes(stumps(3, 1))
+    manifest = json.loads((onnx_bundle / "manifest.json").read_bytes())
+    manifest["files"]["model.onnx"] = msgspec.to_builtins(entry_of(onnx_bundle / "model.onnx"))
+    (onnx_bundle / "manifest.json").write_text(json.dumps(manifest))
+    status, output, _ = run_to_its_end([onnx_bundle], "--port", "0")
     assert status == 3, output
     assert "3 features" in output
 
@@ -132,8 +132,8 @@ def _has_ipv6() -> bool:
     return False
 
 
-def test_arbiter_and_server_import_no_heavy_libraries(bundle):
-    with serving(bundle) as server:
+def test_arbiter_and_server_import_no_heavy_libraries(onnx_bundle):
+    with serving(onnx_bundle) as server:
         (worker,) = server.workers()
         arbiter_maps = Path(f"/proc/{server.process.pid}/maps").read_text()
         worker_maps = Path(f"/proc/{worker}/maps").read_text()

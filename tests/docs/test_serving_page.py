@@ -15,7 +15,7 @@ import mlrf
 from mlrf.cli import main
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
-from mlrf.serving.config.loader import shown
+from mlrf.serving.config.argument_parser import shown
 from mlrf.serving.config.settings import OPTIONS
 from mlrf.serving.error_status import TABLE, error_status_of
 from mlrf.serving.routes import layout, route_labels

@@ -154,10 +154,11 @@ def test_repository_without_valid_model_exits_with_3(repository):
     assert "golden.bin" in output
 
 
+@pytest.mark.slow
 def test_reload_of_a_hanging_model_is_refused(tmp_path):
     sound = write_bundle(tmp_path / "sound")
     directory, _ = publish(sound, tmp_path / "models")
-    with serving(tmp_path / "models", options=["--reload-timeout", "6"]) as server:
+    with serving(tmp_path / "models", options=["--reload-timeout", "15"]) as server:
         workers = server.booted(1)
         publish(replaced(shutil.copytree(sound, tmp_path / "bad"), "model.onnx", endless(7)), tmp_path / "models")
         eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=refused"] == 1, what="the refusal")

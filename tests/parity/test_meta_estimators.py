@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import mlrf
 from mlrf.builder.importers.detect import import_model
+from mlrf.core import combination
 from mlrf.core.errors import NotExplainableError, ParityError, SampleError, UnsupportedModelError
 from naive_forest import brute_force
 from running import serving
@@ -285,7 +286,7 @@ def test_combination_shapley_values_match_the_definition(tmp_path):
 
 def test_a_planted_fault_in_the_arithmetic_is_found_by_the_gate(tmp_path, monkeypatch):
     estimator = fitted(lambda: ensemble.VotingRegressor(some(REGRESSORS, "boosting", "histogram")), NUMBER)
-    monkeypatch.setattr("mlrf.core.combination._COMBINE", {"mean": lambda _, answers: answers[0]})
+    monkeypatch.setitem(combination._COMBINE, "mean", lambda _, answers: answers[0])
     with pytest.raises(ParityError, match="prediction"):
         mlrf.build(estimator, tmp_path / "bundle", name="m")
 
@@ -314,17 +315,23 @@ def test_what_is_not_explained_says_so_over_http(tmp_path):
     assert "not linear" in refused.json["error"]
 
 
+def test_a_stack_with_its_rows_is_predicted_where_it_is_not_explained(tmp_path):
+    stack = ensemble.StackingRegressor(some(REGRESSORS, "forest"), LinearRegression(), cv=2, passthrough=True)
+    model = mlrf.load(mlrf.build(fitted(lambda: stack, NUMBER), tmp_path / "bundle", name="m"))
+    row = QUERIES[0].tolist()
+    with serving(tmp_path / "bundle") as server:
+        explained = server.ask("POST", "/predict", {"features": row, "explain": True})
+        assert (explained.status, explained.json["code"]) == (422, "NOT_EXPLAINABLE")
+        assert "send the request without explanations" in explained.json["error"]
+        curve = server.ask("POST", "/curve", {"features": row, "vary": model.schema.names[0]})
+        assert curve.status == 422
+        assert "predict rows that differ in the feature instead" in curve.json["error"]
+        rows = [[each, *row[1:]] for each in (0.0, 1.0)]
+        answer = server.ask("POST", "/predict/batch", {"instances": [{"features": each} for each in rows]})
+        assert answer.json["predictions"] == model.predict(rows).tolist()
+
+
 REFUSED = {
-    "passthrough": (
-        lambda: ensemble.StackingRegressor(some(REGRESSORS, "forest"), LinearRegression(), cv=2, passthrough=True),
-        NUMBER,
-        "passthrough=False",
-    ),
-    "stack that ends in trees": (
-        lambda: ensemble.StackingRegressor(some(REGRESSORS, "forest"), REGRESSORS["forest"](), cv=2),
-        NUMBER,
-        "final estimator is a RandomForestRegressor",
-    ),
     "a linear member": (lambda: ensemble.VotingRegressor([("l", LinearRegression())]), NUMBER, "member 0.*LinearRegression"),
     "a function of its own": (
         lambda: TransformedTargetRegressor(REGRESSORS["forest"](), func=lambda y: y, inverse_func=lambda y: y),

@@ -124,6 +124,7 @@ ELSEWHERE = {
     "cannot explain; use the engine trees": "unit/model/test_tables.py",
     "which cannot be explained": "parity/test_onnx_graphs.py",
     "not linear, so their Shapley values": "parity/test_meta_estimators.py",
+    "adds multiples of the row's own numbers": "parity/test_meta_estimators.py",
     "the number of training rows per branch": "parity/test_onnx_files.py",
     "give fewer rows, or leave background out": "unit/model/test_background.py",
     "the background has no rows": "unit/model/test_background.py",

@@ -24,8 +24,9 @@ from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit
 from mlrf.builder.importers.pipeline.fold import fold_forest
 from mlrf.builder.importers.pipeline.lineage import Column, Lineage, Use
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
-from mlrf.builder.importers.pipeline.raw_splits import FoundSplits, RawSplits
+from mlrf.builder.importers.pipeline.raw_splits import RawSplits
 from mlrf.builder.importers.pipeline.raw_table import RawColumn
+from mlrf.builder.importers.pipeline.splits import FoundSplits
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.feature import Category, Feature, Kind
 

@@ -13,13 +13,7 @@ from typing import Any
 import numpy as np
 
 from mlrf.builder.importers.pipeline.encoder_package import FOLDED_ENCODERS, MODULE, encoded_columns
-from mlrf.builder.importers.pipeline.function_steps import (
-    check_function,
-    check_order,
-    described,
-    is_exact,
-    is_total,
-)
+from mlrf.builder.importers.pipeline.function_steps import check_function, check_order, described, is_exact, is_total
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (

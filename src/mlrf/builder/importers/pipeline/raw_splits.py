@@ -7,8 +7,6 @@ steps pass through to a model that splits them by category itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -16,7 +14,6 @@ import numpy as np
 from mlrf.builder.importers.imported_model import Band, ImportedModel
 from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit, neighbours
 from mlrf.builder.importers.pipeline.edge_values import NO_CODE, edge_values
-from mlrf.builder.importers.pipeline.float_order import number_at, ordinal
 from mlrf.builder.importers.pipeline.lineage import Lineage
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.number_ranges import AnsweredNumbers
@@ -24,6 +21,7 @@ from mlrf.builder.importers.pipeline.raw_table import RawTable
 from mlrf.builder.importers.pipeline.raw_tables import hashed_columns
 from mlrf.builder.importers.pipeline.splits import (
     CategorySplit,
+    FoundSplits,
     RawSplit,
     category_split,
     distinct_splits,
@@ -31,34 +29,10 @@ from mlrf.builder.importers.pipeline.splits import (
     number_split,
     sides,
 )
+from mlrf.builder.importers.pipeline.zero_cuts import find_zero_cuts
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64, I64, NUMERIC
-
-_MOST_BEYOND_ZERO = 4_096
-"""Neighbouring numbers that are tried one by one where a column leaves zero."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundSplits:
-    """The distinct splits of a model over its raw features."""
-
-    splits: list[RawSplit]
-    split_of: I64
-    """[N] the split of each node, -1 at leaves."""
-    features: I64
-    """[S] the raw feature of each split."""
-    raw_features: tuple[Feature, ...]
-    known_codes_only: tuple[int, ...]
-    """Features whose encoders refuse a category that they do not list."""
-    edge_values: Mapping[int, tuple[float, ...]]
-    """By feature: values that the golden rows must contain."""
-    largest_number: float
-    """The largest number of a raw row that all steps accept."""
-    refuses_beyond_float32: bool
-    """Whether the steps or the model refuse a number beyond float32."""
-    bands: Mapping[int, tuple[Band, ...]]
-    """By feature: the bands around its thresholds in which processors may differ."""
 
 
 class RawSplits:
@@ -178,7 +152,9 @@ class RawSplits:
                 limits.setdefault(limit.feature, set()).add(limit)
         found = self._cuts.find(sorted(limit for of_feature in limits.values() for limit in of_feature))
         self._found_cuts = found
-        self._zero_cuts = self._find_zeros()
+        self._zero_cuts = find_zero_cuts(
+            self._cuts, self._found_cuts, self._preprocessing.zero_limits, self._are_missing, self._names
+        )
         points = []
         for feature, raw in enumerate(self._table.used):
             categories = self._categories[feature]
@@ -202,40 +178,6 @@ class RawSplits:
         found = [Limit(feature, column, limit, in_float32) for limit in limits_of(self._forest, node)]
         zero = self._preprocessing.zero_limits
         return found + [Limit(feature, column, limit, in_float32=False) for limit in zero]
-
-    def _find_zeros(self) -> dict[tuple[int, int], list[float]]:
-        """Return, by feature and column, the cut points between values that are zero, and so missing, and values that are not.
-
-        Where the values never decrease, the zeros end at the cut point of zero. QuantileTransformer adds two interpolations: it
-        is zero up to the least quantile, and for some numbers beyond it less than zero by a rounding error.
-        """
-        found: dict[tuple[int, int], list[float]] = {}
-        for limit, end in self._found_cuts.items():
-            if limit.limit != 0.0 or 0.0 not in self._preprocessing.zero_limits or not math.isfinite(end):
-                continue
-            below = self._found_cuts.get(replace(limit, limit=-5e-324), -math.inf)
-            if below >= end or self._are_missing(limit, np.array([end]))[0]:
-                continue
-            start = max(math.nextafter(below, math.inf), self._cuts.range_of(limit.feature).least)
-            low, high = ordinal(start), ordinal(end)
-            while high - low > _MOST_BEYOND_ZERO:
-                middle = (low + high) // 2
-                low, high = (
-                    (middle, high) if self._are_missing(limit, np.array([number_at(middle)]))[0] else (low, middle)
-                )
-            high = min(ordinal(end), low + _MOST_BEYOND_ZERO)
-            numbers = np.array([number_at(each) for each in range(low, high + 1)])
-            missing = self._are_missing(limit, numbers)
-            if not missing[0] or high < ordinal(end):
-                name = self._names[limit.feature]
-                raise UnsupportedModelError(
-                    f"the pipeline's steps give values on both sides of zero for neighbouring numbers of {name!r}, and the "
-                    "model reads zeros of a sparse matrix as missing; set sparse_threshold=0 in the ColumnTransformer, and "
-                    "train it again",
-                    feature=name,
-                )
-            found[limit.feature, limit.column] = numbers[:-1][missing[:-1] != missing[1:]].tolist()
-        return found
 
     def _are_missing(self, limit: Limit, numbers: F64) -> F64:
         """Return whether the model reads the column of a limit as missing for each number of its feature."""
@@ -336,13 +278,8 @@ class RawSplits:
     def _feature(self, feature: int, takes_missing: bool, accepted: tuple[float, float] | None) -> Feature:
         name, categories = self._names[feature], self._categories[feature]
         if categories is not None:
-            return Feature(
-                name,
-                Kind.CATEGORICAL,
-                tuple(categories),
-                nullable=takes_missing,
-                example=categories[0] if categories else None,
-            )
+            example = categories[0] if categories else None
+            return Feature(name, Kind.CATEGORICAL, tuple(categories), nullable=takes_missing, example=example)
         if feature in self._coded:
             column = self._feature_of_column.index(feature)
             return msgspec.structs.replace(self._model.features[column], name=name, nullable=takes_missing)

@@ -6,12 +6,14 @@ its end, that go left and right in turn: two of them for scaled numbers, more if
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlrf.builder.covers import goes_left
+from mlrf.builder.importers.imported_model import Band
+from mlrf.core.feature import Feature
 from mlrf.core.forest import F64, I64, LEAF, NOT_NEGATIVE, NUMERIC, TRUNCATED, ZERO_BAND, Forest, Missing
 
 
@@ -97,3 +99,25 @@ def limits_of(forest: Forest, node: int) -> list[float]:
 
 def _below(value: float) -> float:
     return float(np.nextafter(float(value), -np.inf))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundSplits:
+    """The distinct splits of a model over its raw features."""
+
+    splits: list[RawSplit]
+    split_of: I64
+    """[N] the split of each node, -1 at leaves."""
+    features: I64
+    """[S] the raw feature of each split."""
+    raw_features: tuple[Feature, ...]
+    known_codes_only: tuple[int, ...]
+    """Features whose encoders refuse a category that they do not list."""
+    edge_values: Mapping[int, tuple[float, ...]]
+    """By feature: values that the golden rows must contain."""
+    largest_number: float
+    """The largest number of a raw row that all steps accept."""
+    refuses_beyond_float32: bool
+    """Whether the steps or the model refuse a number beyond float32."""
+    bands: Mapping[int, tuple[Band, ...]]
+    """By feature: the bands around its thresholds in which processors may differ."""

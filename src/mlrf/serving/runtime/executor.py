@@ -7,6 +7,9 @@ client has disconnected or its deadline has passed.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
@@ -21,6 +24,17 @@ from mlrf.serving.runtime.stages import context_of, record_in_thread
 MAX_AWAITED = 1024
 """Most coroutines at once; each holds its request's body but no processor time."""
 _MAX_AWAITED_BYTES = 64 << 20
+_NICE = 5
+"""Added to the nice value of the worker's thread, so that event loops run at once when their sockets are ready.
+
+A third of their share of a processor: a thread with much less would keep the GIL for long when another process preempts it.
+"""
+
+
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
 
 
 class Executor:
@@ -29,7 +43,7 @@ class Executor:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         # One thread: more would take the loop's own processor time; engines release the GIL while they work.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
+        self._thread = ThreadPoolExecutor(1, "mlrf-deferred", initializer=_lower_priority)
         self._in_flight: dict[Deferred | Awaited, InFlight] = {}
         self._n_awaited = 0
         self._n_awaited_bytes = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 import threading
 import time
 import weakref
@@ -179,3 +181,17 @@ def test_refused_work_is_freed_without_a_collection():
         assert [body() for body in bodies[:2]] == [None, None]
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere priorities belong to processes")
+def test_the_thread_has_a_lower_priority_than_the_event_loop():
+    """Row 7 of the scoreboard: single rows do not wait for batches."""
+
+    def nice():
+        return b"%d" % os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def story(executor, blocked, _first):
+        blocked.go.set()
+        return int(await executor.start(Deferred(nice), 0, 1, 0.0))
+
+    assert run(story) == os.getpriority(os.PRIO_PROCESS, 0) + 5

@@ -41,8 +41,8 @@ public:
     // Write rows, a list or tuple, to `table`; the numbers of the rows that are left.
     nb::list read(nb::handle rows, nb::handle table) const {
         PyObject* const object = rows.ptr();
-        const bool is_tuple = PyTuple_Check(object);
-        if (!is_tuple && !PyList_Check(object)) throw nb::type_error("rows are a list or a tuple");
+        const bool is_tuple = PyTuple_CheckExact(object);  // a subclass may make its rows when it is iterated
+        if (!is_tuple && !PyList_CheckExact(object)) throw nb::type_error("rows are a list or a tuple");
         const Buffer target(table.ptr(), PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS);
         const std::size_t n_rows = static_cast<std::size_t>(is_tuple ? PyTuple_Size(object) : PyList_Size(object));
         if (static_cast<std::size_t>(target.view().len) != n_rows * columns_.size() * sizeof(double))

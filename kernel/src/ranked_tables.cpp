@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "key_conditions.hpp"
 
@@ -29,6 +30,8 @@ std::vector<std::size_t> computed_features(const Forest& f, std::size_t n_given)
     return found;
 }
 
+constexpr std::uint64_t kMostStepsPerKey = 256;
+
 // Where a search for a key ends: at its slot, or at a free one.
 const TableSlot* find_slot(const TableSlot* slots, std::uint32_t slot_bits, std::uint64_t key) {
     const std::uint64_t mask = (std::uint64_t{1} << slot_bits) - 1;
@@ -41,7 +44,8 @@ const TableSlot* find_slot(const TableSlot* slots, std::uint32_t slot_bits, std:
 
 std::unique_ptr<const RankedTableStorage> RankedTableStorage::rank(const Forest& f, const Level& level) {
     if (!is_rankable(f)) return nullptr;
-    return std::unique_ptr<const RankedTableStorage>(new RankedTableStorage(f, level));
+    std::unique_ptr<const RankedTableStorage> ranked(new RankedTableStorage(f, level));
+    return ranked->is_placed_ ? std::move(ranked) : nullptr;
 }
 
 RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) {
@@ -84,14 +88,21 @@ std::vector<std::uint32_t> RankedTableStorage::place_keys(const Forest& f, const
     const std::uint64_t mask = (std::uint64_t{1} << ranked.slot_bits) - 1;
     keys_.resize(ranked.first_slot + mask + 1, ranked.free_key);
     std::vector<std::uint32_t> entries(mask + 2, table.n_entries);
-    for (std::uint64_t at = 0; at < n_slots; ++at) {
+    // Hashes are found after a few steps. In a crafted file all keys may begin at one slot: it would open in quadratic time.
+    std::uint64_t n_steps = 0;
+    const std::uint64_t most_steps = kMostStepsPerKey * (n_keys + kMostStepsPerKey);
+    for (std::uint64_t at = 0; at < n_slots && n_steps <= most_steps; ++at) {
+        if (slots[at].is_used == 0) continue;
+        const std::uint64_t home = key_slot(slots[at].key, table.slot_bits);
+        n_steps += (at - home) & (n_slots - 1);
         // A damaged file may hold keys that a search does not find.
-        if (slots[at].is_used == 0 || find_slot(slots, table.slot_bits, slots[at].key) != slots + at) continue;
+        if (n_steps > most_steps || find_slot(slots, table.slot_bits, slots[at].key) != slots + at) continue;
         std::uint64_t to = key_slot(slots[at].key, ranked.slot_bits);
-        while (keys_[ranked.first_slot + to] != ranked.free_key) to = (to + 1) & mask;
+        for (; keys_[ranked.first_slot + to] != ranked.free_key; ++n_steps) to = (to + 1) & mask;
         keys_[ranked.first_slot + to] = slots[at].key;
         entries[to] = slots[at].entry;
     }
+    is_placed_ &= n_steps <= most_steps;
     return entries;
 }
 

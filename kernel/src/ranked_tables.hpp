@@ -33,6 +33,7 @@ private:
     std::vector<KeyPart> conditions_;
     std::vector<unsigned char> lanes_;
     RankedTables view_;
+    bool is_placed_ = true;  // false for tables whose keys are no hashes
 };
 
 }  // namespace mlrf

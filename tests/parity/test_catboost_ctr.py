@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
 
 import catboost as cb
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 
 import mlrf
 from library_answers import assert_library_agrees, contributions, rows_of
+from mlrf import _kernel
+from mlrf.builder.exporters.forest_file import table_layout
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.catboost.ctr import single_hashes
 from mlrf.builder.importers.detect import import_model
@@ -411,3 +415,31 @@ def test_a_cbm_file_cut_within_its_tables_is_refused(mixed, tmp_path):
         (tmp_path / "cut").write_bytes(content[:size])
         with pytest.raises(ModelUnreadableError):
             import_model(tmp_path / "cut", ImportOptions(LISTS))
+
+
+def test_a_file_whose_keys_all_begin_at_one_slot_opens_in_linear_time(mixed, tmp_path, monkeypatch):
+    forest = import_model(mixed[0], ImportOptions(LISTS)).forest
+    table, n_keys = forest.tables.tables[0], 80_000
+    inverse = pow(0x9E3779B97F4A7C15, -1, 1 << 64)
+    keys = np.array([index * inverse % (1 << 64) for index in range(1, n_keys + 1)], np.uint64)
+    values = np.vstack([table.values[:1].repeat(n_keys, axis=0), table.values[-1:]])
+    crafted = dataclasses.replace(table, keys=keys, values=values)
+    tables = dataclasses.replace(forest.tables, tables=(crafted, *forest.tables.tables[1:]))
+    slots_of = table_layout._slots
+
+    def slots_in_order(each):
+        if each is not crafted:
+            return slots_of(each)
+        slots = np.zeros(1 << (2 * n_keys).bit_length(), table_layout.SLOT)
+        slots["key"][:n_keys], slots["entry"][:n_keys], slots["is_used"][:n_keys] = keys, np.arange(n_keys), 1
+        return slots
+
+    monkeypatch.setattr(table_layout, "_slots", slots_in_order)
+    path = tmp_path / "crafted.forest"
+    path.write_bytes(encode_forest(dataclasses.replace(forest, tables=tables)))
+    began_s = time.process_time()
+    engine = _kernel.Forest(str(path))
+    assert time.process_time() - began_s < 2.0
+    rows = np.random.default_rng(3).integers(0, 4, size=(300, engine.n_features)).astype(np.float64)
+    alone = [engine.margin(row)[0] for row in rows]
+    assert list(engine.margins(rows.tobytes())) == alone

@@ -89,12 +89,12 @@ def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency, reader
     table = np.empty(rows.shape)
     left: Iterable[int] = range(len(rows))
     if reader is not None and rows.dtype.kind == "O":
-        left = reader.read_array(np.ascontiguousarray(rows), table)
+        left = reader.read_array(np.require(rows, requirements=("C_CONTIGUOUS", "ALIGNED")), table)
     for row_index in left:
         try:
             table[row_index] = [
                 number_of(schema, index, value, leniency, by_code=True)
-                for index, value in enumerate(rows[row_index].tolist())
+                for index, value in enumerate(rows[row_index : row_index + 1].tolist()[0])  # a matrix has no 1-D row
             ]
         except InvalidRequestError as error:
             raise at_row(error, row_index) from error

@@ -220,8 +220,10 @@ def _column_by_value(
 def _instance_rows(
     schema: Schema, rows: Sequence[Any], leniency: Leniency, faults: Faults | None, reader: _kernel.InstanceRows | None
 ) -> Table:
+    # Another sequence, or a subclass, may make its rows when it is iterated.
+    rows = rows if type(rows) is list or type(rows) is tuple else list(rows)
     table = np.empty((len(rows), len(schema.features)))
-    left = reader.read(rows, table) if reader is not None and isinstance(rows, list | tuple) else range(len(rows))
+    left = range(len(rows)) if reader is None else reader.read(rows, table)
     if not left:
         return table
     first = next((each for each in rows if each is not None), None)

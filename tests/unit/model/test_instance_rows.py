@@ -100,6 +100,44 @@ def test_errors_name_the_first_invalid_row_among_valid_ones():
     assert list(faults) == [2, 4]
 
 
+class Scaled(list):
+    """Rows that are made when the list is iterated."""
+
+    def __iter__(self):
+        return iter([[10.0 * row[0], row[1]] for row in super().__iter__()])
+
+
+class Paired(tuple):  # noqa: SLOT001  a test
+    """A tuple that has more rows when it is iterated."""
+
+    def __iter__(self):
+        return iter([*super().__iter__(), [7.0, 8.0]])
+
+
+def test_sequences_that_make_their_rows_are_iterated():
+    schema = Schema((Feature("a"), Feature("b")))
+    reader = instance_rows(schema)
+    assert read_rows(schema, Scaled([[1.0, 2.0]]), NATURAL, None, reader).tolist() == [[10.0, 2.0]]
+    assert read_rows(schema, Paired([[1.0, 2.0]]), NATURAL, None, reader).tolist() == [[1.0, 2.0], [7.0, 8.0]]
+    with pytest.raises(TypeError, match="a list or a tuple"):
+        reader.read(Scaled([[1.0, 2.0]]), np.empty((1, 2)))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_and_unaligned_arrays_of_objects_are_read():
+    schema = Schema((Feature("a"), Feature("shop", Kind.CATEGORICAL, ("east", "west"))))
+    reader = instance_rows(schema)
+    values = np.array([[1.5, "west"], [np.float32(2.5), "east"]], object)
+    record = np.zeros(2, dtype=[("pad", "i1"), ("values", "O", (2,))])
+    record["values"] = values
+    assert not record["values"].flags.aligned
+    texts = np.matrix([["east", "west"]])
+    for rows in (np.asmatrix(values), record["values"]):
+        assert read_rows(schema, rows, NATURAL, None, reader).tolist() == [[1.5, 1.0], [2.5, 0.0]]
+    two = Schema((Feature("x", Kind.CATEGORICAL, ("east", "west")), Feature("y", Kind.CATEGORICAL, ("east", "west"))))
+    assert read_rows(two, texts, NATURAL, None, instance_rows(two)).tolist() == [[0.0, 1.0]]
+
+
 def test_rows_and_tables_of_other_sizes_are_errors():
     reader = instance_rows(Schema((Feature("a"), Feature("b"))))
     with pytest.raises(ValueError, match="the table does not have so many rows"):

@@ -183,7 +183,8 @@ def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
         again_s = _normal_again_s(server, _ONE)
     others = sum(n for status, n in load.statuses.items() if status not in (200, 503))
     goodput = load.statuses[200] / left_s / (capacity.statuses[200] / capacity_left_s)
-    refusal_s = max(0.0, spent_s - load.statuses[200] * answer_s) / max(1, load.statuses[503])
+    n_refused = load.statuses[503]
+    refusal_s = max(0.0, spent_s - load.statuses[200] * answer_s) / n_refused if n_refused else 0.0
     costs = f"a refusal costs {refusal_s * 1e6:.1f} us, an answer {answer_s * 1e6:.1f}"
     return [
         Bar("rows: lost or neither 200 nor 503", load.lost + others, 0),

@@ -108,18 +108,25 @@ def fill_cache(server, body):
     eventually(lambda: is_up(server), what="a shared cache in use")
 
 
-def store_of(server):
-    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=5)
-
-
-def test_what_one_server_made_another_finds(path, model, bodies, tmp_path):
+@contextlib.contextmanager
+def two_sharing(path, bodies, folder):
+    """A store and two servers that use it."""
     with (
-        redis_server(tmp_path) as store,
+        redis_server(folder) as store,
         patiently_sharing(path, store.url) as first,
         patiently_sharing(path, store.url) as second,
     ):
         fill_cache(first, bodies[0])
         fill_cache(second, bodies[1])
+        yield store, first, second
+
+
+def store_of(server):
+    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=5)
+
+
+def test_what_one_server_made_another_finds(path, model, bodies, tmp_path):
+    with two_sharing(path, bodies, tmp_path) as (_, first, second):
         before = second.metrics()
         n_sent = 0
 
@@ -218,13 +225,7 @@ def forge(store):
 
 
 def test_a_value_of_any_length_is_not_read_whole(path, bodies, tmp_path):
-    with (
-        redis_server(tmp_path) as store,
-        patiently_sharing(path, store.url) as first,
-        patiently_sharing(path, store.url) as second,
-    ):
-        fill_cache(first, bodies[0])
-        fill_cache(second, bodies[1])
+    with two_sharing(path, bodies, tmp_path) as (store, first, second):
         sent = []
 
         def is_stored():

@@ -125,7 +125,7 @@ GAME_OPTIONS: tuple[GameOption, ...] = (
     ),
 )
 """In the order of messages. What explains a game is made from the last option to the first: a background stands for features
-that are not known, whoever the players are."""
+that are not known, whether features or groups are the players."""
 
 
 def all_games() -> list[Chosen]:

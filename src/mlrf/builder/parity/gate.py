@@ -128,7 +128,7 @@ def _with_infinities(
     """Return the schema with how the library treats infinities; where an engine differs, infinities are refused."""
     refused = np.zeros(len(probed.rows), np.bool_)
     reads_rows = model.combination is not None and model.combination.reads_rows
-    # Whoever reads the row besides the members is not asked about each infinity.
+    # What reads the row besides the members is not tried with each infinity.
     if reads_rows or found is None or found.margins.shape[1] != model.forest.n_outputs:
         return with_infinities(schema, probed, refused, lambda _: refused, is_single=is_single)
 

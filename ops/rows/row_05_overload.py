@@ -1,7 +1,7 @@
 """Row 5: three times the server's capacity, and closed-loop clients, with slow requests and with single rows.
 
 The load shares the processors with the server, and uses more of them the more it sends: goodput is per processor time that it
-left, and only figures of one run are compared.
+left. Load and capacity are measured in turns, with the same probe beside both, because the speed of a shared machine drifts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ _MAX_WAIT_S = 0.5
 _DEADLINE_MS = 50
 _FEW, _PATIENT = 8, 64
 _ROUNDS = 4
+_KEPT_BUSY_PER_S = 1_000_000
+"""A rate of single rows that keeps as many in flight as the load allows."""
 _IMPATIENT = ("--max-wait", "0.025")
 """A server that refuses 64 closed-loop clients as overload."""
 _ENDLESS = ("--max-wait", "3600")
@@ -117,10 +120,7 @@ def _normal_again_s(server: Server, content: bytes) -> float:
 
 
 def _patient(scale: Scale, options: Sequence[str]) -> list[Bar]:
-    """Closed loop: 64 clients that each wait for their answer, with single rows and with work of a few milliseconds.
-
-    Few and many clients take turns, with the same probe beside both, because the speed of a shared machine drifts.
-    """
+    """Closed loop: 64 clients that each wait for their answer, with single rows and with work of a few milliseconds."""
     bars = []
     with grown(2, *options) as server:
         works = {"rows": [_ONE], "explained": [batch(15, seed) for seed in range(scale.bodies)]}
@@ -139,27 +139,59 @@ def _patient(scale: Scale, options: Sequence[str]) -> list[Bar]:
     return bars
 
 
+class _Pipelined:
+    """The results of several loads of pipelined single rows."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.statuses: Counter[int] = Counter()
+        self.n_lost = 0
+        self.without_retry_after = 0
+        self.left_s = 0.0
+        """Processor seconds that the loads left to the server."""
+        self.spent_s = 0.0
+        """Processor seconds of the server's workers."""
+        self._elapsed_s = 0.0
+
+    def run(self, rate: float, seconds: float) -> None:
+        """Send requests at a rate (per second), and add the results."""
+        before_s = _workers_s(self._server)
+        report, left_s = pipelined(self._server.port, _ONE, rate, seconds, 32)
+        self.spent_s += _workers_s(self._server) - before_s
+        self.statuses.update(report.statuses)
+        self.n_lost += report.lost
+        self.without_retry_after += report.without_retry_after
+        self.left_s += left_s
+        self._elapsed_s += report.elapsed_s
+
+    def per_s(self) -> float:
+        """Return the answers per second."""
+        return self.statuses[200] / self._elapsed_s
+
+
 def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
     """Open loop at three times the capacity with slow requests; then with deadlines."""
     with grown(2, "--max-batch", "200", *options) as server:
         contents = [batch(200, seed) for seed in range(scale.bodies)]
         alone = closed_loop(server.port, contents, 1, min(scale.capacity_s, 2.0))
-        capacity = closed_loop(server.port, contents, 8, scale.capacity_s)
         health = HealthProbe(server)
-        load_result = open_loop(server.port, contents, 3 * capacity.per_s(), scale.seconds, 400)
+        capacity, load = Overload(), Overload()
+        for _ in range(_ROUNDS):
+            capacity.add(closed_loop(server.port, contents, _FEW, scale.capacity_s / _ROUNDS))
+            load.add(open_loop(server.port, contents, 3 * capacity.per_s(), scale.seconds / _ROUNDS, 400))
         health_ms = health.p99_ms()
         again_s = _normal_again_s(server, contents[0])
         limited = [batch(40, seed, [f"X-Request-Timeout-Ms: {_DEADLINE_MS}"]) for seed in range(scale.bodies)]
         hasty = open_loop(server.port, limited, 15 * capacity.per_s(), scale.capacity_s, 400)
     service_s = sum(alone.by_status[200]) / alone.n(200)
-    others = sum(load_result.n(status) for status in load_result.by_status if status not in (200, 503))
+    others = sum(load.n(status) for status in load.by_status if status not in (200, 503))
     waits = sorted(wait for each in hasty.by_status.values() for wait in each)
     return [
         Bar("work ms", service_s * 1e3, 2, at_least=True),
-        Bar("goodput of capacity", load_result.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
-        Bar("accepted p99 s", load_result.p99_s(), scale.wait_x * (_MAX_WAIT_S + 2 * service_s)),
-        Bar("lost or neither 200 nor 503", load_result.n_lost + others, 0),
-        Bar("refused without Retry-After", load_result.without_retry_after, 0),
+        Bar("goodput of capacity", load.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
+        Bar("accepted p99 s", load.p99_s(), scale.wait_x * (_MAX_WAIT_S + 2 * service_s)),
+        Bar("lost or neither 200 nor 503", load.n_lost + others, 0),
+        Bar("refused without Retry-After", load.without_retry_after, 0),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),
         Bar("normal after s", again_s, scale.again_s),
         Bar("50 ms deadline: p99 ms", waits[int(len(waits) * 0.99)] * 1e3, scale.wait_x * _DEADLINE_MS),
@@ -172,22 +204,20 @@ def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
     A row costs hardly more than its refusal, so the goodput allows for twice what the refusals of two thirds cost.
     """
     with grown(2, *options) as server:
-        before_s = _workers_s(server)
-        capacity, capacity_left_s = pipelined(server.port, _ONE, 1_000_000, scale.capacity_s / 4, 32)
-        answer_s = (_workers_s(server) - before_s) / capacity.statuses[200]
-        per_s = capacity.statuses[200] / capacity.elapsed_s
-        health, before_s = HealthProbe(server), _workers_s(server)
-        load, left_s = pipelined(server.port, _ONE, 3 * per_s, scale.seconds / 2, 32)
-        spent_s = _workers_s(server) - before_s
+        health = HealthProbe(server)
+        capacity, load = _Pipelined(server), _Pipelined(server)
+        for _ in range(_ROUNDS):
+            capacity.run(_KEPT_BUSY_PER_S, scale.capacity_s / _ROUNDS)
+            load.run(3 * capacity.per_s(), scale.seconds / 2 / _ROUNDS)
         health_ms = health.p99_ms()
         again_s = _normal_again_s(server, _ONE)
     others = sum(n for status, n in load.statuses.items() if status not in (200, 503))
-    goodput = load.statuses[200] / left_s / (capacity.statuses[200] / capacity_left_s)
-    n_refused = load.statuses[503]
-    refusal_s = max(0.0, spent_s - load.statuses[200] * answer_s) / n_refused if n_refused else 0.0
+    goodput = load.statuses[200] / load.left_s / (capacity.statuses[200] / capacity.left_s)
+    answer_s, n_refused = capacity.spent_s / capacity.statuses[200], load.statuses[503]
+    refusal_s = max(0.0, load.spent_s - load.statuses[200] * answer_s) / n_refused if n_refused else 0.0
     costs = f"a refusal costs {refusal_s * 1e6:.1f} us, an answer {answer_s * 1e6:.1f}"
     return [
-        Bar("rows: lost or neither 200 nor 503", load.lost + others, 0),
+        Bar("rows: lost or neither 200 nor 503", load.n_lost + others, 0),
         Bar("refused without Retry-After", load.without_retry_after, 0),
         Bar(f"goodput of capacity ({costs})", goodput, scale.goodput - 2 * refusal_s / answer_s, at_least=True),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),

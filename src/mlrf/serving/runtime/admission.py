@@ -25,8 +25,10 @@ KEPT_SHARE = 0.75
 """Above that, connections are closed until this share of it is left, so that not every further response closes one."""
 _STRAINED_S = 0.01
 """Shorter waits than this do not refuse a request before its body is read."""
-_MARGIN_S, _MARGIN_SHARE = 0.01, 0.2
-"""An answer must be predicted this many seconds before its client's deadline, but at most this share of it earlier (ADR 9)."""
+_LATE_SHARE = 0.01
+"""Share of the answers with deadlines that may take longer than predicted, allowance included."""
+_FIRST_ALLOWANCE, _MAX_ALLOWANCE, _ALLOWANCE_STEP = 1.25, 2.0, 0.1
+"""Predictions are multiplied by an allowance for errors: its first and largest value, and what a late answer adds (ADR 9)."""
 _SMOOTHING = 0.1
 _FORGET_S = 0.1
 """Seconds for which bodies at least as long as one that ran in the thread are expected to run there too (see `refusal`)."""
@@ -36,17 +38,18 @@ class Admission:
     """Admission control of one worker. All times are seconds of `perf_counter`."""
 
     __slots__ = (
+        "_allowance",
         "_forget_at_s",
         "_loop_is_behind",
         "_loop_wait_s",
         "_n_over_limit",
-        "_queued_s",
         "_route_costs",
         "_thread_bodies",
         "max_wait_s",
         "n_connections",
         "n_waiting",
         "n_waiting_bytes",
+        "queued_s",
         "strained",
         "unfinished_bytes",
     )
@@ -59,7 +62,9 @@ class Admission:
         self.n_connections = 0
         self.n_waiting = 0
         self.n_waiting_bytes = 0
-        self._queued_s = 0.0
+        self.queued_s = 0.0
+        """Predicted seconds until all queued work is done."""
+        self._allowance = _FIRST_ALLOWANCE
         self._loop_is_behind = False
         self._loop_wait_s = 0.0
         self._n_over_limit = 0
@@ -111,7 +116,7 @@ class Admission:
             raise refusal
         self.n_waiting += 1
         self.n_waiting_bytes += n_bytes
-        self._queued_s += cost_s
+        self.queued_s += cost_s
         self._decide()
         return cost_s
 
@@ -119,7 +124,7 @@ class Admission:
         """Remove work from the thread's queue: it is done or cancelled."""
         self.n_waiting -= 1
         self.n_waiting_bytes -= n_bytes
-        self._queued_s = self._queued_s - cost_s if self.n_waiting else 0.0
+        self.queued_s = self.queued_s - cost_s if self.n_waiting else 0.0
         self._decide()
 
     def note_run(self, route: int, n_bytes: int, run_s: float, now_s: float) -> None:
@@ -128,6 +133,16 @@ class Admission:
         if now_s > self._forget_at_s:
             self._thread_bodies.clear()
             self._forget_at_s = now_s + _FORGET_S
+
+    def note_end(self, predicted_s: float, elapsed_s: float) -> None:
+        """Record how long work with a deadline took, from `enter` to its end, and what `queued_s` was after `enter`.
+
+        The allowance for errors follows, so that one of a hundred such predictions is too low. Short ones tell nothing.
+        """
+        if predicted_s > _STRAINED_S:
+            is_late = elapsed_s > predicted_s * self._allowance
+            allowance = self._allowance + _ALLOWANCE_STEP * (is_late - _LATE_SHARE)
+            self._allowance = min(max(allowance, 1.0), _MAX_ALLOWANCE)
 
     def note_loop(self, *, is_behind: bool, wait_s: float) -> None:
         """Record whether requests wait for the event loop, and the predicted wait of a new one."""
@@ -147,9 +162,8 @@ class Admission:
         # An idle thread accepts any work, since estimates are learned from its runs.
         if not self.n_waiting:
             return None
-        margin_s = min(_MARGIN_S, _MARGIN_SHARE * limit_s) if own_s else 0.0
-        if self._queued_s + own_s > limit_s - margin_s:
-            return _overloaded(self._queued_s + own_s, limit_s)
+        if (self.queued_s + own_s) * (self._allowance if own_s else 1.0) > limit_s:
+            return _overloaded(self.queued_s + own_s, limit_s)
         if self.n_waiting >= MAX_WAITING or self.n_waiting_bytes + n_bytes > _MAX_WAITING_BYTES:
             return OverloadedError(
                 f"{self.n_waiting} requests of {self.n_waiting_bytes} bytes are queued in this worker; try again later"
@@ -158,7 +172,7 @@ class Admission:
 
     def _decide(self) -> None:
         full = self.n_waiting >= MAX_WAITING or self.n_waiting_bytes > _MAX_WAITING_BYTES // 2
-        self.strained = self._n_over_limit > 0 or self._loop_is_behind or self._queued_s > _STRAINED_S or full
+        self.strained = self._n_over_limit > 0 or self._loop_is_behind or self.queued_s > _STRAINED_S or full
 
 
 class _Cost:

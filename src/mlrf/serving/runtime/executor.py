@@ -82,6 +82,7 @@ class Executor:
         # At least a nanosecond, because 0 means no limit.
         timeout_s = max(deadline_s - perf_counter(), 1e-9) if deadline_s else 0.0
         cost_s = admission.enter(route, n_bytes, timeout_s, work.cost_s)
+        predicted_s = admission.queued_s
         run = _Run(record_in_thread(work.recorder, work.run))
         submitted: Future[Result] = self._thread.submit(run)
         future = asyncio.wrap_future(submitted)
@@ -91,12 +92,16 @@ class Executor:
             if submitted.cancel():
                 self._forget(work, in_flight)
                 admission.leave(n_bytes, cost_s)
+                if deadline_s and (now_s := perf_counter()) > deadline_s:
+                    admission.note_end(predicted_s, now_s - run.queued_s)
 
         def complete(_future: asyncio.Future[Result]) -> None:
             if not submitted.cancelled():
                 self._forget(work, in_flight)
                 admission.leave(n_bytes, cost_s)
             if run.ended_s:
+                if deadline_s:
+                    admission.note_end(predicted_s, run.ended_s - run.queued_s)
                 if not work.cost_s:
                     admission.note_run(route, n_bytes, run.ended_s - run.began_s, perf_counter())
                 work.after()

@@ -40,11 +40,33 @@ def test_work_that_would_begin_after_the_longest_wait_is_refused(admission):
 
 
 def test_work_that_would_miss_its_deadline_is_refused(admission):
-    assert fill(admission, 1000, timeout_s=0.05) == pytest.approx(0.04 / RUN_S, abs=1), "10 ms before it"
+    assert fill(admission, 1000, timeout_s=0.05) == pytest.approx(0.04 / RUN_S, abs=1), "a fifth before its deadline"
+
+
+def test_late_answers_make_the_allowance_larger_and_punctual_ones_smaller(admission):
+    for _ in range(100):
+        admission.note_end(0.02, 0.1)
+    assert fill(admission, 1000, timeout_s=0.1) == pytest.approx(0.05 / RUN_S, abs=1), "at most twice the prediction"
+    for _ in range(2000):
+        admission.note_end(0.02, 0.02)
+    n_waiting = admission.n_waiting
+    assert fill(admission, 1000, timeout_s=0.1) == pytest.approx(0.1 / RUN_S - n_waiting, abs=2)
+
+
+def test_one_in_a_hundred_late_answers_keeps_the_allowance(admission):
+    for turn in range(100):
+        admission.note_end(0.02, 0.1 if turn == 0 else 0.02)
+    assert fill(admission, 1000, timeout_s=0.05) == pytest.approx(0.04 / RUN_S, abs=1)
+
+
+def test_requests_without_a_deadline_have_no_allowance(admission):
+    for _ in range(100):
+        admission.note_end(0.02, 0.1)
+    assert fill(admission, 1000) == pytest.approx(0.5 / RUN_S, abs=2)
 
 
 def test_client_deadline_beyond_max_wait_is_admitted(admission):
-    assert fill(admission, 1000, timeout_s=2.0) == pytest.approx(2.0 / RUN_S, abs=2)
+    assert fill(admission, 1000, timeout_s=2.0) == pytest.approx(1.6 / RUN_S, abs=2)
 
 
 def test_an_idle_thread_takes_work_that_looks_too_long(admission):

@@ -92,6 +92,40 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
     assert waited_s >= 0.05
 
 
+@pytest.mark.parametrize("begun", [True, False], ids=["running", "queued"])
+def test_work_that_ends_after_its_deadline_makes_predictions_more_careful(begun):
+    ends = []
+
+    class Recording(Admission):
+        def note_end(self, predicted_s, elapsed_s):
+            ends.append((predicted_s, elapsed_s))
+
+    async def story():
+        admission = Recording(60.0)
+        admission.note_run(0, 1, 0.02, 1.0)
+        executor, blocked, free = Executor(admission), BlockedWork(), BlockedWork()
+        late = blocked if begun else free
+        try:
+            await asyncio.sleep(0)
+            first = executor.start(blocked.work, 0, 1, time.perf_counter() + 0.06 if begun else 0.0)
+            await asyncio.to_thread(blocked.begun.wait, LIMIT_S)
+            second = executor.start(free.work, 0, 1, 0.0 if begun else time.perf_counter() + 0.06)
+            with pytest.raises(DeadlineExceededError):
+                await (first if late is blocked else second)
+            blocked.go.set()
+            free.go.set()
+            await (second if late is blocked else first)
+        finally:
+            blocked.go.set()
+            free.go.set()
+            executor.stop()
+
+    asyncio.run(asyncio.wait_for(story(), LIMIT_S))
+    ((predicted_s, elapsed_s),) = ends
+    assert predicted_s == pytest.approx(0.02 if begun else 0.04)
+    assert elapsed_s >= 0.06
+
+
 def test_requests_waiting_for_a_store_are_limited():
     async def story(executor, blocked, first):
         over = asyncio.Event()

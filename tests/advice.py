@@ -13,8 +13,8 @@ import mlrf
 from mlrf.core import errors
 
 PACKAGE = Path(mlrf.__file__).parent
-_OF_COMMANDS = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9](?![\w-])|`mlrf [a-z]+")
-_SUBJECT = re.compile(r"^--[a-z-]+( \{\})?:")
+_OF_COMMANDS = re.compile(r"(?<![\w-])--(?:[a-z][a-z0-9-]*[a-z0-9]|(?:[a-z]+-)?\{\})(?![\w-])|`mlrf [a-z]+")
+_SUBJECT = re.compile(r"^--(?:[a-z]+-)*(?:[a-z]+|\{\})( \{\})?:")
 """The option that a message is about, not what it advises."""
 
 

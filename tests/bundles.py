@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
-from mlrf.core.background_rows import encode_background
 from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import LEAF, NUMERIC, Forest, Missing
+from mlrf.core.game_rows import encode_game_rows
 from mlrf.core.golden_bin import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
@@ -99,7 +99,7 @@ def write_bundle(
     (path / "golden.bin").write_bytes(_golden_rows(path, schema, n_outputs))
     if background is not None:
         rows = np.asarray(background, dtype=np.float64).tobytes()
-        (path / "background.bin").write_bytes(encode_background(rows, len(schema.features)))
+        (path / "background.bin").write_bytes(encode_game_rows(rows, len(schema.features)))
     if groups is not None:
         (path / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")

@@ -1,8 +1,10 @@
-"""A kind of Shapley values is a line of `GAME_OPTIONS`: requested, checked, computed, cached and described through it alone."""
+"""A kind of Shapley values is a line of `GAME_OPTIONS`: built, requested, checked, computed, cached and described through it alone."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -12,18 +14,24 @@ from running import serving
 ADDED = """
 from mlrf.model import explanation_kinds as kinds
 kinds.GAME_OPTIONS = (*kinds.GAME_OPTIONS, kinds.GameOption(
-    name="another", file="forest.bin", holds="trees", description="Whether to play another game",
-    read=lambda bundle, explainer: "its content", is_large=False,
-    explainer=lambda bundle, explainer, content: explainer, players=None,
+    name="another", is_plural=False, holds="rows", description="Whether to play another game",
+    build_help="Rows.", given_help="Rows.", stored_help="The rows of the bundle.",
+    given_title="another of {rows}", stored_title="another", file="background.bin", document=None,
+    is_large=False, content=lambda rows, model: "its content", explainer=lambda explainer, content: explainer, players=None,
     member="played", value=lambda content: content, schema={"type": "string", "description": "What was played"},
 ))
 """
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    path = write_tree_bundle(tmp_path_factory.mktemp("game") / "b", schema=NUMBERS)
-    with serving(path, broken_by=ADDED) as server:
+def bundle(tmp_path_factory):
+    rows = [[0.0] * len(NUMBERS.features)]
+    return write_tree_bundle(tmp_path_factory.mktemp("game") / "b", schema=NUMBERS, background=rows)
+
+
+@pytest.fixture(scope="module")
+def server(bundle):
+    with serving(bundle, broken_by=ADDED) as server:
         yield server
 
 
@@ -69,3 +77,42 @@ def test_openapi_describes_it(server):
     document = server.ask("GET", "/openapi.json").body.decode()
     assert "Whether to play another game" in document
     assert "What was played" in document
+
+
+CALLERS = """
+import json, sys
+from pathlib import Path
+import mlrf
+from mlrf.builder.bundle.game_files import game_files, read_games
+from mlrf.cli import main
+from mlrf.client import Client
+url, bundle, folder, row = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
+rows = folder / "rows.json"
+rows.write_text(json.dumps([row]))
+model = mlrf.load(bundle)
+plain = model.explain([row]).values.tolist()
+for given in (True, [row]):
+    assert model.explain([row], another=given).values.tolist() == plain
+with Client(url) as client:
+    assert client.explain(row, another=True)["played"] == "its content"
+    assert client.explain([row], another=True).values.tolist() == plain
+files = game_files(read_games({"another": rows}), "sample", model.schema, (bundle / "forest.bin").read_bytes(), None, folder, print)
+assert [*files] == ["background.bin"]
+for option in (["--another", str(rows)], ["--stored-another"]):
+    assert main(["explain", str(bundle), str(rows), "--json", *option]) == 0
+    assert main(["explain", str(bundle), str(rows), *option]) == 0
+assert main(["explain", str(bundle), str(rows), "--stored-another", "--another", str(rows)]) == 2
+main(["build", "--help"])
+"""
+
+
+def test_python_clients_and_commands_have_it(server, bundle, tmp_path):
+    arguments = [f"http://127.0.0.1:{server.port}", str(bundle), str(tmp_path), json.dumps(row(server))]
+    done = subprocess.run(
+        [sys.executable, "-c", ADDED + CALLERS, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"played":"its content"') == 2
+    assert "row 0 of 1, another of 1" in done.stdout
+    assert "--stored-another: --another gives other rows; leave one of the two out" in done.stderr
+    assert "--another" in done.stdout.rpartition("Usage")[2]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
-from mlrf.builder.bundle.background_file import background_file, check_background
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
-from mlrf.builder.bundle.groups_file import groups_file, read_groups
+from mlrf.builder.bundle.game_files import game_files, read_games
 from mlrf.builder.bundle.keyed_rows import check_rows_file, keyed_rows
 from mlrf.builder.bundle.keyed_rows_options import keyed_rows_options
 from mlrf.builder.bundle.rows_file import write_rows
@@ -28,8 +27,9 @@ from mlrf.builder.sample import sampled_categories
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
-from mlrf.core.manifest import BACKGROUND, FOREST, GROUPS, NAME_PATTERN, NAME_RULE, SCHEMA
+from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
+from mlrf.model.explanation_kinds import BuildGames
 
 if TYPE_CHECKING:
     from mlrf.builder.bundle.graph_bundle import GraphBundle
@@ -57,9 +57,8 @@ def build(
     as_of_column: str | None = None,
     partial: bool = False,
     explain: bool = False,
-    background: Any = None,
-    groups: str | os.PathLike[str] | Mapping[str, Sequence[str]] | None = None,
     progress: Progress | None = None,
+    **games: Unpack[BuildGames],
 ) -> Path:
     """Build a bundle at `out` from a trained model, verify it against the training library, and return its path.
 
@@ -92,7 +91,7 @@ def build(
             raise ConfigError(f"{what} is an empty path")
     rows_options = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
     optional = read_defaults(defaults)
-    grouped = read_groups(groups)
+    chosen = read_games(games)
     target = Path(out)
     check_output(target, force=force)
     report("reading the model", 0.0)
@@ -108,7 +107,7 @@ def build(
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
         with_defaults(part.schema, optional)  # refuses invalid defaults before the long steps
-        _check_explained(part, background, groups, explain=explain)
+        _check_explained(part, {"explain": explain, **{option.name: True for option, _ in chosen}})
         check_rows_file(rows_options, part.schema)
         with side_folder(target) as folder:
             proven, manifest = part.prove(name, report)
@@ -121,12 +120,8 @@ def build(
                     if explain:
                         files |= write_explanations(rows, proven[FOREST], manifest.combination, folder, report)
                     manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
-            if background is not None:
-                report("tabulating the background", 0.0)
-                files[BACKGROUND] = background_file(background, schema, proven[FOREST], manifest.combination, folder)
-                report("tabulating the background", 1.0)
-            if grouped is not None:
-                files[GROUPS] = groups_file(grouped, name, schema, proven[FOREST], manifest.combination, folder)
+            if chosen:
+                files |= game_files(chosen, name, schema, proven[FOREST], manifest.combination, folder, report)
             report("writing", 0.0)
             path = write_bundle(target, manifest, files, force=force)
             report("writing", 1.0)
@@ -151,13 +146,11 @@ def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress
     return ForestBundle(imported, sample, report)
 
 
-def _check_explained(part: ForestBundle | GraphBundle, background: Any, groups: Any, *, explain: bool) -> None:
-    """Refuse options that need explanations of a model without them, and a missing file; SampleError."""
-    given = {"--explain": explain, "--background": background is not None, "--groups": groups is not None}
+def _check_explained(part: ForestBundle | GraphBundle, given: Mapping[str, bool]) -> None:
+    """Refuse options that need explanations of a model without them; SampleError."""
     for option, is_given in given.items():
         if is_given and part.unexplained is not None:
-            raise SampleError(f"{option}: {part.unexplained}")
-    check_background(background)
+            raise SampleError(f"--{option}: {part.unexplained}")
 
 
 def _schema_file(schema: Schema) -> bytes:

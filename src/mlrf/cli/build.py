@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from typer.core import TyperArgument, TyperCommand
 
 from mlrf.builder.build_extra import require_packages
 from mlrf.cli.build_report import print_build_report
+from mlrf.cli.game_options import build_options, with_game_options
 from mlrf.cli.path_arguments import non_empty_path, path_option
 from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import read_bundle
@@ -31,6 +34,7 @@ class BuildCommand(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+@with_game_options("games", build_options)
 def build(
     model: Annotated[
         Path,
@@ -83,20 +87,7 @@ def build(
     explain: Annotated[
         bool, typer.Option("--explain", help="Precompute the contributions of every row, to serve with its prediction.")
     ] = False,
-    background: Annotated[
-        Path | None,
-        path_option(
-            "Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values)."
-        ),
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(
-            parser=non_empty_path,
-            metavar="<path>",
-            help='JSON {"group": ["feature", "feature"]}: features to explain as one on request.',
-        ),
-    ] = None,
+    games: Mapping[str, Any] = MappingProxyType({}),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
@@ -132,10 +123,9 @@ def build(
             as_of_column=as_of_column,
             partial=partial,
             explain=explain,
-            background=background,
-            groups=groups,
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
+            **games,
         )
     print_build_report(Console(), read_bundle(path), out)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rich.console import Console
 from mlrf.cli.bundle_argument import BundleArgument
 from mlrf.cli.explanation_game import ExplanationGame, explanation_game
 from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
+from mlrf.cli.game_options import explain_options, with_game_options
 from mlrf.cli.path_arguments import non_empty_path, path_option
 from mlrf.cli.row_leniency import UnknownCategoriesOption, leniency_of
 from mlrf.cli.rows_memory import check_rows_fit
@@ -27,7 +29,10 @@ from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.drawing import RowContributions
+from mlrf.model.explanation_kinds import GAME_OPTIONS
+from mlrf.model.given_game import explain_rows
 from mlrf.model.interactions import interactions_of
+from mlrf.model.prepared_game import PreparedGame
 from mlrf.model.row_files import STANDARD, read_file
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
@@ -42,6 +47,7 @@ _SLICE_ROWS = 1000
 _STREAMED = "`mlrf score --explain all` explains files of any size"
 
 
+@with_game_options("games", explain_options)
 def explain(
     bundle: BundleArgument,
     rows: Annotated[
@@ -63,20 +69,7 @@ def explain(
         int | None,
         typer.Option(min=1, max=MAX_INTERACTIONS, help="Number of largest interactions of two features to show too."),
     ] = None,
-    background: Annotated[
-        Path | None,
-        path_option("Rows to explain against (interventional SHAP values): .json, .csv or .parquet."),
-    ] = None,
-    stored_background: Annotated[
-        bool, typer.Option("--stored-background", help="Explain against the rows that the bundle was built with.")
-    ] = False,
-    groups: Annotated[
-        Path | None,
-        path_option('JSON {"group": ["feature", "feature"]}: features that contribute as one.'),
-    ] = None,
-    stored_groups: Annotated[
-        bool, typer.Option("--stored-groups", help="Explain the groups of features that the bundle was built with.")
-    ] = False,
+    games: Mapping[str, Any] = MappingProxyType({}),
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
     ] = None,
@@ -110,32 +103,28 @@ def explain(
     leniency = leniency_of(unknown_categories)
     as_json = as_json or out is not None
     _check_options(out, html, class_label, interactions, as_json=as_json)
-    is_plain = background is None and groups is None and not stored_background and not stored_groups
-    if interactions is not None and not is_plain:
-        raise ConfigError(
-            "--interactions: they are path-dependent, of features; leave out the background and the groups, or --interactions"
-        )
+    if interactions is not None and any(games.values()):
+        names = " and ".join(f"the {option.name}" for option in GAME_OPTIONS)
+        raise ConfigError(f"--interactions: they are path-dependent, of features; leave out {names}, or --interactions")
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
     check_rows_fit(rows, model.schema, _STREAMED)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
-    game = explanation_game(
-        model, background, groups, leniency, stored_background=stored_background, stored_groups=stored_groups
-    )
+    shown = explanation_game(model, games, leniency)
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if html is not None:
-        _write_page(html, model, game, table, row, output, top or _SHOWN)
+        _write_page(html, model, shown, table, row, output, top or _SHOWN)
     elif as_json:
-        lines = _lines(model, game, table if row is None else table[row : row + 1], top, interactions)
+        lines = _lines(model, shown.game, table if row is None else table[row : row + 1], top, interactions)
         if out is None or out == STANDARD:
             for line in lines:
                 sys.stdout.write(line.decode())
         else:
             write_lines(out, lines)
     elif len(table):
-        _print_waterfall(model, game, table, row or 0, output, top or _SHOWN)
+        _print_waterfall(model, shown, table, row or 0, output, top or _SHOWN)
         _print_interactions(model, table[(row or 0) : (row or 0) + 1], output, interactions)
 
 
@@ -162,12 +151,13 @@ def _output(model: Model, label: str) -> int:
 
 
 def _lines(
-    model: Model, game: ExplanationGame, table: Table, top: int | None, interactions: int | None
+    model: Model, game: PreparedGame, table: Table, top: int | None, interactions: int | None
 ) -> Iterator[bytes]:
-    writer = ExplanationWriter(game.players(model), game.base(model), model.classes, game.members)
+    rows = RowPredictor(model.bundle, model.engine)
+    writer = ExplanationWriter(game.players, game.explainer.base, model.classes, game.members)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
-        margins, values = model.margin(part), model.explain(part, **game.options).values
+        margins, values = model.margin(part), explain_rows(rows, game, part).values
         written = writer.write(array("d", margins.tobytes()), array("d", values.tobytes()), top or True)
         if interactions is not None:
             written = [
@@ -204,13 +194,14 @@ def _print_interactions(model: Model, one: Table, output: int | None, k: int | N
 
 
 def _explained(
-    model: Model, game: ExplanationGame, table: Table, row: int, output: int | None
+    model: Model, game: PreparedGame, table: Table, row: int, output: int | None
 ) -> tuple[RowContributions, str]:
     """Return the contributions to one output of a row (by default the largest), and a text that names class or output."""
     one = table[row : row + 1]
-    found = model.explain(one, **game.options)
+    rows = RowPredictor(model.bundle, model.engine)
+    found = explain_rows(rows, game, one)
     margins = np.atleast_1d(model.margin(one)[0]).tolist()
-    prediction = RowPredictor(model.bundle, model.engine).prediction(margins)
+    prediction = rows.prediction(margins)
     if output is None:
         output = max(range(len(margins)), key=margins.__getitem__)
     several = isinstance(prediction, list)
@@ -225,16 +216,18 @@ def _explained(
     return contributions, _class_text(model, prediction, output if several else None)
 
 
-def _print_waterfall(model: Model, game: ExplanationGame, table: Table, row: int, output: int | None, top: int) -> None:
-    contributions, class_text = _explained(model, game, table, row, output)
+def _print_waterfall(
+    model: Model, shown: ExplanationGame, table: Table, row: int, output: int | None, top: int
+) -> None:
+    contributions, class_text = _explained(model, shown.game, table, row, output)
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    console.print(escaped(title + class_text + game.title), highlight=False, markup=False)
+    console.print(escaped(title + class_text + shown.title), highlight=False, markup=False)
     console.print(waterfall(contributions, top, console.width), no_wrap=True)
 
 
 def _write_page(
-    path: Path, model: Model, game: ExplanationGame, table: Table, row: int | None, output: int | None, top: int
+    path: Path, model: Model, shown: ExplanationGame, table: Table, row: int | None, output: int | None, top: int
 ) -> None:
     chosen = range(len(table)) if row is None else [row]
     if len(chosen) > MOST_ROWS:
@@ -243,8 +236,8 @@ def _write_page(
         )
     rows = []
     for index in chosen:
-        contributions, class_text = _explained(model, game, table, index, output)
-        rows.append(ExplainedRow(f"Row {index}{class_text}{game.title}", contributions))
+        contributions, class_text = _explained(model, shown.game, table, index, output)
+        rows.append(ExplainedRow(f"Row {index}{class_text}{shown.title}", contributions))
     write_lines(path, [explanation_page(f"{model.name} {model.bundle.short_version}", rows, top).encode()])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from mlrf.client.async_transport import AsyncTransport
 from mlrf.client.calls import Call
@@ -12,6 +12,7 @@ from mlrf.client.configured_client import ConfiguredClient
 from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
 from mlrf.model.curve import Curve
+from mlrf.model.explanation_kinds import StoredGameChoice
 
 T = TypeVar("T")
 
@@ -66,12 +67,10 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         top: int | None = None,
         base_margin: Any = None,
         interactions: bool | int = False,
-        background: bool = False,
-        groups: bool = False,
         timeout_s: float | None = None,
+        **game: Unpack[StoredGameChoice],
     ) -> Any:
         """Return the contributions of the features to each prediction; see `Client.explain`."""
-        game = {"background": background, "groups": groups}
         return await self._drive(self._calls.explain(rows, top, base_margin, interactions, game), timeout_s)
 
     async def curve(

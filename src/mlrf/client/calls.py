@@ -91,7 +91,7 @@ class Calls:
         top: int | None,
         base_margin: Any = None,
         interactions: bool | int = False,
-        game: Mapping[str, bool] = MappingProxyType({}),
+        game: Mapping[str, object] = MappingProxyType({}),
     ) -> Call[Any]:
         """Return the explanation of a record, or an Explanation of a table; `game` has the options of its game."""
         options = ExplainOptions(top, interactions, game)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from mlrf.client.calls import Call
 from mlrf.client.configured_client import ConfiguredClient
@@ -12,6 +12,7 @@ from mlrf.client.transport import Transport
 from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
 from mlrf.model.curve import Curve
+from mlrf.model.explanation_kinds import StoredGameChoice
 
 T = TypeVar("T")
 
@@ -75,9 +76,8 @@ class Client(ConfiguredClient[Transport]):
         top: int | None = None,
         base_margin: Any = None,
         interactions: bool | int = False,
-        background: bool = False,
-        groups: bool = False,
         timeout_s: float | None = None,
+        **game: Unpack[StoredGameChoice],
     ) -> Any:
         """Return exact Shapley values of the raw margin.
 
@@ -87,7 +87,6 @@ class Client(ConfiguredClient[Transport]):
         rows that the bundle was built with, with their mean margin as `base`, `groups=True` the groups of features that it was
         built with as whole players, as `Model.explain` does; NotExplainableError for a bundle without them.
         """
-        game = {"background": background, "groups": groups}
         return self._drive(self._calls.explain(rows, top, base_margin, interactions, game), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:

@@ -11,9 +11,9 @@ from mlrf.client.errors import not_of_mlrf
 from mlrf.client.served_model import ServedModel
 from mlrf.client.tensors import Array, InferResponse
 from mlrf.core.errors import InvalidRequestError
-from mlrf.model.explanation import Explanation
-from mlrf.model.explanation_kinds import GAME_OPTIONS
-from mlrf.model.feature_groups import FeatureGroups, players_of
+from mlrf.model.explanation import PATH_DEPENDENT, Explanation
+from mlrf.model.explanation_kinds import GAME_OPTIONS, GameOption, check_arguments
+from mlrf.model.game_model import GameModel
 
 _MOST_PAIRS = 1000
 """Most interactions that the explanation of a record may name."""
@@ -24,11 +24,12 @@ class ExplainOptions(NamedTuple):
 
     top: int | None
     interactions: bool | int
-    game: Mapping[str, bool]
+    game: Mapping[str, object]
     """The options of the game, by name, as the caller gave them."""
 
     def check(self) -> None:
-        """Raise InvalidRequestError for options that no request can have."""
+        """Raise InvalidRequestError for options that no request can have, TypeError for one that is not in the table."""
+        check_arguments("explain", self.game)
         for option in GAME_OPTIONS:
             if not isinstance(self.game.get(option.name, False), bool):
                 raise InvalidRequestError(
@@ -67,7 +68,13 @@ class ExplainOptions(NamedTuple):
     def explanation(self, served: ServedModel, table: Array, found: InferResponse, *, is_one_base: bool) -> Explanation:
         """Return the explanation of a table [n, F]; `is_one_base` if all its rows have one base."""
         values, base = found.outputs["shap_values"], found.outputs["shap_base"]
-        players = _players(served, found.parameters, values.shape[1]) if self.game.get("groups") else None
+        chosen = [option for option in GAME_OPTIONS if self.game.get(option.name)]
+        players = None
+        for option in reversed(chosen):
+            if option.players is not None:
+                players = option.players(_content(served, found.parameters, option))
+        if players is not None and len(players.members) != values.shape[1]:
+            raise not_of_mlrf(msgspec.json.encode(found.parameters))
         return Explanation(
             values,
             float(base[0]) if is_one_base and len(base) == 1 else base,
@@ -76,19 +83,16 @@ class ExplainOptions(NamedTuple):
             served.schema,
             served.classes if values.ndim == 3 else None,  # noqa: PLR2004
             found.outputs.get("shap_interactions"),
-            game="interventional" if self.game.get("background") else "path-dependent",
+            game=found.parameters.get("game", PATH_DEPENDENT),
             groups=players,
         )
 
 
-def _players(served: ServedModel, parameters: Mapping[str, Any], n_players: int) -> FeatureGroups:
-    """Return the players of an answer, from its parameter `groups`; MlrfError if it has none that match its values."""
+def _content(served: ServedModel, parameters: Mapping[str, Any], option: GameOption) -> Any:
+    """Return the content of an option from the parameter of an answer; MlrfError if it has none that fits the model."""
+    # The server has checked the combinations of categories.
+    model = GameModel(served.name, served.schema.names, ())
     try:
-        groups = msgspec.json.decode(parameters["groups"])
-        # The server has checked the combinations of categories.
-        players = players_of(list(served.schema.names), (), groups, served.name)
+        return option.content(msgspec.json.decode(parameters[option.member]), model)
     except (KeyError, TypeError, msgspec.DecodeError, InvalidRequestError) as error:
         raise not_of_mlrf(msgspec.json.encode(parameters)) from error
-    if len(players.members) != n_players:
-        raise not_of_mlrf(msgspec.json.encode(parameters))
-    return players

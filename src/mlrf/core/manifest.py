@@ -20,8 +20,6 @@ FEATURES = "features.parquet"
 EXPLANATIONS = "explanations.parquet"
 GOLDEN_ROWS = "golden.bin"
 LEAVES = "leaves.bin"
-BACKGROUND = "background.bin"
-GROUPS = "groups.json"
 SIGNATURE = "model.sig"
 """The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
 NAME_PATTERN = lazy_pattern(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 ADDITIVITY_LIMIT = 1e-9
 """Largest allowed difference of base plus contributions from a margin, as a share of max(1, |base|, sum of |contributions|)."""
 _FEATURES_SHOWN = 10
-Game = Literal["path-dependent", "interventional"]
-"""What stands for the features that are not known yet: the training rows in each branch, or the rows of a background."""
+PATH_DEPENDENT = "path-dependent"
 
 
 def additivity_gap(
@@ -61,7 +60,9 @@ class Explanation:
     interactions: npt.NDArray[np.float64] | None = None
     """[n, F, F], or [n, F, F, K], the interaction values, if they were requested: symmetric, with the main effects of
     features on the diagonal, and the sum over the second axis of features is `values`."""
-    game: Game = "path-dependent"
+    game: str = PATH_DEPENDENT
+    """What stands for the features that are not known yet: `path-dependent`, the training rows in each branch, or
+    `interventional`, the rows of a background."""
     groups: FeatureGroups | None = None
     """The players, if groups of features were explained: `feature_names` are then theirs, and `values` [n, G]."""
 

@@ -1,17 +1,13 @@
 """The kinds of explanations: the table of the options that choose another game than the path-dependent one of features.
 
-A new option is a line of GAME_OPTIONS, and a module of this package such as `feature_groups.py`. From the line follow the
-member of `explain` in JSON, the parameter of the Open Inference Protocol and of the client, their checks and errors, what
-responses say of the game, the OpenAPI document, the predicted time, the keys of cached answers, and that servers pin the file.
+A new option is a line of GAME_OPTIONS, its arguments in the TypedDicts, and a module of this package such as
+`feature_groups.py`. From the line follow the member of `explain` in JSON, the parameter of the Open Inference Protocol,
+their checks and errors, what responses say of the game, the OpenAPI document, the predicted time, the keys of cached
+answers, the file of the bundle that `mlrf.build` writes and servers pin, the arguments of `Model.explain` and of the
+clients, and the options of `mlrf build` and `mlrf explain`.
 
-What does not follow from it:
-
-1. the algorithm: a file such as kernel/src/grouped_game.cpp (with bindings.cpp, CMakeLists.txt and `_kernel.pyi`), and the
-   method of engines: `engines/interface.py`, `tree_kernel.py`, `combined.py`;
-2. the file of the bundle: `core/manifest.py`, a module of `builder/bundle/`, `builder/build.py` and `cli/build.py`;
-3. the argument by which a caller gives what the file would hold: `Model.explain` in `table_model.py`, with
-   `given_game.py`, `cli/explain.py` and `cli/explanation_game.py`; and the flag of `Client.explain` in `client/client.py` and
-   `async_client.py`.
+What does not follow from it is an algorithm of its own: a file such as kernel/src/grouped_game.cpp (with bindings.cpp,
+CMakeLists.txt and `_kernel.pyi`), and the method of engines: `engines/interface.py`, `tree_kernel.py`, `combined.py`.
 
 Explanations of pairs of features, `interactions`, are numbers of another shape. They are not an option of a game: their request
 is `Interactions` in `serving/native/requests.py`, and their output `shap_interactions` in `serving/oip/output_tensors.py`.
@@ -19,13 +15,13 @@ is `Interactions` in `serving/native/requests.py`, and their output `shap_intera
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from mlrf.core.bundle import Bundle
-from mlrf.core.manifest import BACKGROUND, GROUPS
-from mlrf.engines.interface import BackgroundExplainer, Explainer, Rows
+from mlrf.engines.interface import BackgroundExplainer, Rows
+from mlrf.model.game_model import GameModel
 
 if TYPE_CHECKING:
     from mlrf.model.feature_groups import FeatureGroups
@@ -37,25 +33,48 @@ Chosen = tuple[str, ...]
 """The options of a game, by name, in the order of the table; empty for the path-dependent one of features."""
 
 
+class DocumentForm(NamedTuple):
+    """The form of a JSON document."""
+
+    type: Any
+    """Its type, as msgspec has types."""
+    example: str
+    """An example, in messages."""
+
+
 class GameOption(NamedTuple):
     """An option of a game: how it is requested, what it needs, what explains it, and what responses say of it."""
 
     name: str
-    """In requests: the member of `explain`, the parameter, the argument."""
-    file: str
-    """The file of the bundle that it needs."""
+    """In requests: the member of `explain`, the parameter, the argument, the flag."""
+    is_plural: bool
+    """Whether the name is a plural, in messages."""
     holds: str
     """What the file holds, in messages."""
     description: str
     """What the member of a request means, in OpenAPI."""
-    read: Callable[[Bundle, Explainer], Any]
-    """Returns the content of the file; NotExplainableError for a bundle without it, BundleError if it is damaged."""
+    build_help: str
+    """Help of the option of `mlrf build` that gives a file."""
+    given_help: str
+    """Help of the option of `mlrf explain` that gives a file."""
+    stored_help: str
+    """Help of the option of `mlrf explain` that chooses the file of the bundle."""
+    given_title: str
+    """Names the game of a given file in titles; `{path}` is the file, `{rows}` the number of its rows."""
+    stored_title: str
+    """Names the game of the bundle's file in titles."""
+    file: str
+    """The file of the bundle that it needs."""
+    document: DocumentForm | None
+    """The JSON document that the file and callers give; None if they give rows of features."""
     is_large: bool
     """Whether the content is large: it is read when a game is prepared and then dropped, and a row's time is measured."""
-    explainer: Callable[[Bundle, Any, Any], Any]
-    """Returns what explains a bundle with this option, from what explains it without, and the content."""
-    players: Callable[[Any], Sequence[str]] | None
-    """Returns the names of the players, from the content; None if the option leaves the players as they are."""
+    content: Callable[[Any, GameModel], Any]
+    """Returns the content from what is given: rows [n, F] as a buffer, or a document; InvalidRequestError."""
+    explainer: Callable[[Any, Any], BackgroundExplainer]
+    """Returns what explains a model with this option, from what explains it without, and the content; InvalidRequestError."""
+    players: Callable[[Any], FeatureGroups] | None
+    """Returns the players, from the content; None if the option leaves the players as they are."""
     member: str
     """The member of an explanation, and the parameter of a response, that says that it was chosen."""
     value: Callable[[Any], Any]
@@ -64,38 +83,54 @@ class GameOption(NamedTuple):
     """That member in OpenAPI."""
 
 
-def _stored_rows(bundle: Bundle, _explainer: Explainer) -> bytes:
-    from mlrf.model.background import stored_rows  # noqa: PLC0415  few servers have one
+class BuildGames(TypedDict, total=False):
+    """The arguments of `mlrf.build` for the files of games."""
 
-    return stored_rows(bundle)
-
-
-def _against(bundle: Bundle, explainer: Any, rows: Rows) -> BackgroundExplainer:
-    from mlrf.model.background import against_stored  # noqa: PLC0415  as above
-
-    return against_stored(bundle, explainer, rows)
+    background: Any
+    groups: str | PathLike[str] | Mapping[str, Sequence[str]] | None
 
 
-def _stored_groups(bundle: Bundle, explainer: Explainer) -> FeatureGroups:
-    from mlrf.model.feature_groups import stored_groups  # noqa: PLC0415  as above
+class ExplainGames(TypedDict, total=False):
+    """The arguments of `Model.explain` that choose a game; True is the file of the bundle."""
 
-    return stored_groups(bundle, explainer)
+    background: Any
+    groups: Mapping[str, Sequence[str]] | bool | None
 
 
-def _of_groups(_bundle: Bundle, explainer: Any, groups: FeatureGroups) -> BackgroundExplainer:
-    from mlrf.model.feature_groups import group_explainer  # noqa: PLC0415  as above
+class StoredGameChoice(TypedDict, total=False):
+    """The arguments of `Client.explain` that choose a game of the served bundle."""
 
-    return group_explainer(explainer, groups)
+    background: bool
+    groups: bool
+
+
+def _against(explainer: Any, rows: Rows) -> BackgroundExplainer:
+    from mlrf.model.background import explainer_against  # noqa: PLC0415  few servers have one
+
+    return explainer_against(explainer, rows)
+
+
+def _players(document: Any, model: GameModel) -> FeatureGroups:
+    from mlrf.model.feature_groups import players_of  # noqa: PLC0415  as above
+
+    return players_of(model, document)
 
 
 GAME_OPTIONS: tuple[GameOption, ...] = (
     GameOption(
         name="background",
-        file=BACKGROUND,
+        is_plural=False,
         holds="rows",
         description="Whether to explain against the rows of the bundle's background",
-        read=_stored_rows,
+        build_help="Rows to explain predictions against on request: .parquet, .csv or .json (interventional SHAP values).",
+        given_help="Rows to explain against (interventional SHAP values): .json, .csv or .parquet.",
+        stored_help="Explain against the rows that the bundle was built with.",
+        given_title="against a background of {rows} rows",
+        stored_title="against the bundle's background",
+        file="background.bin",
+        document=None,
         is_large=True,
+        content=lambda rows, _: rows,
         explainer=_against,
         players=None,
         member="game",
@@ -108,13 +143,20 @@ GAME_OPTIONS: tuple[GameOption, ...] = (
     ),
     GameOption(
         name="groups",
-        file=GROUPS,
+        is_plural=True,
         holds="groups",
         description="Whether the bundle's groups of features contribute as one each",
-        read=_stored_groups,
+        build_help='JSON {"group": ["feature", "feature"]}: features to explain as one on request.',
+        given_help='JSON {"group": ["feature", "feature"]}: features that contribute as one.',
+        stored_help="Explain the groups of features that the bundle was built with.",
+        given_title="groups of {path}",
+        stored_title="groups of the bundle",
+        file="groups.json",
+        document=DocumentForm(dict[str, list[str]], '{"group": ["feature", …]}'),
         is_large=False,
-        explainer=_of_groups,
-        players=lambda groups: list(groups.members),
+        content=_players,
+        explainer=lambda explainer, groups: explainer.grouped(groups.group_of, len(groups.members)),
+        players=lambda groups: groups,
         member="groups",
         value=lambda groups: groups.named,
         schema={
@@ -126,6 +168,21 @@ GAME_OPTIONS: tuple[GameOption, ...] = (
 )
 """In the order of messages. What explains a game is made from the last option to the first: a background stands for features
 that are not known, whether features or groups are the players."""
+
+
+def check_arguments(function: str, names: Iterable[str]) -> None:
+    """Raise TypeError, as Python does, for an argument of a function that is the name of no option."""
+    known = {option.name for option in GAME_OPTIONS}
+    for name in names:
+        if name not in known:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def given_options(function: str, arguments: Mapping[str, Any]) -> list[tuple[GameOption, Any]]:
+    """Return each option with its argument, if that is neither None nor False; errors as of `check_arguments`."""
+    check_arguments(function, arguments)
+    given = [(option, arguments.get(option.name)) for option in GAME_OPTIONS]
+    return [(option, value) for option, value in given if value is not None and value is not False]
 
 
 def all_games() -> list[Chosen]:

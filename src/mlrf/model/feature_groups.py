@@ -8,11 +8,9 @@ from typing import Any
 
 import msgspec
 
-from mlrf.core.bundle import Bundle
-from mlrf.core.errors import BundleError, InvalidRequestError, NotExplainableError
-from mlrf.core.manifest import GROUPS
+from mlrf.core.errors import InvalidRequestError
 from mlrf.core.value_text import shown, shown_name
-from mlrf.engines.interface import Explainer, GroupExplainer
+from mlrf.model.game_model import GameModel
 
 
 class FeatureGroups(msgspec.Struct, frozen=True):
@@ -35,19 +33,20 @@ class FeatureGroups(msgspec.Struct, frozen=True):
         }
 
 
-def players_of(names: Sequence[str], combinations: Sequence[Sequence[int]], groups: Any, model: str) -> FeatureGroups:
-    """Return the players of groups, {name: [feature, …]}, of a model with the features `names`.
+def players_of(model: GameModel, groups: Any) -> FeatureGroups:
+    """Return the players of a model's groups, {name: [feature, …]}.
 
     Every feature that is in no group is a player by itself. InvalidRequestError names the group and the feature that is
-    unknown, is in two groups, or belongs to one of the `combinations` of categories, features that the model looks up as one,
-    and which are in several groups.
+    unknown, is in two groups, or belongs to a combination of categories, features that the model looks up as one, and which
+    are in several groups.
     """
+    names = model.features
     player_of: dict[str, str] = {}
     for group, features in _checked(groups).items():
         for feature in features:
             if feature not in names:
                 raise InvalidRequestError(
-                    f"groups: {_shown(feature)} in the group {shown_name(group)} is not a feature of {model}",
+                    f"groups: {_shown(feature)} in the group {shown_name(group)} is not a feature of {model.name}",
                     field="groups",
                 )
             if feature in player_of:
@@ -66,39 +65,14 @@ def players_of(names: Sequence[str], combinations: Sequence[Sequence[int]], grou
     members = {group: list(features) for group, features in groups.items()} | {name: [name] for name in alone}
     index = {name: number for number, name in enumerate(members)}
     group_of = array("I", (index[player_of.get(name, name)] for name in names))
-    for combination in combinations:
+    for combination in model.combinations:
         if len({group_of[feature] for feature in combination}) > 1:
             listed = ", ".join(shown_name(names[feature]) for feature in combination)
             raise InvalidRequestError(
-                f"groups: {model} looks up {listed} as one combination, which is one player; put all of them in one group",
+                f"groups: {model.name} looks up {listed} as one combination, which is one player; put all of them in one group",
                 field="groups",
             )
     return FeatureGroups(members, group_of, groups)
-
-
-def feature_groups(bundle: Bundle, explainer: Explainer, groups: Any) -> FeatureGroups:
-    """Return the players of a model's groups; errors as of `players_of`."""
-    return players_of(list(bundle.schema.names), explainer.combinations, groups, bundle.name)
-
-
-def stored_groups(bundle: Bundle, explainer: Explainer) -> FeatureGroups:
-    """Return the players of the groups that a bundle stores; NotExplainableError without them, BundleError if damaged."""
-    if GROUPS not in bundle.manifest.files:
-        raise NotExplainableError(
-            f"the bundle of {bundle.name} has no groups; build it again with --groups, or explain without them"
-        )
-    path = bundle.file(GROUPS)
-    try:
-        return feature_groups(bundle, explainer, msgspec.json.decode(path.read_bytes()))
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}", file=GROUPS) from error
-    except (msgspec.DecodeError, InvalidRequestError) as error:
-        raise BundleError(f"{path}: its groups do not match its model; build the bundle again", file=GROUPS) from error
-
-
-def group_explainer(explainer: Explainer, groups: FeatureGroups) -> GroupExplainer:
-    """Return what explains a model with these players."""
-    return explainer.grouped(groups.group_of, len(groups.members))
 
 
 def _checked(groups: Any) -> Mapping[str, Sequence[str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
@@ -12,7 +12,8 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.engines.interface import BackgroundExplainer, Engine
+from mlrf.engines.interface import Engine
+from mlrf.model.explanation_kinds import GAME_OPTIONS, ExplainGames, GameOption, given_options
 from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
@@ -153,11 +154,10 @@ class TableModel:
         *,
         threads: int = 1,
         interactions: bool = False,
-        background: Any = None,
-        groups: Mapping[str, Sequence[str]] | bool | None = None,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
         base_margin: Any = None,
+        **games: Unpack[ExplainGames],
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
@@ -167,55 +167,37 @@ class TableModel:
         whose values are those of the game of groups and the features in none, not the sums of their features' values.
         NotExplainableError when the engine cannot explain, BatchTooLargeError when the rows have more than `MOST_INTERACTIONS`.
         """
-        import numpy as np  # noqa: PLC0415
-
-        from mlrf.model.explanation import Explanation  # noqa: PLC0415
-        from mlrf.model.feature_groups import feature_groups, stored_groups  # noqa: PLC0415
-        from mlrf.model.given_game import explainer_of  # noqa: PLC0415
+        from mlrf.model.given_game import explain_rows, given_game  # noqa: PLC0415
 
         threads = _checked(threads)
-        is_interventional = background is not None and background is not False
-        groups = None if groups is False else groups
-        if interactions and (is_interventional or groups is not None):
-            raise ConfigError(
-                "interactions are path-dependent, of features: leave out interactions, or background and groups"
-            )
-        trees = self._rows.explainer()
+        given = given_options("explain", games)
+        if interactions and given:
+            names = " and ".join(option.name for option in GAME_OPTIONS)
+            raise ConfigError(f"interactions are path-dependent, of features: leave out interactions, or {names}")
+        self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        players = None
-        if groups is not None:
-            is_stored = groups is True
-            players = stored_groups(self.bundle, trees) if is_stored else feature_groups(self.bundle, trees, groups)
-        if is_interventional and not isinstance(background, bool | BackgroundExplainer):
-            background = self._read(background, leniency, unknown_features, unknown_categories).data
-        explainer = explainer_of(self._rows, background, players)
-        names = list(self.schema.names if players is None else players.members)
-        values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
-        shape = (len(table), len(names), *([self._n_outputs] if self._n_outputs > 1 else []))
-        base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+
+        def read(option: GameOption, value: Any) -> Any:
+            is_rows = option.document is None
+            return self._read(value, leniency, unknown_features, unknown_categories).data if is_rows else value
+
+        found = explain_rows(self._rows, given_game(self._rows, given, read), table, threads)
+        from dataclasses import replace  # noqa: PLC0415  a server's start imports this module, and no dataclass
+
         if base_margin is not None:
             # The base of each row moves by as much as its margin.
-            base = base + (self._margins(table, base_margin, threads) - self._margins(table, None, threads))
-        classes = self.classes if self._n_outputs > 1 else None
-        found = Explanation(
-            values.reshape(shape),
-            base,
-            table,
-            names,
-            self.schema,
-            classes,
-            game="interventional" if is_interventional else "path-dependent",
-            groups=players,
-        )
+            moved = self._margins(table, base_margin, threads) - self._margins(table, None, threads)
+            found = replace(found, base=found.base + moved)
         if not interactions:
             return found
+        import numpy as np  # noqa: PLC0415
+
         from mlrf.model.interactions import interactions_of  # noqa: PLC0415  few callers ask
 
         pairs = np.frombuffer(
             interactions_of(self._rows, table.data, len(table), MOST_INTERACTIONS, threads), np.float64
         )
-        from dataclasses import replace  # noqa: PLC0415  a server's start imports this module, and no dataclass
-
+        shape = found.values.shape
         return replace(found, interactions=pairs.reshape(shape[:2] + shape[1:]))
 
     def leaves(

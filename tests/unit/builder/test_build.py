@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlrf
-from mlrf.builder.bundle.background_file import background_file
+from mlrf.builder.bundle.game_files import game_files, read_games
 from mlrf.builder.bundle.golden_parquet import read_golden
 from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
@@ -35,7 +35,7 @@ from mlrf.core.errors import (
 )
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.golden_bin import read_golden_rows
-from mlrf.core.manifest import BACKGROUND, FOREST
+from mlrf.core.manifest import FOREST
 from once_a_run import once_a_run
 
 
@@ -273,8 +273,9 @@ def test_a_background_is_stored_whatever_holds_its_rows(tmp_path, built, booster
     np.testing.assert_array_equal(found.values, expected.values)
     assert found.base == expected.base
     for given in (rows, tmp_path / "rows.parquet"):
-        file = background_file(given, model.schema, (bundle / FOREST).read_bytes(), None, tmp_path)
-        assert file == (bundle / BACKGROUND).read_bytes()
+        chosen, forest = read_games({"background": given}), (bundle / FOREST).read_bytes()
+        files = game_files(chosen, "shop-sales", model.schema, forest, None, tmp_path, lambda _step, _done: None)
+        assert files == {"background.bin": (bundle / "background.bin").read_bytes()}
 
 
 def test_groups_are_stored_for_servers(tmp_path, booster, frame):

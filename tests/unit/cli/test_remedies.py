@@ -222,11 +222,11 @@ QUICK: dict[str, Case] = {
         ["explain", w.bundle, w.json, "--interactions", "2", "--background", w.json],
         ["explain", w.bundle, w.json, "--interactions", "2"],
     ),
-    "--stored-background: --background gives other rows": lambda w: (
+    "--stored-{}: --{} gives other {}": lambda w: (
         ["explain", w.bundle, w.json, "--stored-background", "--background", w.json],
         ["explain", w.bundle, w.json, "--background", w.json],
     ),
-    "--stored-groups: --groups gives other groups": lambda w: (
+    "gives other {}; leave one of the two out": lambda w: (
         ["explain", w.bundle, w.json, "--stored-groups", "--groups", groups(w)],
         ["explain", w.bundle, w.json, "--groups", groups(w)],
     ),
@@ -314,11 +314,11 @@ QUICK: dict[str, Case] = {
 """By a part of the message, which names one message of the source."""
 
 SLOW: dict[str, Case] = {
-    "build it again with --background": lambda w: (
+    "has no {}; build it again with --{}": lambda w: (
         ["explain", w.bundle, w.json, "--stored-background"],
         build(w, text_model(w), "--background", w.rows),
     ),
-    "build it again with --groups": lambda w: (
+    "build it again with --{}, or explain without": lambda w: (
         ["explain", w.bundle, w.json, "--stored-groups"],
         build(w, text_model(w), "--groups", groups(w)),
     ),

@@ -70,10 +70,11 @@ def test_a_damaged_background_is_refused(tmp_path, table):
         stored.explain(table, background=True)
 
 
-def test_an_explainer_may_be_made_once(model, table):
-    explainer = explainer_against(model._rows.explainer(), table[10:].data)
-    found = model.explain(table[:3], background=explainer)
-    np.testing.assert_array_equal(found.values, model.explain(table[:3], background=table[10:]).values)
+def test_an_argument_that_is_no_option_is_refused(model, table):
+    with pytest.raises(TypeError, match=r"explain\(\) got an unexpected keyword argument 'backgrounds'"):
+        model.explain(table, backgrounds=True)
+    with pytest.raises(TypeError, match=r"build\(\) got an unexpected keyword argument 'backgrounds'"):
+        mlrf.build("model.txt", "b", name="b", backgrounds=table)
 
 
 def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table):

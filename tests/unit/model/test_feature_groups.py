@@ -11,7 +11,8 @@ from mlrf.core.combination import Combination
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.manifest import CombinationEntry, LinkEntry, MemberEntry
 from mlrf.engines.combined import combined_engine
-from mlrf.model.feature_groups import feature_groups
+from mlrf.model.feature_groups import players_of
+from mlrf.model.game_model import GameModel
 
 GROUPS = {"money": ["price", "count"], "place": ["store"]}
 PLAYERS = ["money", "place", "promo", "size", "code", "depth"]
@@ -47,7 +48,7 @@ def test_an_explanation_shows_what_its_players_are(model, table):
 def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table):
     members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
-    players = feature_groups(class_model.bundle, class_model.engine, GROUPS)
+    players = players_of(GameModel("sample", class_model.schema.names, ()), GROUPS)
     groups = combined_engine(class_model.engine, Combination(entry)).grouped(players.group_of, len(PLAYERS))
     for explainer, background in ((groups, None), (groups.background(table[10:].tobytes(), 1 << 26), table[10:])):
         found = np.array(explainer.contributions_many(table[:5].tobytes())).reshape(5, -1)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mlrf.engines.interface import BackgroundExplainer, Explainer, Row
 from mlrf.model.interactions import interactions_of
+from mlrf.model.prepared_game import PreparedGame
 from mlrf.model.row_predictor import RowPredictor
-from mlrf.model.stored_games import StoredGame
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source, with_member
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS, write_interactions
 from mlrf.serving.native.requests import ExplainOption, Game, Interactions
@@ -77,7 +77,7 @@ class Explanations:
     def _explainer(self, explain: ExplainOption) -> BackgroundExplainer:
         return self._game(explain).explainer if isinstance(explain, Game) else self._model.explainer()
 
-    def _game(self, game: Game) -> StoredGame:
+    def _game(self, game: Game) -> PreparedGame:
         return self._model.games().game(game.chosen)
 
     def _of_game(

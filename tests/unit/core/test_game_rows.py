@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from mlrf.core.background_rows import encode_background, read_background
 from mlrf.core.errors import BundleError
+from mlrf.core.game_rows import encode_game_rows, read_game_rows
 
 ROWS = struct.pack("<6d", 1.0, -0.0, float("nan"), 4.0, float("inf"), 6.0)
-GOOD = encode_background(ROWS, 3)
+GOOD = encode_game_rows(ROWS, 3)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def path(tmp_path):
 
 def test_rows_are_read_as_they_were_written(path):
     path.write_bytes(GOOD)
-    assert read_background(path, 3) == (2, ROWS)
+    assert read_game_rows(path, 3, "background") == (2, ROWS)
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_rows_are_read_as_they_were_written(path):
         (b"X" + GOOD[1:], "no background"),
         (GOOD[:-8], "does not match"),
         (GOOD + bytes(8), "does not match"),
-        (encode_background(ROWS, 2), "does not match"),
-        (encode_background(b"", 3), "does not match"),
+        (encode_game_rows(ROWS, 2), "does not match"),
+        (encode_game_rows(b"", 3), "does not match"),
     ],
 )
 def test_a_damaged_file_is_refused(path, content, message):
     path.write_bytes(content)
     with pytest.raises(BundleError, match=message):
-        read_background(path, 3)
+        read_game_rows(path, 3, "background")
 
 
 def test_a_missing_file_is_refused(path):
     with pytest.raises(BundleError, match="cannot be read"):
-        read_background(path, 3)
+        read_game_rows(path, 3, "background")

@@ -10,6 +10,8 @@
 namespace mlrf {
 namespace {
 
+constexpr std::ptrdiff_t kMostTopDigits = 6;
+
 struct Cursor {
     const char* at;
     const char* end;
@@ -69,6 +71,22 @@ bool read_instance(Cursor& cursor, const std::vector<JsonColumn>& columns, bool 
     return cursor.takes(is_array ? ']' : '}') && cursor.takes('}');
 }
 
+// Read the option "explain", after its name: true, false, or a number of contributions from 1 on.
+bool read_explain(Cursor& cursor, JsonExplain& explain) {
+    if (!cursor.takes(':')) return false;
+    explain = {};
+    explain.is_wanted = cursor.takes("true");
+    if (explain.is_wanted || cursor.takes("false")) return true;
+    // More digits than any number of features has are left to the other parsers.
+    const char* const last = cursor.at + std::min<std::ptrdiff_t>(kMostTopDigits, cursor.end - cursor.at);
+    for (; cursor.at < last && *cursor.at >= '0' && *cursor.at <= '9'; ++cursor.at) {
+        if (explain.is_wanted && explain.top == 0) return false;  // no number begins with 0
+        explain.is_wanted = true;
+        explain.top = 10 * explain.top + static_cast<unsigned>(*cursor.at - '0');
+    }
+    return explain.top > 0;
+}
+
 }  // namespace
 
 std::size_t JsonRows::count(const char* begin, const char* end, std::size_t most_rows) const {
@@ -82,12 +100,18 @@ std::size_t JsonRows::count(const char* begin, const char* end, std::size_t most
     return n_rows > most_rows || columns_.empty() || n_rows > most_values / columns_.size() ? 0 : n_rows;
 }
 
-bool JsonRows::read(const char* begin, const char* end, std::size_t n_rows, double* table) const {
+bool JsonRows::read(const char* begin, const char* end, std::size_t n_rows, double* table, JsonExplain& explain) const {
     Cursor cursor{begin, end};
-    if (!cursor.takes('{') || !cursor.takes("\"instances\"") || !cursor.takes(':') || !cursor.takes('[')) return false;
+    explain = {};
+    if (!cursor.takes('{')) return false;
+    const bool is_first = cursor.takes("\"explain\"");
+    if (is_first && !(read_explain(cursor, explain) && cursor.takes(','))) return false;
+    if (!cursor.takes("\"instances\"") || !cursor.takes(':') || !cursor.takes('[')) return false;
     for (std::size_t row = 0; row < n_rows; ++row, table += columns_.size())
         if ((row > 0 && !cursor.takes(',')) || !read_instance(cursor, columns_, by_name_, table)) return false;
-    return cursor.takes(']') && cursor.takes('}') && cursor.is_at_end();
+    if (!cursor.takes(']')) return false;
+    if (!is_first && cursor.takes(',') && !(cursor.takes("\"explain\"") && read_explain(cursor, explain))) return false;
+    return cursor.takes('}') && cursor.is_at_end();
 }
 
 }  // namespace mlrf

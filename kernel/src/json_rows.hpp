@@ -1,7 +1,7 @@
 // Reads rows from the JSON of a plain batch straight into a table of float64: no object is made for a number.
 //
-// A batch is plain if it is {"instances": [{"features": [...]}, ...]} with nothing else: each row an array in schema order, or an
-// object whose members are the features in that order, spelled as in the schema. What is not certain to be valid is left to the
+// A batch is plain if it is {"instances": [{"features": [...]}, ...]}: each row an array in schema order, or an object whose members
+// are the features in that order, spelled as in the schema. It may have one option, "explain", before or after the instances. What is not certain to be valid is left to the
 // caller's other parsers: `read` then returns false. It must agree with src/mlrf/core/value_rules.py, which names the other readers.
 #pragma once
 
@@ -19,6 +19,12 @@ struct JsonColumn {
     bool is_whole, may_miss, is_boolean;
 };
 
+// Whether the rows are to be explained, and with how many of the largest contributions: 0 for all of them.
+struct JsonExplain {
+    bool is_wanted = false;
+    unsigned top = 0;
+};
+
 class JsonRows {
 public:
     // Without `by_name`, rows by name are left to the other parsers.
@@ -29,8 +35,8 @@ public:
     // The number of rows that a plain batch has; 0 if it has none or more than `most_rows`, or is certainly not plain.
     std::size_t count(const char* begin, const char* end, std::size_t most_rows) const;
 
-    // Write n_rows rows to `table`; false if the batch is not certain to have exactly these.
-    bool read(const char* begin, const char* end, std::size_t n_rows, double* table) const;
+    // Write n_rows rows to `table`, and the option; false if the batch is not certain to have exactly these.
+    bool read(const char* begin, const char* end, std::size_t n_rows, double* table, JsonExplain& explain) const;
 
 private:
     std::vector<JsonColumn> columns_;

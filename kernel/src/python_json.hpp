@@ -16,7 +16,7 @@ class PythonJsonRows {
 public:
     PythonJsonRows(const nb::sequence& columns, bool by_name, std::size_t most_rows) : rows_(columns_of(columns), by_name), most_rows_(most_rows) {}
 
-    // The table of a plain batch; None for any other body.
+    // The table of a plain batch and its option "explain"; None for any other body.
     nb::object read(nb::handle body) const {
         const Buffer buffer(body.ptr(), PyBUF_SIMPLE);
         const char* const begin = static_cast<const char*>(buffer.view().buf);
@@ -24,8 +24,10 @@ public:
         const std::size_t n_rows = rows_.count(begin, end, most_rows_);
         if (n_rows == 0) return nb::none();
         Answer table(n_rows * rows_.n_columns());
-        if (!rows_.read(begin, end, n_rows, table.data())) return nb::none();
-        return table.release();
+        JsonExplain explain;
+        if (!rows_.read(begin, end, n_rows, table.data(), explain)) return nb::none();
+        const nb::object option = explain.top > 0 ? nb::object(nb::int_(explain.top)) : nb::object(nb::bool_(explain.is_wanted));
+        return nb::make_tuple(table.release(), option);
     }
 
 private:

@@ -214,20 +214,21 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
 }
 
 // Read a batch of JSON cut off at every byte, and with damaged bytes, from memory of exactly its size.
-void check_json_rows(std::mt19937_64& random) {
+void check_json_rows(std::mt19937_64& random, const std::string& before, const std::string& after, bool is_explained, unsigned top) {
     const std::string whole =
-        "{\"instances\": [{\"features\": [1.25, null, 12345678.12345678e-3]}, {\"features\": {\"a\": -7E+2, \"b\": true, \"c\": 0.0}}]}";
+        "{" + before + "\"instances\": [{\"features\": [1.25, null, 12345678.12345678e-3]}, {\"features\": {\"a\": -7E+2, \"b\": true, \"c\": 0.0}}]" + after + "}";
     const mlrf::JsonRows rows({{"\"a\"", -1e300, 1e300, false, true, false},
                                {"\"b\"", 0.0, 1.0, true, true, true},
                                {"\"c\"", -1e300, 1e300, false, true, false}},
                               true);
+    mlrf::JsonExplain explain;
     const auto read = [&](const std::string& text) {
         const std::vector<char> exact(text.begin(), text.end());
         std::vector<double> table(2 * rows.n_columns());
         rows.count(exact.data(), exact.data() + exact.size(), 2);
-        return rows.read(exact.data(), exact.data() + exact.size(), 2, table.data());
+        return rows.read(exact.data(), exact.data() + exact.size(), 2, table.data(), explain);
     };
-    expect(read(whole), "a batch of JSON is read");
+    expect(read(whole) && explain.is_wanted == is_explained && explain.top == top, "a batch of JSON is read");
     for (std::size_t size = 0; size < whole.size(); ++size) expect(!read(whole.substr(0, size)), "half a batch of JSON is not read");
     for (int i = 0; i < 20000; ++i) {
         std::string damaged = whole;
@@ -274,7 +275,9 @@ int main(int n_arguments, char** arguments) {
     std::printf("%zu forests at %zu levels\n", forests.size(), names.size());
 
     std::mt19937_64 random(7);
-    check_json_rows(random);
+    check_json_rows(random, "", "", false, 0);
+    check_json_rows(random, "", ", \"explain\": true", true, 0);
+    check_json_rows(random, "\"explain\": 12, ", "", true, 12);
     check_explanation_json(random);
     std::vector<Bytes> sound;
     for (const auto& forest : forests)

@@ -104,10 +104,10 @@ class JsonRows:
     def __init__(
         self, columns: Sequence[tuple[str, float, float, bool, bool, bool]], by_name: bool, most_rows: int
     ) -> None: ...
-    # Return the float64 table [n, F] of {"instances": [{"features": row}, ...]}, missing as NaN: rows are arrays or, with
-    # `by_name`, objects, all columns in order. None for any other body, for more than `most_rows`, and where it is not
-    # certainly valid.
-    def read(self, body: bytes) -> array[float] | None: ...
+    # Return the float64 table [n, F] of {"instances": [{"features": row}, ...]}, missing as NaN, and its option "explain". Rows
+    # are arrays or, with `by_name`, objects, all columns in order. None for any other body, for more than `most_rows`, and
+    # where it is not certainly valid.
+    def read(self, body: bytes) -> tuple[array[float], bool | int] | None: ...
 
 # Writes explanations as JSON without making an object for each number. Names of `players` (features or groups) and `outputs`
 # are JSON strings; a single output has no name. `members` are added to each document, each with a comma before it.

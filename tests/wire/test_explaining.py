@@ -148,6 +148,26 @@ def test_batch_level_explain_explains_every_instance(server, models):
             assert prediction == server.ask("POST", "/predict", {"features": row}).json["prediction"]
 
 
+def by_code(row):
+    """A row by name, or in order, as the array that the kernel reads."""
+    if isinstance(row, list):
+        return row
+    listed = zip(ALL_KINDS.features, row.values(), strict=True)
+    return [f.categories.index(value) if f.categories and value is not None else value for f, value in listed]
+
+
+@pytest.mark.parametrize("explain", [True, 1, 2])
+@pytest.mark.parametrize(("name", "rows"), [("trees", ROWS), ("three", NUMBER_ROWS)])
+def test_explained_batches_read_by_the_kernel_and_by_the_parsers_are_answered_alike(server, name, rows, explain):
+    plain = {"instances": [{"features": by_code(row)} for row in rows], "explain": explain}
+    by_parser = plain | {"return_features": False}
+    before = server.metrics()["mlrf_explanations_total"]
+    answers = [server.ask("POST", f"/models/{name}/predict/batch", body) for body in (plain, by_parser)]
+    assert answers[0].status == 200
+    assert answers[0].body == answers[1].body
+    assert server.metrics()["mlrf_explanations_total"] - before == 2 * len(rows)
+
+
 def test_only_instances_that_request_it_are_explained(server, models):
     explain_options = [2, False, True, None]
     instances = [

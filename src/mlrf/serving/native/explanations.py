@@ -33,6 +33,10 @@ class Explanations:
         """Return the contributions of n rows, [n, F, K]."""
         return staged(EXPLAIN, self._explainer(explain).contributions_many, self._model.table(rows))
 
+    def of_table(self, table: array[float]) -> array[float]:
+        """Return the path-dependent contributions [n, F, K] of a table [n, F]."""
+        return staged(EXPLAIN, self._model.explainer().contributions_many, table)
+
     def write(
         self,
         margins: Sequence[float],

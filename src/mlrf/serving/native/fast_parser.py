@@ -7,7 +7,6 @@ one by one and either returns a request or raises a precise error. Tests check t
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from mlrf.serving.native import strict_parser
 from mlrf.serving.native.fast_value_rules import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.plain_batches import plain_batches
-from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
+from mlrf.serving.native.requests import FEATURES, ParsedBatch, ParsedRequest, PlainBatch, in_batch
 from mlrf.serving.runtime.slow_numbers import UNCOUNTED_BYTES, has_many_slow_numbers
 from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
 
@@ -110,16 +109,16 @@ class RowDecoder:
             return parsed if options == _NO_OPTIONS else [in_batch(each, *options) for each in parsed]
         return None
 
-    def fast_batch(self, body: bytes) -> list[ParsedRequest] | array[float] | None:
-        """Return the table of a plain batch, or else what `fast_rows` returns."""
-        table = self.plain_table(body)
-        return self.fast_rows(body) if table is None else table
+    def fast_batch(self, body: bytes) -> ParsedBatch | None:
+        """Return a plain batch, or else what `fast_rows` returns."""
+        return self.plain_batch(body) or self.fast_rows(body)
 
-    def plain_table(self, body: bytes) -> array[float] | None:
-        """Return the table [n, F] of a `/predict/batch` body without options or keys; None if `rows` must read it."""
-        if self._plain is not None and len(body) <= FAST_JSON_BYTES:
-            return self._plain.read(body)
-        return None
+    def plain_batch(self, body: bytes) -> PlainBatch | None:
+        """Return the rows of a `/predict/batch` body without keys, or options but `explain`; None if `rows` must read it."""
+        if self._plain is None or len(body) > FAST_JSON_BYTES:
+            return None
+        read = self._plain.read(body)
+        return None if read is None else PlainBatch(*read)
 
     def complete(self) -> None:
         """Compile the decoders of natural bodies; takes about 0.1 ms a feature, so call it off the event loop."""

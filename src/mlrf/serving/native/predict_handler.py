@@ -6,7 +6,6 @@ Work that would hold the event loop for more than about a millisecond is returne
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -20,7 +19,16 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
-from mlrf.serving.native.requests import Details, ExplainOption, Game, Interactions, ParsedBatch, ParsedRequest, kind_of
+from mlrf.serving.native.requests import (
+    Details,
+    ExplainOption,
+    Game,
+    Interactions,
+    ParsedBatch,
+    ParsedRequest,
+    PlainBatch,
+    kind_of,
+)
 from mlrf.serving.native.response_builder import responses_of
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -88,13 +96,16 @@ class PredictHandler:
         strict: Callable[[bytes], ParsedBatch] = self._decoder.strict_rows
         return self._read(self._decoder.fast_batch, strict, body, self._many)
 
-    def _plain_many(self, table: array[float]) -> bytes | Deferred:
-        """Answer a batch of rows without options."""
-        n_rows = len(table) // len(self._model.schema.features)
-        if self._costs.of(n_rows) > MAX_LOOP_S:
-            return Deferred(partial(self._responses.plain_batch, table), partial(self._count, n_rows, 0))
-        self._count(n_rows, 0)
-        return self._responses.plain_batch(table)
+    def _plain_many(self, batch: PlainBatch) -> bytes | Deferred:
+        """Answer a batch of rows without options of their own."""
+        n_rows, n_explained = len(batch.table) // len(self._model.schema.features), 0
+        if batch.explain is not False:
+            self._model.explainer()
+            n_explained = n_rows
+        if self._costs.of(n_rows, n_explained) + n_explained * self._write_s > MAX_LOOP_S:
+            return Deferred(partial(self._responses.plain_batch, batch), partial(self._count, n_rows, n_explained))
+        self._count(n_rows, n_explained)
+        return self._responses.plain_batch(batch)
 
     def _read(
         self,
@@ -180,7 +191,7 @@ class PredictHandler:
 
     def _many(self, parsed: ParsedBatch, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer a batch; `counts` as for `_one`."""
-        if isinstance(parsed, array):
+        if isinstance(parsed, PlainBatch):
             return self._plain_many(parsed)
         indices = [] if self._rows is None else [i for i, (row, _, _) in enumerate(parsed) if isinstance(row, ByKey)]
         if not indices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -67,8 +67,17 @@ FEATURES = Details(features=True)
 _NOTHING = Details()
 ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
 """The row, or the key to look it up by; whether an explanation is requested; which details the response has."""
-ParsedBatch: TypeAlias = "list[ParsedRequest] | array[float]"
-"""The instances of a batch, or their table if they have no options."""
+
+
+class PlainBatch(NamedTuple):
+    """The rows of a batch whose instances have no options of their own."""
+
+    table: array[float]
+    """[n, F]"""
+    explain: bool | int
+
+
+ParsedBatch: TypeAlias = "list[ParsedRequest] | PlainBatch"
 
 
 def in_batch(

@@ -26,7 +26,7 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import Source
 from mlrf.serving.native.explanations import Explanations
-from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest, kind_of
+from mlrf.serving.native.requests import Details, ExplainOption, Game, ParsedRequest, PlainBatch, kind_of
 from mlrf.serving.runtime.stages import ENGINE, staged
 
 _encode = msgspec.json.encode
@@ -103,10 +103,15 @@ class ResponseBuilder:
         contributions = self.explanations.of_rows([row], explain)
         return self._with_explanation(margins, contributions, row, explain, details, found, "live", bases.get(0))
 
-    def plain_batch(self, table: array[float]) -> bytes:
-        """Return the response to a batch of rows without options, in any thread."""
-        margins = staged(ENGINE, self.model.engine.margins, table)
-        return self.predictions(self.model.predictions(margins)) + b"}"
+    def plain_batch(self, batch: PlainBatch) -> bytes:
+        """Return the response to a batch of rows without options of their own, in any thread."""
+        margins = staged(ENGINE, self.model.engine.margins, batch.table)
+        answer = self.predictions(self.model.predictions(margins))
+        if batch.explain is False:
+            return answer + b"}"
+        contributions = self.explanations.of_table(batch.table)
+        written = self.explanations.write(margins, contributions, batch.explain, "live")
+        return b'%b,"explanations":[%b]}' % (answer, b",".join(written))
 
     def batch(
         self,

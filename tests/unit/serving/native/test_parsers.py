@@ -43,9 +43,10 @@ def test_a_plain_batch_is_read_as_the_strict_parser_reads_it(case, data):
     if data.draw(st.booleans()):
         texts = [json.dumps({"features": [plain_value(f, data) for f in schema.features]}) for _ in texts]
     text = '{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}"
-    table = RowDecoder(schema, *others).plain_table(text.encode())
-    if table is not None:
-        expected = [(bits(row), bool, False, None) for row in zip(*[iter(table)] * len(schema.features), strict=True)]
+    batch = RowDecoder(schema, *others).plain_batch(text.encode())
+    if batch is not None:
+        rows, explain = zip(*[iter(batch.table)] * len(schema.features), strict=True), batch.explain
+        expected = [(bits(row), type(explain), explain, None) for row in rows]
         assert outcome(lambda: StrictParser(schema, *others).rows(text.encode())) == expected
 
 
@@ -61,7 +62,31 @@ def test_batches_of_common_clients_are_plain():
     rows = [{"a b": 1.5, "n": 3, "é": True}, {"a b": None, "n": -1, "é": False}]
     for instances in ([{"features": row} for row in rows], [{"features": [*row.values()]} for row in rows]):
         body = json.dumps({"instances": instances}, ensure_ascii=False).encode()
-        assert bits(decoder.plain_table(body)) == bits([1.5, 3.0, 1.0, None, -1.0, 0.0])
+        assert bits(decoder.plain_batch(body).table) == bits([1.5, 3.0, 1.0, None, -1.0, 0.0])
+
+
+@pytest.mark.parametrize("explain", [False, True, 1, 10, 999999])
+@pytest.mark.parametrize("body", ['{"instances": [%s], "explain": %s}', '{"explain": %s, "instances": [%s]}'])
+def test_an_explained_batch_is_plain(body, explain):
+    decoder = RowDecoder(Schema((Feature("a"),)), Leniency(), MAX_INSTANCES)
+    parts = ('{"features": [1.5]}', json.dumps(explain))
+    read = decoder.plain_batch((body % (parts if body.startswith('{"i') else parts[::-1])).encode())
+    assert (bits(read.table), type(read.explain), read.explain) == (bits([1.5]), type(explain), explain)
+
+
+@pytest.mark.parametrize("explain", ["0", "00", "01", "-1", "1.0", "1e2", "1000000", "null", "tru", '"true"', "{}", ""])
+def test_another_value_of_explain_is_left_to_the_other_parsers(explain):
+    decoder = RowDecoder(Schema((Feature("a"),)), Leniency(), MAX_INSTANCES)
+    for body in (
+        '{"instances": [{"features": [1.5]}], "explain": %s}',
+        '{"explain": %s, "instances": [{"features": [1.5]}]}',
+    ):
+        assert decoder.plain_batch((body % explain).encode()) is None
+
+
+def test_a_batch_with_an_option_twice_is_left_to_the_other_parsers():
+    decoder = RowDecoder(Schema((Feature("a"),)), Leniency(), MAX_INSTANCES)
+    assert decoder.plain_batch(b'{"explain": 1, "instances": [{"features": [1.5]}], "explain": 2}') is None
 
 
 PLAIN = Schema((Feature("a"), Feature("b", Kind.CATEGORICAL, ("x", "y"))))

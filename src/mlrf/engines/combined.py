@@ -7,7 +7,7 @@ from array import array
 from typing import ClassVar
 
 from mlrf.core.combination import Combination, LinearMap
-from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, Row, Rows
+from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, KernelGame, Row, Rows
 from mlrf.engines.tree_kernel import TreeEngine
 
 
@@ -82,9 +82,9 @@ class LinearCombinedEngine(CombinedEngine):
         """Return the interaction values of n rows, n x F x F x K row-major."""
         return self._linear.of_rows(self._trees.interactions(rows, threads))
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer against n x F rows; errors as of `TreeEngine.background`."""
-        return _LinearExplainer(self._trees.background(rows, most_bytes), self._combination, self._linear)
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer in a game of the kernel; errors as of `TreeEngine.other_game`."""
+        return _LinearExplainer(self._trees.other_game(game), self._combination, self._linear)
 
     @property
     def combinations(self) -> list[list[int]]:
@@ -117,9 +117,9 @@ class _LinearGroups(_LinearExplainer):
         self._groups = trees
         self._combination = combination
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer of the same groups against n x F rows; errors as of `TreeEngine.background`."""
-        return _LinearExplainer(self._groups.background(rows, most_bytes), self._combination, self._linear)
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer of the same groups in a game of the kernel; errors as of `TreeEngine.other_game`."""
+        return _LinearExplainer(self._groups.other_game(game), self._combination, self._linear)
 
 
 class StackedEngine:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from mlrf import _kernel
 
 Row = Sequence[float | None]
 """F values in schema order; NaN or None is missing, booleans count as 0 and 1, categories are codes."""
@@ -54,11 +57,19 @@ class BackgroundExplainer(Protocol):
         ...
 
 
+class KernelGame(Protocol):
+    """A game that the kernel plays on a forest."""
+
+    def __call__(self, forest: _kernel.Forest, groups: _kernel.Groups | None) -> BackgroundExplainer:
+        """Return what explains a forest, with groups of features as players if they are given."""
+        ...
+
+
 class GroupExplainer(BackgroundExplainer, Protocol):
     """Path-dependent Shapley values of the game whose G players are groups of features: n x G x K where rows have F."""
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer of the same players against n x F rows; errors as of `Explainer.background`."""
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer of the same players in another game; errors as of `Explainer.other_game`."""
         ...
 
 
@@ -86,8 +97,8 @@ class Explainer(Protocol):
         """
         ...
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer in a game of the kernel, whose errors are those of the game."""
         ...
 
     @property

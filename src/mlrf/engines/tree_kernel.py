@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mlrf import _kernel
 from mlrf.core.errors import BundleError, NotExplainableError
-from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, Rows
+from mlrf.engines.interface import BackgroundExplainer, GroupExplainer, KernelGame, Rows
 
 
 class TreeEngine(_kernel.Forest):
@@ -40,9 +40,9 @@ class TreeEngine(_kernel.Forest):
         except _kernel.ForestFileError as error:
             raise BundleError(str(error)) from error
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer against n x F rows; NotExplainableError if its table takes more than `most_bytes`."""
-        return _background(self, rows, most_bytes)
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer in a game of the kernel; BundleError for trees that it finds damaged."""
+        return _playing(game, self, None)
 
     def grouped(self, group_of: Rows, n_groups: int) -> GroupExplainer:
         """Return the explainer whose players are groups of features; ValueError for groups that split a combination."""
@@ -59,17 +59,13 @@ class _TreeGroups(_kernel.Groups):
             raise BundleError(str(error)) from error
         self._trees = trees
 
-    def background(self, rows: Rows, most_bytes: int) -> BackgroundExplainer:
-        """Return the explainer of the same groups against n x F rows; errors as of `TreeEngine.background`."""
-        return _background(self._trees, rows, most_bytes, self)
+    def other_game(self, game: KernelGame) -> BackgroundExplainer:
+        """Return the explainer of the same groups in a game of the kernel; errors as of `TreeEngine.other_game`."""
+        return _playing(game, self._trees, self)
 
 
-def _background(
-    trees: TreeEngine, rows: Rows, most_bytes: int, groups: _kernel.Groups | None = None
-) -> BackgroundExplainer:
+def _playing(game: KernelGame, trees: TreeEngine, groups: _kernel.Groups | None) -> BackgroundExplainer:
     try:
-        return _kernel.Background(trees, rows, most_bytes, groups)
-    except _kernel.TooLargeError as error:
-        raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
+        return game(trees, groups)
     except _kernel.ForestFileError as error:
         raise BundleError(str(error)) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlrf.core.errors import InvalidRequestError
+from mlrf import _kernel
+from mlrf.core.errors import InvalidRequestError, NotExplainableError
 from mlrf.engines.interface import BackgroundExplainer, Explainer, GroupExplainer, Rows
 
 MOST_BACKGROUND_BYTES = 256 << 20
@@ -19,4 +20,12 @@ def explainer_against(
     """
     if not memoryview(rows).nbytes:
         raise InvalidRequestError("the background has no rows; give one row or more, or leave background out")
-    return engine.background(rows, MOST_BACKGROUND_BYTES if most_bytes is None else most_bytes)
+    limit = MOST_BACKGROUND_BYTES if most_bytes is None else most_bytes
+
+    def against(forest: _kernel.Forest, groups: _kernel.Groups | None) -> BackgroundExplainer:
+        try:
+            return _kernel.Background(forest, rows, limit, groups)
+        except _kernel.TooLargeError as error:
+            raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
+
+    return engine.other_game(against)

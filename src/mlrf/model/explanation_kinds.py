@@ -7,7 +7,7 @@ answers, the file of the bundle that `mlrf.build` writes and servers pin, the ar
 clients, and the options of `mlrf build` and `mlrf explain`.
 
 What does not follow from it is an algorithm of its own: a file such as kernel/src/grouped_game.cpp (with bindings.cpp,
-CMakeLists.txt and `_kernel.pyi`), and the method of engines: `engines/interface.py`, `tree_kernel.py`, `combined.py`.
+CMakeLists.txt and `_kernel.pyi`), which the option's `explainer` plays by `other_game`, as `background.py` does.
 
 Explanations of pairs of features, `interactions`, are numbers of another shape. They are not an option of a game: their request
 is `Interactions` in `serving/native/requests.py`, and their output `shap_interactions` in `serving/oip/output_tensors.py`.

@@ -13,6 +13,7 @@ import naive_forest as naive
 from kernel_levels import MOST_BYTES, engines
 from mlrf import _kernel
 from mlrf.core.forest import LEAF, Forest
+from mlrf.model.background import explainer_against
 
 
 def brute_force(forest: Forest, row: np.ndarray, group_of: list[int], background: np.ndarray | None) -> np.ndarray:
@@ -70,7 +71,7 @@ def test_values_are_those_of_the_game_of_groups(tmp_path_factory, seed, n_backgr
     for engine in engines(forest, tmp_path_factory.mktemp("forest")):
         explainer = grouped(engine, group_of)
         if background is not None:
-            explainer = explainer.background(background.tobytes(), MOST_BYTES)
+            explainer = explainer_against(explainer, background.tobytes(), MOST_BYTES)
         found = np.array(explainer.contributions_many(rows.tobytes())).reshape(len(rows), n_groups, k)
         np.testing.assert_allclose(found.sum(axis=1) + explainer.base, margins, rtol=0, atol=1e-9 * scale)
         for values, definition in zip(found, expected, strict=False):

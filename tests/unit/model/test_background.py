@@ -81,7 +81,7 @@ def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table
     members = [MemberEntry(outputs=1, link=LinkEntry("identity"))] * 3
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
     engine = combined_engine(class_model.engine, Combination(entry))
-    against = engine.background(table[10:].tobytes(), 1 << 26)
+    against = explainer_against(engine, table[10:].tobytes())
     found = np.array(against.contributions_many(table[:5].tobytes())).reshape(5, -1)
     parts = class_model.explain(table[:5], background=table[10:])
     np.testing.assert_allclose(found, 2 * parts.values[..., 0] - parts.values[..., 2], rtol=0, atol=1e-12)

@@ -11,6 +11,7 @@ from mlrf.core.combination import Combination
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.manifest import CombinationEntry, LinkEntry, MemberEntry
 from mlrf.engines.combined import combined_engine
+from mlrf.model.background import explainer_against
 from mlrf.model.feature_groups import players_of
 from mlrf.model.game_model import GameModel
 
@@ -50,7 +51,7 @@ def test_a_weighted_sum_of_models_has_the_sum_of_their_values(class_model, table
     entry = CombinationEntry("linear", members, coefficients=[[2.0, 0.0, -1.0]], intercepts=[0.5])
     players = players_of(GameModel("sample", class_model.schema.names, ()), GROUPS)
     groups = combined_engine(class_model.engine, Combination(entry)).grouped(players.group_of, len(PLAYERS))
-    for explainer, background in ((groups, None), (groups.background(table[10:].tobytes(), 1 << 26), table[10:])):
+    for explainer, background in ((groups, None), (explainer_against(groups, table[10:].tobytes()), table[10:])):
         found = np.array(explainer.contributions_many(table[:5].tobytes())).reshape(5, -1)
         parts = class_model.explain(table[:5], groups=GROUPS, background=background)
         np.testing.assert_allclose(found, 2 * parts.values[..., 0] - parts.values[..., 2], rtol=0, atol=1e-12)

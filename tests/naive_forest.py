@@ -405,7 +405,7 @@ def with_linear_leaves(forest: Forest, rng: np.random.Generator) -> Forest:
 
 
 def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_codes: int = 6) -> Forest:
-    """Return a forest of which half of the numeric nodes test columns of random tables."""
+    """Return a forest of which half of the numeric splits test columns of random tables."""
     hashed = {
         int(f): rng.integers(2**32, size=n_codes, dtype=np.uint32) for f in rng.choice(forest.n_features, 2, False)
     }
@@ -431,9 +431,13 @@ def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_c
     columns = TableColumns(hashed, tuple(tables))
     feature, threshold = forest.feature.copy(), forest.threshold.copy()
     numeric = np.flatnonzero((feature != LEAF) & (forest.category_set == NUMERIC))
-    chosen = numeric[rng.random(len(numeric)) < 0.5]
-    feature[chosen] = forest.n_features + rng.integers(columns.n_columns, size=len(chosen))
-    threshold[chosen] = rng.normal(size=len(chosen)).astype(np.float32)
+    # Nodes of the same split stay alike, so that symmetric trees stay symmetric.
+    splits = np.array([feature[numeric], threshold[numeric], forest.default_left[numeric]]).T
+    split = np.unique(splits, axis=0, return_inverse=True)[1].reshape(-1)
+    is_chosen = rng.random(len(numeric)) < 0.5
+    chosen, split = numeric[is_chosen[split]], split[is_chosen[split]]
+    feature[chosen] = forest.n_features + rng.integers(columns.n_columns, size=len(numeric))[split]
+    threshold[chosen] = rng.normal(size=len(numeric)).astype(np.float32)[split]
     made = replace(forest, feature=feature, threshold=threshold, tables=columns)
     made.validate()
     return made
@@ -460,9 +464,8 @@ def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarr
         rows = np.where((which >= low) & (which < high), rng.choice(pool, size=rows.shape), rows)
     if forest.tables is not None:
         for feature, hashes in forest.tables.hashes.items():
-            pool = np.array(
-                [*range(-1, len(hashes) + 1), *(HASHED_CODE + hashes.astype(float)), HASHED_CODE, 2 * HASHED_CODE]
-            )
+            by_code = [*range(-1, len(hashes) + 1)] * 8
+            pool = np.array([*by_code, *(HASHED_CODE + hashes.astype(float)), HASHED_CODE, 2 * HASHED_CODE])
             chosen = rng.random(n_rows) < 0.7
             rows[chosen, feature] = rng.choice(pool, int(chosen.sum()))
     return np.ascontiguousarray(rows)

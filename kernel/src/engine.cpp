@@ -58,6 +58,10 @@ void Engine::margin(const void* values, bool is_float32, double* margins) const 
         linear_margins(Rows{values, is_float32, 1}, 1, margins);
         return;
     }
+    if (scores_table_rows()) {
+        table_row_margins(Rows{values, is_float32, 1}, margins);
+        return;
+    }
     const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
     fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
     score_few(Rows{scratch->inputs.data(), false, 1}, margins);
@@ -83,10 +87,21 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
     });
 }
 
+// Margins of rows as they are given, one by one.
+void Engine::table_row_margins(const Rows& rows, double* margins) const {
+    const RankedTables& tables = ranked_tables_->view();
+    const auto scratch = looked_up_rows_.take([&] { return std::make_unique<LookedUpRowScratch>(forest_, tables); });
+    level_.score_table_rows(forest_, tables, symmetric_.view(), rows.values, rows.is_float32, rows.n_rows, scratch->view, margins);
+}
+
 // Margins of rows as they are given: their tables are looked up first.
 void Engine::looked_up_margins(const Rows& rows, double* margins) const {
     const Forest& f = forest_;
     if (rows.n_rows == 0) return;
+    if (scores_table_rows()) {
+        table_row_margins(rows, margins);
+        return;
+    }
     const auto scratch = inputs_.take([&] { return std::make_unique<InputScratch>(f); });
     for (std::size_t row = 0; row < rows.n_rows; row += scratch->block_rows) {
         const std::size_t n = std::min(scratch->block_rows, rows.n_rows - row);

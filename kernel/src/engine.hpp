@@ -60,8 +60,11 @@ private:
     std::size_t swept_rows(std::size_t n_rows) const;
     void sweep_rows(const Rows& rows, const RankedTables* tables, double* margins) const;
     void looked_up_margins(const Rows& rows, double* margins) const;
+    void table_row_margins(const Rows& rows, double* margins) const;
+    bool scores_table_rows() const { return ranked_tables_ != nullptr && symmetric_.holds_all(); }
 
     struct RowScratch;
+    struct LookedUpRowScratch;
     struct PackedRowsScratch;
     struct InputScratch;
     struct WalkedBlockScratch;
@@ -75,6 +78,7 @@ private:
     std::unique_ptr<const RankedTableStorage> ranked_tables_;  // nullptr where no block of rows is looked up and swept
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
+    mutable Pool<LookedUpRowScratch> looked_up_rows_;
     mutable Pool<PackedRowsScratch> packed_rows_;
     mutable Pool<InputScratch> inputs_;
     mutable Pool<WalkedBlockScratch> walked_blocks_;

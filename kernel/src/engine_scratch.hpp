@@ -68,6 +68,31 @@ struct Engine::WalkedBlockScratch {
     WalkScratch view;
 };
 
+struct Engine::LookedUpRowScratch {
+    LookedUpRowScratch(const Forest& f, const RankedTables& tables)
+        : hashes(f.hashed_features.count),
+          codes(f.hashed_features.count),
+          terms(f.hashed_features.count + tables.n_conditions),
+          parts(f.hashed_features.count),
+          has_hash(f.hashed_features.count),
+          is_unlisted(1),
+          flags(tables.n_conditions),
+          given(f.n_columns + kColumnRoom),
+          columns(f.n_columns),
+          leaf_of_tree(f.n_trees),
+          view{KeyScratch{hashes.data(), codes.data(), parts.data(), has_hash.data(), is_unlisted.data(), flags.data()}, terms.data(),
+               given.data(), columns.data(), leaf_of_tree.data()} {}
+
+    Arena<std::uint32_t> hashes, codes, terms;
+    Arena<std::uint64_t> parts;
+    Arena<unsigned char> has_hash, is_unlisted;
+    Arena<std::int8_t> flags;
+    Arena<std::uint16_t> given;
+    Arena<std::int16_t> columns;
+    Arena<double> leaf_of_tree;
+    TableRowScratch view;
+};
+
 struct Engine::BlockScratch {
     BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions, std::size_t n_blocks)
         : columns(n_blocks * f.n_columns * kSweepBytes),
@@ -75,16 +100,18 @@ struct Engine::BlockScratch {
           code_rows((block_rows + 1) * kSweepBytes),
           code_slots(f.category_codes.count),
           has_hash(n_blocks * f.hashed_features.count * kSweepBytes),
+          is_unlisted(n_blocks * kSweepBytes),
           sums(f.n_outputs * block_rows),
           hashes(n_blocks * f.hashed_features.count * kSweepBytes),
+          codes(n_blocks * f.hashed_features.count * kSweepBytes),
           parts(n_blocks * f.hashed_features.count * kSweepBytes),
           flags(n_blocks * n_conditions * kSweepBytes),
           view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric,
-               KeyScratch{hashes.data(), parts.data(), has_hash.data(), flags.data()}} {}
+               KeyScratch{hashes.data(), codes.data(), parts.data(), has_hash.data(), is_unlisted.data(), flags.data()}} {}
 
-    Arena<unsigned char> columns, slots, code_rows, code_slots, has_hash;
+    Arena<unsigned char> columns, slots, code_rows, code_slots, has_hash, is_unlisted;
     Arena<double> sums;
-    Arena<std::uint32_t> hashes;
+    Arena<std::uint32_t> hashes, codes;
     Arena<std::uint64_t> parts;
     Arena<std::int8_t> flags;
     SweepScratch view;

@@ -24,6 +24,9 @@ struct Level {
     // and are looked up first.
     void (*score_block)(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows,
                         const SweepScratch& scratch, double* margins);
+    // Margins [n][K] of any number of rows as they are given, one by one; all trees are symmetric.
+    void (*score_table_rows)(const Forest& f, const RankedTables& tables, const SymmetricTrees& symmetric, const void* values,
+                             bool is_float32, std::size_t n_rows, const TableRowScratch& scratch, double* margins);
     // Lanes [feature.n_columns][kSweepBytes] of a sweep for at most a sweep's rows of one feature, values[row * stride].
     void (*rank_values)(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
                         void* lanes);

@@ -7,6 +7,7 @@
 #include "shap_pairs.hpp"
 #include "shap_row.hpp"
 #include "sweep.hpp"
+#include "table_row.hpp"
 #include "walk.hpp"
 
 namespace mlrf::MLRF_LEVEL {
@@ -87,6 +88,23 @@ static void score_block(const Forest& f, const RankedTables* tables, const void*
         score_block_in<std::int8_t>(f, tables, values, is_float32, n_rows, scratch, margins);
     else
         score_block_in<std::int16_t>(f, tables, values, is_float32, n_rows, scratch, margins);
+}
+
+template <typename Lane>
+void score_rows_in(const Forest& f, const RankedTables& tables, const SymmetricTrees& symmetric, const void* values, bool is_float32,
+                   std::size_t n_rows, const TableRowScratch& scratch, double* margins) {
+    if (is_float32)
+        score_rows_of_tables<Lane>(f, tables, symmetric, static_cast<const float*>(values), n_rows, scratch, margins);
+    else
+        score_rows_of_tables<Lane>(f, tables, symmetric, static_cast<const double*>(values), n_rows, scratch, margins);
+}
+
+static void score_table_rows(const Forest& f, const RankedTables& tables, const SymmetricTrees& symmetric, const void* values,
+                             bool is_float32, std::size_t n_rows, const TableRowScratch& scratch, double* margins) {
+    if (f.sweep_lane_bytes == 1)
+        score_rows_in<std::int8_t>(f, tables, symmetric, values, is_float32, n_rows, scratch, margins);
+    else
+        score_rows_in<std::int16_t>(f, tables, symmetric, values, is_float32, n_rows, scratch, margins);
 }
 
 template <typename Lane>
@@ -172,8 +190,8 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, rank_values, explain_one,
-                                explain_several, explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, score_table_rows, rank_values,
+                                explain_one, explain_several, explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
     return level;
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "direct_cells.hpp"
 #include "key_conditions.hpp"
 
 namespace mlrf {
@@ -32,6 +33,10 @@ std::vector<std::size_t> computed_features(const Forest& f, std::size_t n_given)
 
 constexpr std::uint64_t kMostStepsPerKey = 256;
 
+// Cells may take as much memory as the keys of their table and a little more, and those of all tables two megabytes: a processor's
+// second cache.
+constexpr std::size_t kFreeCellBytes = 1024, kMostCellBytes = std::size_t{2} << 20;
+
 // Where a search for a key ends: at its slot, or at a free one.
 const TableSlot* find_slot(const TableSlot* slots, std::uint32_t slot_bits, std::uint64_t key) {
     const std::uint64_t mask = (std::uint64_t{1} << slot_bits) - 1;
@@ -48,7 +53,7 @@ std::unique_ptr<const RankedTableStorage> RankedTableStorage::rank(const Forest&
     return ranked->is_placed_ ? std::move(ranked) : nullptr;
 }
 
-RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) {
+RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) : view_{} {
     std::size_t n_given = 0;
     while (n_given < f.numeric_features.count && f.numeric_features[n_given].feature < f.n_features) ++n_given;
     view_.n_given = n_given;
@@ -58,6 +63,13 @@ RankedTableStorage::RankedTableStorage(const Forest& f, const Level& level) {
     view_.keys = keys_.data();
     view_.columns = columns_.data();
     view_.lanes = lanes_.data();
+    view_.searched = searched_.data();
+    view_.n_searched = searched_.size();
+    view_.direct = direct_.data();
+    view_.n_direct = direct_.size();
+    view_.parts = direct_parts_.data();
+    view_.direct_columns = direct_columns_.data();
+    view_.cells = cells_.data();
     view_.operands = operands_.data();
     view_.conditions = conditions_.data();
     view_.n_conditions = conditions_.size();
@@ -107,16 +119,16 @@ std::vector<std::uint32_t> RankedTableStorage::place_keys(const Forest& f, const
 }
 
 void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
-    const std::size_t lane_bytes = f.sweep_lane_bytes, block_rows = kSweepBytes / lane_bytes;
-    const std::vector<std::size_t> features = computed_features(f, view_.n_given);
+    const std::size_t lane_bytes = f.sweep_lane_bytes;
+    features_ = computed_features(f, view_.n_given);
     std::vector<std::vector<std::uint32_t>> entries_of_slots;
     std::size_t n_lanes = 0;
     for (std::size_t t = 0; t < f.tables.count; ++t) {
         const TableRecord& table = f.tables[t];
-        RankedTable ranked{0, keys_.size(), n_lanes, 1, static_cast<std::uint32_t>(columns_.size()), 0};
+        RankedTable ranked{0, keys_.size(), n_lanes, 1, static_cast<std::uint32_t>(columns_.size()), 0, false};
         for (std::uint32_t c = 0; c < table.n_columns; ++c) {
-            if (features[table.first_column + c] == kNone) continue;
-            const NumericFeature& feature = f.numeric_features[features[table.first_column + c]];
+            if (features_[table.first_column + c] == kNone) continue;
+            const NumericFeature& feature = f.numeric_features[features_[table.first_column + c]];
             for (std::uint32_t i = 0; i < feature.n_columns; ++i) columns_.push_back(feature.first_column + i);
         }
         ranked.n_columns = static_cast<std::uint32_t>(columns_.size()) - ranked.first_column;
@@ -125,35 +137,83 @@ void RankedTableStorage::rank_values(const Forest& f, const Level& level) {
         tables_.push_back(ranked);
     }
     lanes_.resize(n_lanes * lane_bytes);
-    std::size_t most_columns = 1;
-    for (std::size_t i = view_.n_given; i < f.numeric_features.count; ++i)
-        most_columns = std::max<std::size_t>(most_columns, f.numeric_features[i].n_columns);
-    const Arena<unsigned char> block(most_columns * kSweepBytes);
-    std::vector<unsigned char> lanes_of_entries;
     for (std::size_t t = 0; t < f.tables.count; ++t) {
-        const TableRecord& table = f.tables[t];
-        const std::size_t n_rows = std::size_t{table.n_entries} + 1, row_bytes = tables_[t].n_columns * lane_bytes;
-        lanes_of_entries.resize(n_rows * row_bytes);
-        std::size_t column = 0;
-        for (std::uint32_t c = 0; c < table.n_columns; ++c) {
-            if (features[table.first_column + c] == kNone) continue;
-            const NumericFeature& feature = f.numeric_features[features[table.first_column + c]];
-            for (std::size_t row = 0; row < n_rows; row += block_rows) {
-                const std::size_t n = std::min(block_rows, n_rows - row);
-                level.rank_values(f, feature, f.table_values.data + table.first_value + row * table.n_columns + c, table.n_columns, n,
-                                  block.data());
-                for (std::size_t i = 0; i < feature.n_columns; ++i)
-                    for (std::size_t r = 0; r < n; ++r)
-                        std::memcpy(lanes_of_entries.data() + (row + r) * row_bytes + (column + i) * lane_bytes,
-                                    block.data() + i * kSweepBytes + r * lane_bytes, lane_bytes);
-            }
-            column += feature.n_columns;
-        }
+        if (tables_[t].n_columns == 0) continue;
+        const std::vector<unsigned char> lanes = lanes_of_entries(f, level, t);
+        const std::size_t row_bytes = tables_[t].n_columns * lane_bytes;
         unsigned char* out = lanes_.data() + tables_[t].first_lane * lane_bytes;
         for (const std::uint32_t entry : entries_of_slots[t]) {
-            std::memcpy(out, lanes_of_entries.data() + entry * row_bytes, row_bytes);
+            std::memcpy(out, lanes.data() + entry * row_bytes, row_bytes);
             out += row_bytes;
         }
+        place_cells(f, t, lanes);
+    }
+    order_tables();
+}
+
+// Lanes [n_entries + 1][n_columns] of a table.
+std::vector<unsigned char> RankedTableStorage::lanes_of_entries(const Forest& f, const Level& level, std::size_t t) const {
+    const TableRecord& table = f.tables[t];
+    const std::size_t lane_bytes = f.sweep_lane_bytes, block_rows = kSweepBytes / lane_bytes;
+    const std::size_t n_rows = std::size_t{table.n_entries} + 1, row_bytes = tables_[t].n_columns * lane_bytes;
+    const Arena<unsigned char> block(tables_[t].n_columns * kSweepBytes);
+    std::vector<unsigned char> lanes(n_rows * row_bytes);
+    std::size_t column = 0;
+    for (std::uint32_t c = 0; c < table.n_columns; ++c) {
+        if (features_[table.first_column + c] == kNone) continue;
+        const NumericFeature& feature = f.numeric_features[features_[table.first_column + c]];
+        for (std::size_t row = 0; row < n_rows; row += block_rows) {
+            const std::size_t n = std::min(block_rows, n_rows - row);
+            level.rank_values(f, feature, f.table_values.data + table.first_value + row * table.n_columns + c, table.n_columns, n,
+                              block.data());
+            for (std::size_t i = 0; i < feature.n_columns; ++i)
+                for (std::size_t r = 0; r < n; ++r)
+                    std::memcpy(lanes.data() + (row + r) * row_bytes + (column + i) * lane_bytes,
+                                block.data() + i * kSweepBytes + r * lane_bytes, lane_bytes);
+        }
+        column += feature.n_columns;
+    }
+    return lanes;
+}
+
+// Place the cells of a table, if it has few.
+void RankedTableStorage::place_cells(const Forest& f, std::size_t t, const std::vector<unsigned char>& lanes) {
+    RankedTable& ranked = tables_[t];
+    const TableRecord& table = f.tables[t];
+    const std::size_t row_bytes = ranked.n_columns * f.sweep_lane_bytes;
+    const std::size_t keys_bytes = sizeof(std::uint64_t) << ranked.slot_bits;
+    const std::size_t most_bytes = std::min(keys_bytes + kFreeCellBytes, kMostCellBytes - std::min(kMostCellBytes, cells_.size()));
+    const DirectCells found = direct_cells(f, table, most_bytes / row_bytes);
+    if (found.entries.empty()) return;
+    ranked.has_cells = true;
+    CellTable made{{cells_.size() / f.sweep_lane_bytes, table.n_parts, ranked.n_columns}, t, {}};
+    for (std::size_t p = 0; p < table.n_parts; ++p) {
+        const std::uint32_t operand = operands_[table.first_part + p];
+        const bool is_category = f.key_parts[table.first_part + p].kind == kCategory;
+        made.parts.push_back({is_category ? operand : static_cast<std::uint32_t>(f.hashed_features.count) + operand,
+                              found.strides[p] * ranked.n_columns});
+    }
+    cell_tables_.push_back(std::move(made));
+    for (const std::uint32_t entry : found.entries)
+        cells_.insert(cells_.end(), lanes.begin() + static_cast<std::ptrdiff_t>(entry * row_bytes),
+                      lanes.begin() + static_cast<std::ptrdiff_t>((entry + 1) * row_bytes));
+}
+
+void RankedTableStorage::order_tables() {
+    std::stable_sort(cell_tables_.begin(), cell_tables_.end(),
+                     [](const CellTable& a, const CellTable& b) {
+                         return std::pair{a.table.n_parts, a.table.n_columns} < std::pair{b.table.n_parts, b.table.n_columns};
+                     });
+    for (const CellTable& each : cell_tables_) {
+        const std::uint32_t* columns = columns_.data() + tables_[each.number].first_column;
+        direct_.push_back(each.table);
+        direct_parts_.insert(direct_parts_.end(), each.parts.begin(), each.parts.end());
+        direct_columns_.insert(direct_columns_.end(), columns, columns + each.table.n_columns);
+    }
+    for (const bool has_cells : {false, true}) {
+        for (std::size_t t = 0; t < tables_.size(); ++t)
+            if (tables_[t].n_columns > 0 && tables_[t].has_cells == has_cells) searched_.push_back(static_cast<std::uint32_t>(t));
+        if (!has_cells) view_.n_without_cells = searched_.size();
     }
 }
 

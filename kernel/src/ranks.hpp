@@ -87,10 +87,11 @@ inline std::size_t find_code_index(const Forest& f, const CategoryFeature& recor
     return find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
 }
 
+// Fill column 0 and those of the first n_records numeric features.
 template <typename Column, typename Value>
-void fill_numeric_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
+void fill_numeric_columns(const Forest& f, std::size_t n_records, const Value* values, Column* columns, std::size_t stride) {
     columns[0] = 0;
-    for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
+    for (std::size_t i = 0; i < n_records; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         const double value = read_value(f, values[record.feature]);
         const bool is_nan = value != value;
@@ -151,7 +152,7 @@ void fill_category_columns(const Forest& f, const Value* values, Column* columns
 // Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there must be space for 15 more columns.
 template <typename Column, typename Value>
 void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
-    fill_numeric_columns(f, values, columns, stride);
+    fill_numeric_columns(f, f.numeric_features.count, values, columns, stride);
     fill_category_columns(f, values, columns, stride);
 }
 

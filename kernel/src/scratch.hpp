@@ -34,6 +34,7 @@ struct SymmetricTrees {
 
 // A table's columns of a sweep, of which each feature that it computes may have several. Its keys are in a hash table of their own
 // with linear probing; free slots hold `free_key`, which is not a key of the table, and the lanes of a key that is not found.
+// `has_cells` if it is one of RankedTables::direct as well.
 struct RankedTable {
     std::uint64_t free_key;
     std::size_t first_slot;      // of RankedTables::keys: [2^slot_bits]
@@ -41,11 +42,33 @@ struct RankedTable {
     std::uint32_t slot_bits;
     std::uint32_t first_column;  // of RankedTables::columns
     std::uint32_t n_columns;
+    bool has_cells;
+};
+
+// A table by direct addressing: a cell of n_columns lanes for every combination of codes and conditions. Each part of its key adds
+// its own stride, in lanes, times the row's code (n_codes for a row without a category), or 1 where its condition holds.
+struct DirectTable {
+    std::size_t first_lane;  // of RankedTables::cells
+    std::uint32_t n_parts;
+    std::uint32_t n_columns;
+};
+
+struct DirectPart {
+    std::uint32_t term;  // its hashed feature, or the number of hashed features + its condition
+    std::uint32_t stride;
 };
 
 // The look-up tables of a swept forest, with ranks in the place of values; see ranked_tables.hpp.
 struct RankedTables {
     const RankedTable* tables;
+    const std::uint32_t* searched;  // all tables with columns, first the n_without_cells
+    std::size_t n_searched;
+    std::size_t n_without_cells;
+    const DirectTable* direct;      // ascending by numbers of parts and columns: the same again is predicted
+    std::size_t n_direct;
+    const DirectPart* parts;        // of `direct`, table by table
+    const std::uint32_t* direct_columns;  // likewise: which column of the forest each is
+    const void* cells;
     const std::uint64_t* keys;
     const std::uint32_t* columns;   // which column of the forest each is
     const void* lanes;
@@ -56,11 +79,23 @@ struct RankedTables {
 };
 
 // For looking up the tables of several blocks: all [block][..][kSweepBytes], for the rows of each block.
+// Of a row alone there is one row in the place of kSweepBytes.
 struct KeyScratch {
-    std::uint32_t* hashes;    // by hashed feature
-    std::uint64_t* parts;     // likewise: the hash as it goes into a key
-    unsigned char* has_hash;  // likewise
-    std::int8_t* flags;       // by condition
+    std::uint32_t* hashes;      // by hashed feature
+    std::uint32_t* codes;       // likewise: n_codes for a row without a category
+    std::uint64_t* parts;       // likewise: the hash as it goes into a key
+    unsigned char* has_hash;    // likewise
+    unsigned char* is_unlisted; // of a row: whether a category has a hash and no code
+    std::int8_t* flags;         // by condition
+};
+
+// For rows alone of a forest with look-up tables; 64-byte aligned.
+struct TableRowScratch {
+    KeyScratch keys;
+    std::uint32_t* terms;        // [hashed features + conditions]: DirectPart::term
+    std::uint16_t* given;        // [n_columns + 15] columns of the values that are given
+    std::int16_t* columns;       // [n_columns] as sweep lanes, of two bytes each
+    double* leaf_of_tree;        // [T]
 };
 
 // All 64-byte aligned.

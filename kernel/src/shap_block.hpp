@@ -408,7 +408,7 @@ void explain_rows_together(const Forest& f, const ShapLayout& layout, const Valu
     // Lanes without a row repeat the first.
     for (std::size_t row = 0; row < kExplainedRows; ++row) given[row] = values + (row < n_rows ? row * f.n_inputs : 0);
     for (std::size_t row = 0; row < kExplainedRows; ++row)
-        fill_numeric_columns(f, given[row], static_cast<Column*>(scratch.columns) + row, kExplainedRows);
+        fill_numeric_columns(f, f.numeric_features.count, given[row], static_cast<Column*>(scratch.columns) + row, kExplainedRows);
     fill_categories(f, given, scratch.categories);
     for (std::size_t i = 0; i < n_rows * f.n_inputs * f.n_outputs; ++i) contributions[i] = 0.0;
     explain_chunks_rows<1, Index, Column>(f, layout, n_rows, scratch, contributions);

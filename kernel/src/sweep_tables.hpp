@@ -6,12 +6,15 @@
 // 3. Several blocks go through a table before the next one, so that its slots stay near; the slots of the next block are
 //    prefetched while one is searched for.
 // 4. What is found are lanes, ranked when the forest was opened, so that no value is searched among thresholds.
+// 5. Tables with few combinations of codes and conditions have a cell for each, which is not searched for. Only rows with a hash that
+//    is not that of a listed code need a search: one by one, or all rows, if they are many.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "forest.hpp"
+#include "key_terms.hpp"
 #include "scratch.hpp"
 #include "sweep_lanes.hpp"
 #include "table_keys.hpp"
@@ -20,46 +23,6 @@ namespace mlrf::MLRF_LEVEL {
 
 // Slots of a table that stays in the nearest cache while blocks are looked up.
 constexpr std::uint32_t kNearSlotBits = 10;
-
-template <typename Value>
-void hash_categories(const Forest& f, const Value* values, std::size_t n_rows, const KeyScratch& scratch) {
-    for (std::size_t h = 0; h < f.hashed_features.count; ++h) {
-        const HashedFeature& feature = f.hashed_features[h];
-        std::uint32_t* hashes = scratch.hashes + h * kSweepBytes;
-        std::uint64_t* parts = scratch.parts + h * kSweepBytes;
-        unsigned char* has_hash = scratch.has_hash + h * kSweepBytes;
-        for (std::size_t row = 0; row < n_rows; ++row) {
-            std::uint32_t hash = 0;
-            has_hash[row] = find_hash(f, feature, static_cast<double>(values[row * f.n_features + feature.feature]), hash);
-            hashes[row] = hash;
-        }
-        for (std::size_t row = 0; row < n_rows; ++row) parts[row] = kMultiplier * category_part(hashes[row]);
-    }
-}
-
-// Flags are -1 where a condition holds, else 0. Conditions are in the order of their sources.
-template <typename Lane, typename Value>
-void test_conditions(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows, const KeyScratch& scratch) {
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    double column[kRows] = {};
-    const KeyPart* last = nullptr;
-    for (std::size_t i = 0; i < tables.n_conditions; ++i) {
-        const KeyPart part = tables.conditions[i];
-        std::int8_t* flags = scratch.flags + i * kSweepBytes;
-        if (part.kind == kAbove) {
-            if (last == nullptr || last->source != part.source)
-                for (std::size_t row = 0; row < n_rows; ++row)
-                    column[row] = static_cast<double>(values[row * f.n_features + part.source]);
-            last = tables.conditions + i;
-            for (std::size_t row = 0; row < kRows; ++row) flags[row] = static_cast<std::int8_t>(-is_above(part, column[row]));
-            continue;
-        }
-        const std::uint32_t* hashes = scratch.hashes + std::size_t{part.source} * kSweepBytes;
-        const unsigned char* has_hash = scratch.has_hash + std::size_t{part.source} * kSweepBytes;
-        for (std::size_t row = 0; row < n_rows; ++row)
-            flags[row] = static_cast<std::int8_t>(-((hashes[row] == part.hash) & (has_hash[row] != 0)));
-    }
-}
 
 // Hash the keys of a whole block, so that the loops have a fixed length; lanes without a row have some key.
 template <typename Lane>
@@ -138,36 +101,28 @@ void find_slots(const RankedTables& tables, const RankedTable& table, BlockKeys<
 
 inline KeyScratch key_scratch_of(const Forest& f, const RankedTables& tables, const KeyScratch& first, std::size_t block) {
     const std::size_t features = block * f.hashed_features.count * kSweepBytes;
-    return KeyScratch{first.hashes + features, first.parts + features, first.has_hash + features,
-                      first.flags + block * tables.n_conditions * kSweepBytes};
+    return KeyScratch{first.hashes + features, first.codes + features, first.parts + features, first.has_hash + features,
+                      first.is_unlisted + block * kSweepBytes, first.flags + block * tables.n_conditions * kSweepBytes};
 }
 
-// Fill the columns of all tables from n_rows rows of several blocks as they are given, values[row][n_features]:
-// columns[block][n_columns][kSweepRows].
-template <typename Lane, typename Value>
-void fill_table_columns(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows,
-                        const KeyScratch& scratch, Lane* columns) {
+// Search the first n of tables.searched for the keys of n_rows rows of several blocks, and fill their columns.
+template <typename Lane>
+void search_tables(const Forest& f, const RankedTables& tables, std::size_t n, std::size_t n_rows, const KeyScratch& scratch,
+                   Lane* columns) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
     const std::size_t n_blocks = (n_rows + kRows - 1) / kRows;
     const auto rows_of = [&](std::size_t block) { return block + 1 < n_blocks ? kRows : n_rows - block * kRows; };
-    for (std::size_t b = 0; b < n_blocks; ++b) {
-        const KeyScratch own = key_scratch_of(f, tables, scratch, b);
-        hash_categories(f, values + b * kRows * f.n_features, rows_of(b), own);
-        test_conditions<Lane>(f, tables, values + b * kRows * f.n_features, rows_of(b), own);
-    }
     BlockKeys<Lane> started[2];
-    const std::size_t n_steps = f.tables.count * n_blocks;
+    const std::size_t n_steps = n * n_blocks;
     const auto start = [&](std::size_t step) {
-        const std::size_t t = step / n_blocks, b = step % n_blocks;
-        if (tables.tables[t].n_columns > 0)
-            start_search(f, tables, t, rows_of(b), key_scratch_of(f, tables, scratch, b), started[step % 2]);
+        const std::size_t b = step % n_blocks;
+        start_search(f, tables, tables.searched[step / n_blocks], rows_of(b), key_scratch_of(f, tables, scratch, b), started[step % 2]);
     };
     if (n_steps > 0) start(0);
     for (std::size_t step = 0; step < n_steps; ++step) {
         if (step + 1 < n_steps) start(step + 1);
-        const std::size_t t = step / n_blocks, b = step % n_blocks, rows = rows_of(b);
-        const RankedTable& ranked = tables.tables[t];
-        if (ranked.n_columns == 0) continue;
+        const std::size_t b = step % n_blocks, rows = rows_of(b);
+        const RankedTable& ranked = tables.tables[tables.searched[step / n_blocks]];
         BlockKeys<Lane>& block = started[step % 2];
         find_slots<Lane>(tables, ranked, block, rows);
         for (std::size_t c = 0; c < ranked.n_columns; ++c) {
@@ -176,6 +131,110 @@ void fill_table_columns(const Forest& f, const RankedTables& tables, const Value
             for (std::size_t row = 0; row < rows; ++row) out[row] = lanes[std::size_t{block.at[row]} * ranked.n_columns];
         }
     }
+}
+
+// Fill the columns of the tables with cells for a block of rows whose categories are listed.
+template <typename Lane>
+void read_cells(const Forest& f, const RankedTables& tables, std::size_t n_rows, const KeyScratch& scratch, Lane* columns) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    const DirectPart* part = tables.parts;
+    const std::uint32_t* column = tables.direct_columns;
+    std::uint32_t at[kRows] __attribute__((aligned(64)));
+    for (std::size_t t = 0; t < tables.n_direct; ++t) {
+        const DirectTable& table = tables.direct[t];
+        for (std::size_t row = 0; row < kRows; ++row) at[row] = 0;
+        for (const DirectPart* const end = part + table.n_parts; part != end; ++part) {
+            const std::uint32_t stride = part->stride;
+            if (part->term < f.hashed_features.count) {
+                const std::uint32_t* codes = scratch.codes + std::size_t{part->term} * kSweepBytes;
+                for (std::size_t row = 0; row < kRows; ++row) at[row] += codes[row] * stride;
+            } else {
+                const std::int8_t* flags = scratch.flags + (part->term - f.hashed_features.count) * kSweepBytes;
+                for (std::size_t row = 0; row < kRows; ++row) at[row] += static_cast<std::uint32_t>(std::int32_t{flags[row]}) & stride;
+            }
+        }
+        const Lane* cells = static_cast<const Lane*>(tables.cells) + table.first_lane;
+        for (std::size_t c = 0; c < table.n_columns; ++c) {
+            Lane* out = columns + std::size_t{*column++} * kRows;
+            for (std::size_t row = 0; row < n_rows; ++row) out[row] = cells[at[row] + c];
+        }
+    }
+}
+
+// The slot of a key, as of find_slots.
+inline std::size_t find_slot(const RankedTables& tables, const RankedTable& table, std::uint64_t key) {
+    const std::uint64_t* slots = tables.keys + table.first_slot;
+    const std::uint64_t mask = (std::uint64_t{1} << table.slot_bits) - 1;
+    std::uint64_t at = key_slot(key, table.slot_bits);
+    while (slots[at] != key && slots[at] != table.free_key) at = (at + 1) & mask;
+    return at;
+}
+
+// Search tables.searched from `first` to `end` for the keys of one row, whose terms are kStride apart: write(column, lane).
+template <std::size_t kStride, typename Lane, typename Write>
+void search_row(const Forest& f, const RankedTables& tables, std::size_t first, std::size_t end, const KeyScratch& scratch,
+                const Write& write) {
+    constexpr std::size_t kTables = 16;  // tables whose slots are loaded side by side
+    for (; first < end; first += kTables) {
+        const std::size_t n = end - first < kTables ? end - first : kTables;
+        std::uint64_t keys[kTables];
+        bool has_key[kTables];
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::uint32_t t = tables.searched[first + i];
+            const TableRecord& table = f.tables[t];
+            keys[i] = 0;
+            has_key[i] = true;
+            for (std::size_t p = table.first_part; p < table.first_part + table.n_parts; ++p) {
+                const std::size_t term = std::size_t{tables.operands[p]} * kStride;
+                const bool is_category = f.key_parts[p].kind == kCategory;
+                const std::uint64_t flag = static_cast<std::uint64_t>(std::int64_t{scratch.flags[is_category ? 0 : term]}) & kMultiplier;
+                keys[i] = kMultiplier * (keys[i] + (is_category ? scratch.parts[term] : flag));
+                has_key[i] &= !is_category || scratch.has_hash[term] != 0;
+            }
+            const RankedTable& ranked = tables.tables[t];
+            __builtin_prefetch(tables.keys + ranked.first_slot + key_slot(keys[i], ranked.slot_bits));
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+            const RankedTable& ranked = tables.tables[tables.searched[first + i]];
+            const std::size_t at = has_key[i] ? find_slot(tables, ranked, keys[i]) : std::size_t{1} << ranked.slot_bits;
+            const Lane* lanes = static_cast<const Lane*>(tables.lanes) + ranked.first_lane + at * ranked.n_columns;
+            for (std::size_t c = 0; c < ranked.n_columns; ++c) write(tables.columns[ranked.first_column + c], lanes[c]);
+        }
+    }
+}
+
+// From this share of rows on whose categories are not all listed, all keys are searched for.
+constexpr std::size_t kSearchedShare = 4;
+
+// Fill the columns of all tables from n_rows rows of several blocks as they are given, values[row][n_features]:
+// columns[block][n_columns][kSweepRows].
+template <typename Lane, typename Value>
+void fill_table_columns(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows,
+                        const KeyScratch& scratch, Lane* columns) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    const auto each_block = [&](const auto& work) {
+        for (std::size_t b = 0; b * kRows < n_rows; ++b)
+            work(n_rows - b * kRows < kRows ? n_rows - b * kRows : kRows, values + b * kRows * f.n_features,
+                 key_scratch_of(f, tables, scratch, b), columns + b * f.n_columns * kRows);
+    };
+    std::size_t n_unlisted = 0;
+    each_block([&](std::size_t n, const Value* rows, const KeyScratch& own, Lane*) {
+        hash_categories<kSweepBytes>(f, rows, n, own);
+        for (std::size_t i = 0; i < n; ++i) n_unlisted += own.is_unlisted[i];
+    });
+    const bool is_searched = n_unlisted * kSearchedShare >= n_rows;
+    each_block([&](std::size_t n, const Value* rows, const KeyScratch& own, Lane* out) {
+        test_conditions<kSweepBytes>(f, tables, rows, n, own);
+        if (is_searched) return;
+        read_cells(f, tables, n, own, out);
+        for (std::size_t i = 0; n_unlisted > 0 && i < n; ++i) {
+            if (own.is_unlisted[i] == 0) continue;
+            const KeyScratch alone{own.hashes + i, own.codes + i, own.parts + i, own.has_hash + i, own.is_unlisted + i, own.flags + i};
+            search_row<kSweepBytes, Lane>(f, tables, tables.n_without_cells, tables.n_searched, alone,
+                                          [&](std::size_t column, Lane lane) { out[column * kRows + i] = lane; });
+        }
+    });
+    search_tables(f, tables, is_searched ? tables.n_searched : tables.n_without_cells, n_rows, scratch, columns);
 }
 
 }  // namespace mlrf::MLRF_LEVEL

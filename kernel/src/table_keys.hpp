@@ -12,6 +12,13 @@ namespace mlrf {
 // CatBoost's own way of hashing several hashes into one (catboost/libs/model/hash.h): kMultiplier * (hash + kMultiplier * part).
 constexpr std::uint64_t kMultiplier = 0x4906ba494954cb65u;
 
+// Write the index of a listed code; n_codes, and false, for any other number.
+__attribute__((always_inline)) inline bool find_listed(const HashedFeature& feature, double code, std::uint32_t& index) {
+    const bool is_listed = code > -1.0 && code < static_cast<double>(feature.n_codes);
+    index = is_listed ? static_cast<std::uint32_t>(code) : feature.n_codes;
+    return is_listed;
+}
+
 // Write the hash of the category of a code; returns false for NaN and for a code without a category.
 __attribute__((always_inline)) inline bool find_hash(const Forest& f, const HashedFeature& feature, double code, std::uint32_t& hash) {
     if (code > -1.0 && code < static_cast<double>(feature.n_codes)) {

@@ -417,9 +417,16 @@ def test_a_cbm_file_cut_within_its_tables_is_refused(mixed, tmp_path):
             import_model(tmp_path / "cut", ImportOptions(LISTS))
 
 
-def test_a_file_whose_keys_all_begin_at_one_slot_opens_in_linear_time(mixed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("n_codes", [0, 200_000])
+def test_a_file_whose_keys_are_long_to_find_opens_in_linear_time(mixed, tmp_path, monkeypatch, n_codes):
+    """Keys that all begin at one slot are one run of slots, where searches for a code in three begin."""
     forest = import_model(mixed[0], ImportOptions(LISTS)).forest
     table, n_keys = forest.tables.tables[0], 80_000
+    feature = next(part.feature for part in table.parts if part.kind is PartKind.CATEGORY)
+    if n_codes > 0:
+        hashes = np.random.default_rng(5).integers(2**32, size=n_codes, dtype=np.uint32)
+        changed = dataclasses.replace(forest.tables, hashes=forest.tables.hashes | {feature: hashes})
+        forest = dataclasses.replace(forest, tables=changed)
     inverse = pow(0x9E3779B97F4A7C15, -1, 1 << 64)
     keys = np.array([index * inverse % (1 << 64) for index in range(1, n_keys + 1)], np.uint64)
     values = np.vstack([table.values[:1].repeat(n_keys, axis=0), table.values[-1:]])

@@ -193,6 +193,26 @@ def test_symmetric_trees(tmp_path: Path, rounding: str, shape: dict[str, int]) -
     check(forest, naive.make_rows(rng, forest, 140 if forest.n_nodes < 5000 else 70), tmp_path, explained=1)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"max_leaves": 64},
+        {"max_leaves": 64, "inputs": "float32", "rounding": "float32"},
+        {"max_leaves": 16, "n_outputs": 3},
+        {"max_leaves": 1024, "n_trees": 6},  # swept in words
+        {"max_leaves": 32, "symmetric_share": 0.0},
+        {"max_leaves": 300, "symmetric_share": 0.0, "is_chain": True, "n_trees": 2},  # walked
+    ],
+)
+@pytest.mark.parametrize("n_codes", [6, 40], ids=["cells", "searched"])
+def test_look_up_tables(tmp_path: Path, n_codes: int, shape: dict[str, Any]) -> None:
+    """Tables with a cell for every combination of codes, and those that are searched, give the reference's margins."""
+    rng = np.random.default_rng(29)
+    shape = {"n_trees": 12, "symmetric_share": 1.0, "category_share": 0.2, **shape}
+    forest = naive.with_tables(naive.make_forest(rng, **shape), rng, 9, n_codes)
+    check(forest, naive.make_rows(rng, forest, 140 if forest.n_nodes < 5000 else 70), tmp_path, explained=1)
+
+
 def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
     """A feature with more than 65,535 thresholds does not fit 16-bit ranks."""
     rng = np.random.default_rng(3)

@@ -5,8 +5,6 @@
 namespace mlrf {
 namespace {
 
-constexpr std::size_t kMostParts = 32;
-
 // Hashes are found after a few steps; the limit keeps the opening of a crafted file in linear time.
 constexpr std::size_t kMostStepsPerCell = 16, kFreeSteps = 4096;
 
@@ -37,10 +35,11 @@ void append_part(const Forest& f, const KeyPart& part, std::vector<std::uint64_t
 
 DirectCells direct_cells(const Forest& f, const TableRecord& table, std::size_t most_cells) {
     DirectCells cells;
-    if (table.n_parts > kMostParts) return cells;
     const KeyPart* parts = f.key_parts.data + table.first_part;
     std::size_t n_cells = 1;
     for (std::size_t p = 0; p < table.n_parts; ++p) {
+        // Where no code is listed, all rows are searched for; and a key of many parts has too many cells.
+        if (n_values(f, parts[p]) < 2) return cells;
         n_cells *= n_values(f, parts[p]);
         if (n_cells > most_cells) return cells;
     }

@@ -199,16 +199,17 @@ template <typename Lane>
 const typename Lanes<Lane>::Unsigned* number_leaves(const SymmetricLevel* first, const SymmetricLevel* end, const Lane* columns,
                                                     Lane* middle) {
     typedef typename Lanes<Lane>::Vector Vector;
+    typedef typename Lanes<Lane>::UnsignedVector UnsignedVector;  // a tree may have as many leaves as a lane has numbers
     constexpr std::size_t kRows = kSweepRows<Lane>;
     constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
-    Vector leaf[kGroups] = {};
+    UnsignedVector leaf[kGroups] = {};
     for (const SymmetricLevel* level = first; level != end; ++level) {
         const Vector* column = reinterpret_cast<const Vector*>(columns + level->column * kRows);
         const Vector rank = Vector{} + static_cast<Lane>(level->rank);
         // A true comparison is -1.
-        for (std::size_t g = 0; g < kGroups; ++g) leaf[g] = leaf[g] + leaf[g] - reinterpret_cast<Vector>(column[g] > rank);
+        for (std::size_t g = 0; g < kGroups; ++g) leaf[g] = leaf[g] + leaf[g] - reinterpret_cast<UnsignedVector>(column[g] > rank);
     }
-    for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<Vector*>(middle)[g] = leaf[g];
+    for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<UnsignedVector*>(middle)[g] = leaf[g];
     return reinterpret_cast<const typename Lanes<Lane>::Unsigned*>(middle);
 }
 

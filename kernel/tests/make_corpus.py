@@ -68,9 +68,9 @@ def main() -> None:
     write_case(directory, "tables", naive.with_tables(tabled, rng), rng)
     wide_tables = naive.with_tables(make(rng, n_trees=3, max_leaves=80, n_features=30, is_chain=True), rng, 9, 40)
     write_case(directory, "tables-deep", wide_tables, rng, 20)
-    for name, n_codes, leaves in (("tables-symmetric", 6, 32), ("tables-searched", 40, 32), ("tables-words", 12, 1024)):
+    for name, n_codes, leaves in (("tables-symmetric", 6, 32), ("tables-searched", 70, 32), ("tables-words", 12, 1024)):
         symmetric = make(rng, n_trees=9, max_leaves=leaves, category_share=0.2, symmetric_share=1.0)
-        write_case(directory, name, naive.with_tables(symmetric, rng, 9, n_codes), rng, 150)
+        write_case(directory, name, naive.with_tables(symmetric, rng, 30, n_codes), rng, 150)
     linear = naive.with_linear_leaves(make(rng, n_trees=20, max_leaves=20, n_outputs=2, divisor=3.0), rng)
     write_case(directory, "linear", linear, rng)
     write_case(directory, "wide", make_wide(rng), rng, 10)

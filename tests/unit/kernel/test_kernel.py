@@ -21,6 +21,7 @@ import naive_forest as naive
 from examples import examples
 from mlrf import _kernel
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.errors import BundleError
 from mlrf.core.forest import NOT_NEGATIVE, TRUNCATED, Forest
 from mlrf.engines.tree_kernel import TreeEngine
@@ -204,13 +205,17 @@ def test_symmetric_trees(tmp_path: Path, rounding: str, shape: dict[str, int]) -
         {"max_leaves": 300, "symmetric_share": 0.0, "is_chain": True, "n_trees": 2},  # walked
     ],
 )
-@pytest.mark.parametrize("n_codes", [6, 40], ids=["cells", "searched"])
+@pytest.mark.parametrize("n_codes", [6, 70], ids=["cells", "searched"])
 def test_look_up_tables(tmp_path: Path, n_codes: int, shape: dict[str, Any]) -> None:
     """Tables with a cell for every combination of codes, and those that are searched, give the reference's margins."""
     rng = np.random.default_rng(29)
     shape = {"n_trees": 12, "symmetric_share": 1.0, "category_share": 0.2, **shape}
-    forest = naive.with_tables(naive.make_forest(rng, **shape), rng, 9, n_codes)
-    check(forest, naive.make_rows(rng, forest, 140 if forest.n_nodes < 5000 else 70), tmp_path, explained=1)
+    forest = naive.with_tables(naive.make_forest(rng, **shape), rng, 30, n_codes)
+    rows = naive.make_rows(rng, forest, 140 if forest.n_nodes < 5000 else 70)
+    check(forest, rows, tmp_path, explained=1)
+    for feature in forest.tables.hashes:
+        rows[:, feature] = HASHED_CODE + rng.integers(2**32, size=len(rows))  # of no listed code
+    check(forest, rows, tmp_path, explained=1)
 
 
 def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:

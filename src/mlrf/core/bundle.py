@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import msgspec
 
-from mlrf.core.bundle_files import check_files, digest_file, read_small
+from mlrf.core.bundle_files import Digest, check_files, digest_file, read_small
 from mlrf.core.errors import BundleError
 from mlrf.core.feature import Feature
 from mlrf.core.json_schema import from_json_schema
@@ -49,6 +49,8 @@ _FORMATS_READ = (1, 2)
 """Format 1 has forests only and is read unchanged."""
 _ENGINE_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _SHORT_VERSION_DIGITS = 12
+Check = Callable[[Digest], None]
+"""Checks the files of a bundle as `check_files` does, with the function that digests a file; BundleError for the first wrong one."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,11 +95,11 @@ def read_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> B
     BundleError names the file and the fault. Every byte of the bundle is read once.
     """
     bundle, check = begin_bundle(path, allow_links=allow_links)
-    check()
+    check(digest_file)
     return bundle
 
 
-def begin_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> tuple[Bundle, Callable[[], None]]:
+def begin_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> tuple[Bundle, Check]:
     """Return a bundle of which manifest and schema were read, and the function that checks its files; errors as `read_bundle`.
 
     For a caller that lets another process check them: the bundle is not to be used before.
@@ -107,8 +109,8 @@ def begin_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> 
     manifest = decode_manifest(root, raw)
     raw_schema = b""
 
-    def check() -> None:
-        check_files(root, manifest, allow_links=allow_links)
+    def check(digest: Digest) -> None:
+        check_files(root, manifest, digest, allow_links=allow_links)
         if hashlib.sha256(raw_schema).hexdigest() != manifest.files[SCHEMA].sha256:
             raise BundleError(f"{root}: {SCHEMA} was changed while it was read; start again", file=SCHEMA)
 
@@ -117,7 +119,7 @@ def begin_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> 
         bundle = _described(root, raw, manifest, raw_schema)
     except BundleError:
         # What follows from an altered file is less useful to know than the file.
-        check()
+        check(digest_file)
         raise
     return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle, check
 

@@ -16,6 +16,7 @@ import pytest
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
 from mlrf.core.bundle import begin_bundle, read_bundle, read_pinned
 from mlrf.core.bundle_files import digest_file
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
 
@@ -282,4 +283,4 @@ def test_a_schema_that_is_replaced_before_the_check_is_refused(tmp_path):
     assert bundle.schema.names[0] == "Price"
     (path / "schema.json").write_bytes(schema)
     with pytest.raises(BundleError, match=r"schema\.json was changed while it was read"):
-        check()
+        check(digest_file)

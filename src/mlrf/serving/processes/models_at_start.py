@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mlrf.core.bundle import Bundle, describe_bundle
+from mlrf.core.bundle import Bundle, Check, describe_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory, Version, model_directories
 from mlrf.engines.selection import check_engine, check_package
@@ -56,7 +56,7 @@ class ModelsAtStart:
         check_keys(settings.require_signature)
         self._settings = settings
         self._while_replaying = while_replaying
-        self._checks: dict[Path, Callable[[], None]] = {}
+        self._checks: dict[Path, Check] = {}
         """By path, the checks of the files of single bundles, which the child process makes."""
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
@@ -126,8 +126,7 @@ class ModelsAtStart:
     def _prepare(self, bundle: Bundle) -> None:
         """Check the files of a single bundle and pin them; those of a repository were checked when they were read."""
         if bundle.pinned:
-            self._checks[bundle.path]()
-            fill_pinned(bundle)
+            fill_pinned(bundle, self._checks[bundle.path])
 
     def _candidates(self, directory: ModelDirectory) -> Iterator[_Candidate]:
         """Yield the current version and then all earlier ones that can be read, the newest first."""

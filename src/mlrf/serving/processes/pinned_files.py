@@ -16,10 +16,12 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import Bundle
+from mlrf.core.bundle import Bundle, Check
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import FINAL_FOREST, FOREST, GOLDEN_ROWS, LEAVES, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
@@ -41,13 +43,19 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
     return msgspec.structs.replace(bundle, pinned={name: _memory(bundle, name) for name in names})
 
 
-def fill_pinned(bundle: Bundle) -> None:
-    """Copy the files of a bundle into the memory that `pin_model` made, and seal it, in this process or one forked from it.
+def fill_pinned(bundle: Bundle, check: Check) -> None:
+    """Check the files of a bundle, copying those that are pinned into the memory that `pin_model` made, and seal it.
 
-    BundleError if a file no longer matches the manifest.
+    In this process or one forked from it; every file is read once. Errors as of `check`.
     """
-    for name, descriptor in bundle.pinned.items():
-        _fill(bundle, name, descriptor)
+
+    def digest(path: Path) -> str:
+        descriptor = bundle.pinned.get(path.name)
+        return digest_file(path) if descriptor is None else _copied(path, descriptor)
+
+    check(digest)
+    for descriptor in bundle.pinned.values():
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
 
 
 def check_filled(bundle: Bundle) -> None:
@@ -122,15 +130,20 @@ def _copy(bundle: Bundle, name: str) -> int:
 
 def _fill(bundle: Bundle, name: str, descriptor: int) -> None:
     listed = bundle.version if name == MANIFEST else bundle.manifest.files[name].sha256
-    digest = hashlib.sha256()
-    chunk = memoryview(bytearray(_CHUNK_BYTES))
     try:
-        with (bundle.path / name).open("rb", buffering=0) as file, os.fdopen(os.dup(descriptor), "wb") as memory:
-            while n := file.readinto(chunk):
-                digest.update(chunk[:n])
-                memory.write(chunk[:n])
-        if digest.hexdigest() != listed:
+        if _copied(bundle.path / name, descriptor) != listed:
             raise BundleError(f"{bundle.path}: {name} was changed while it was read; start again", file=name)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     except OSError as error:
         raise BundleError(f"{bundle.path}: {name} cannot be read: {error.strerror}", file=name) from error
+
+
+def _copied(path: Path, descriptor: int) -> str:
+    """Copy a file into memory and return the sha256 of what was copied, in hex."""
+    digest = hashlib.sha256()
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file, os.fdopen(os.dup(descriptor), "wb") as memory:
+        while n := file.readinto(chunk):
+            digest.update(chunk[:n])
+            memory.write(chunk[:n])
+    return digest.hexdigest()

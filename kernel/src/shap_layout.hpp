@@ -41,6 +41,7 @@ static_assert(sizeof(UpperNode<std::uint32_t>) == 32 && sizeof(LastNode<std::uin
 
 // Whether an upper node's feature appears for the first time on its path, and then whether one of its children is a leaf.
 enum class UpperKind : std::uint32_t { kFirst, kFirstWithLeaf, kSeen };
+constexpr std::uint32_t kUpperKinds = 3;
 
 // Consecutive upper nodes of a chunk of the same kind.
 struct UpperRun {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace mlrf {
 namespace {
@@ -88,18 +89,20 @@ void ShapTrees::add_chunk(const Forest& f, const std::vector<ShapChunk>& chunks,
         return nodes[i].left >= n_nodes || nodes[i].right >= n_nodes ? UpperKind::kFirstWithLeaf : UpperKind::kFirst;
     };
 
-    // Upper nodes by level and kind, then last nodes, those whose features appear first before the others.
-    std::vector<std::uint32_t> level(n_nodes, 0), order(n_nodes);
-    for (std::uint32_t i = 0; i < n_nodes; ++i) {
-        order[i] = i;
+    std::vector<std::uint32_t> level(n_nodes, 0);
+    for (std::uint32_t i = 0; i < n_nodes; ++i)
         for (const std::uint32_t child : {nodes[i].left, nodes[i].right})
             if (child < n_nodes) level[child] = level[i] + 1;
+    const std::uint32_t n_levels = n_nodes == 0 ? 0 : *std::max_element(level.begin(), level.end()) + 1;
+    // Upper nodes by level and kind, then last nodes, those whose features appear first before the others; equal ones keep their
+    // order. The groups are counted: a comparison sort took a third of the time of the layout, which a start waits for.
+    std::vector<std::uint32_t> group(n_nodes), next(std::size_t{n_levels} * kUpperKinds + 3, 0), order(n_nodes);
+    for (std::uint32_t i = 0; i < n_nodes; ++i) {
+        group[i] = is_last(i) ? n_levels * kUpperKinds + is_seen(i) : level[i] * kUpperKinds + static_cast<std::uint32_t>(kind_of(i));
+        ++next[group[i] + 1];
     }
-    std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        if (is_last(a) != is_last(b)) return is_last(b);
-        if (is_last(a)) return is_seen(b) && !is_seen(a);
-        return level[a] != level[b] ? level[a] < level[b] : kind_of(a) < kind_of(b);
-    });
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (std::uint32_t i = 0; i < n_nodes; ++i) order[next[group[i]]++] = i;
     std::vector<std::uint32_t> slot_of(n_nodes, 0);
     for (std::uint32_t slot = 0; slot < n_nodes; ++slot) slot_of[order[slot]] = slot;
 

@@ -50,7 +50,7 @@ _FORMATS_READ = (1, 2)
 _ENGINE_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _SHORT_VERSION_DIGITS = 12
 Check = Callable[[Digest], None]
-"""Checks the files of a bundle as `check_files` does, with the function that digests a file; BundleError for the first wrong one."""
+"""Checks the files of a bundle as `check_files` does; called with the function that digests a file."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,14 +9,17 @@ import math
 import sys
 from array import array
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
 
 from mlrf import _kernel
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.feature import Feature, Kind
 
 
-class ColumnRule(NamedTuple):
+class ColumnRule(msgspec.Struct, frozen=True):
     """Admits numbers from `least` to `most`, only whole ones if `whole`, and NaN, a missing value, only if `may_miss`."""
 
     least: float = -sys.float_info.max
@@ -36,7 +39,7 @@ class ColumnRules:
 
     def __init__(self, rules: Iterable[ColumnRule]) -> None:
         self.rules = tuple(rules)
-        self.packed = array("d", [float(number) for rule in self.rules for number in rule])
+        self.packed = array("d", [float(number) for rule in self.rules for number in astuple(rule)])
         """The rules as the kernel takes them: 4 numbers each."""
 
     def first_outside(self, rows: bytes | bytearray | memoryview[Any] | array[float]) -> int | None:

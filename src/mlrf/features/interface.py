@@ -8,7 +8,7 @@ store on another machine offers besides is in `shared_store.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,7 +19,7 @@ Key = bytes
 Record = bytes
 
 
-class Batch(NamedTuple):
+class Batch(msgspec.Struct, frozen=True):
     """A batch of rows to be written to a store."""
 
     keys: list[Key]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
@@ -25,7 +26,7 @@ def _redis() -> type[SharedStore]:
     return RedisStore
 
 
-class SharedKind(NamedTuple):
+class SharedKind(msgspec.Struct, frozen=True):
     """A kind of shared store."""
 
     store: Callable[[], type[SharedStore]]

@@ -25,4 +25,13 @@ def _column(
         codes = {each: float(code) for code, each in enumerate(feature.categories) if isinstance(each, str)}
     # A number for a listed category is its code in a row by position, and its value in one by name.
     takes_numbers = feature.categories is None
-    return (feature.name, *rule, takes_numbers, feature.kind is Kind.BOOLEAN, codes)
+    return (
+        feature.name,
+        rule.least,
+        rule.most,
+        rule.whole,
+        rule.may_miss,
+        takes_numbers,
+        feature.kind is Kind.BOOLEAN,
+        codes,
+    )

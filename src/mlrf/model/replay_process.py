@@ -11,7 +11,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -32,7 +32,7 @@ Measure = Callable[[RowPredictor], Sequence[Any]]
 """Measures a model that passed its replay, in the child process."""
 
 
-class Replayed(NamedTuple):
+class Replayed(msgspec.Struct, frozen=True):
     """The outcome of a replay: the reason why it failed, empty if it passed, and then what was measured."""
 
     reason: str
@@ -84,7 +84,7 @@ def _in_a_child(
         if meanwhile is not None:
             meanwhile()
         with os.fdopen(reading, "rb") as stream:
-            results = [Replayed(*msgspec.msgpack.decode(each)) for each in _messages(stream)]
+            results = [msgspec.msgpack.decode(each, type=Replayed) for each in _messages(stream)]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+
+import msgspec
 
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
@@ -49,7 +50,7 @@ class Routes(Enum):
     ADMIN = "those that change the server"
 
 
-class ErrorStatus(NamedTuple):
+class ErrorStatus(msgspec.Struct, frozen=True):
     """The status of a class of errors."""
 
     http: int

@@ -13,7 +13,8 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.lazy_pattern import lazy_pattern
@@ -40,7 +41,7 @@ _REFERENCE = lazy_pattern(
 )
 
 
-class Address(NamedTuple):
+class Address(msgspec.Struct, frozen=True):
     """A store's address: `text` as it was given, with the slashes that a path may have lost."""
 
     text: str
@@ -63,7 +64,7 @@ class Address(NamedTuple):
         return path if pinned is None else f"{pinned[1]}/{pinned[2]}"
 
 
-class ArtefactReference(NamedTuple):
+class ArtefactReference(msgspec.Struct, frozen=True):
     """What an `oci://` address names in its registry: a repository, and a tag or a digest of it."""
 
     repository: str

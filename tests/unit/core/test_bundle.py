@@ -16,7 +16,6 @@ import pytest
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
 from mlrf.core.bundle import begin_bundle, read_bundle, read_pinned
 from mlrf.core.bundle_files import digest_file
-from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
 

@@ -10,7 +10,7 @@ import pytest
 
 from bundles import write_tree_bundle
 from mlrf.core.bundle import read_bundle
-from mlrf.model.replay_process import replay_in_child
+from mlrf.model.replay_process import Replayed, replay_in_child
 
 
 def children():
@@ -28,7 +28,7 @@ def test_the_parent_works_while_its_child_replays(bundle):
         [bundle], meanwhile=lambda: found.append(children()), measure=lambda model: [len(model.schema.features)]
     )
     assert [len(each) for each in found] == [len(before) + 1]
-    assert outcomes == {"sample": ("", [bundle.manifest.n_features])}
+    assert outcomes == {"sample": Replayed("", [bundle.manifest.n_features])}
     assert children() == before
 
 

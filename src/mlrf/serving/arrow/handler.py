@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ ARROW = b"application/vnd.apache.arrow.stream"
 _GZIP = b"\x1f\x8b"
 
 
-class _Codec(NamedTuple):
+class _Codec(msgspec.Struct, frozen=True):
     """The reader of rows for a model, and the writer of its answers."""
 
     reader: RowReader

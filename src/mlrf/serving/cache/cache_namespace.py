@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class CacheNamespace(NamedTuple):
+class CacheNamespace(msgspec.Struct, frozen=True):
     """The bundle's version (64 hex digits), and a secret of 1 to 64 bytes derived from everything that answers depend on."""
 
     version: str

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from random import getrandbits
 from time import perf_counter
-from typing import NamedTuple
+
+import msgspec
 
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
@@ -34,7 +35,7 @@ _SALT_BITS = 62
 _FRESH, _CACHED = b'"cached":false', b'"cached":true'
 
 
-class _InFlight(NamedTuple):
+class _InFlight(msgspec.Struct, frozen=True):
     """Work in flight, the feature-store transaction that it depends on (or None), and when its rows become too old."""
 
     work: weakref.ref[Deferred | Awaited]

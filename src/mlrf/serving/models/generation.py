@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -36,7 +36,7 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_positions import Layout
 
 
-class Unloaded(NamedTuple):
+class Unloaded(msgspec.Struct, frozen=True):
     """A model that is out of service: its last bundle, of which nothing is open, and its number."""
 
     bundle: Bundle

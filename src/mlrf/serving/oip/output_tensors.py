@@ -12,7 +12,9 @@ import math
 from array import array
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
+
+import msgspec
 
 from mlrf.core.errors import InvalidTensorError
 from mlrf.core.feature import Category
@@ -55,7 +57,7 @@ _TAGS = {
 }
 
 
-class RowValues(NamedTuple):
+class RowValues(msgspec.Struct, frozen=True):
     """What n rows have besides their margins, where it is requested."""
 
     contributions: array[float] = array("d")
@@ -73,7 +75,7 @@ class RowValues(NamedTuple):
 NO_VALUES = RowValues()
 
 
-class OutputGame(NamedTuple):
+class OutputGame(msgspec.Struct, frozen=True):
     """A game of the bundle's."""
 
     chosen: Chosen
@@ -82,7 +84,7 @@ class OutputGame(NamedTuple):
     """How many contributions a row has."""
 
 
-class RequestedOutputs(NamedTuple):
+class RequestedOutputs(msgspec.Struct, frozen=True):
     """The outputs of a request, in their order: each with its name in the response, and its kind."""
 
     outputs: Sequence[tuple[str, Kind]]

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 STAGES = ("queue", "decode", "features", "engine", "explain", "rest")
 """Waiting for the worker's thread or for the loop; reading the body; rows by key; margins; contributions; everything else."""
@@ -21,7 +23,7 @@ _T = TypeVar("_T")
 _G = TypeVar("_G")
 
 
-class Stage(NamedTuple):
+class Stage(msgspec.Struct, frozen=True):
     """A completed stage; times in seconds of `perf_counter`."""
 
     name: str
@@ -106,6 +108,6 @@ def context_of(recorder: Recorder | None) -> Context | None:
 def durations(stages: list[Stage]) -> dict[str, float]:
     """Return the seconds spent in each stage, by name."""
     spent: dict[str, float] = {}
-    for name, began_s, ended_s in stages:
-        spent[name] = spent.get(name, 0.0) + ended_s - began_s
+    for each in stages:
+        spent[each.name] = spent.get(each.name, 0.0) + each.ended_s - each.began_s
     return spent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ _ATOMIC_BYTES = 4096
 """Writes to a pipe of at most this size are atomic: lines of several workers are not mixed (pipe(7))."""
 
 
-class AccessRecord(NamedTuple):
+class AccessRecord(msgspec.Struct, frozen=True):
     """One response, as the access log shows it; `time_s` in Unix time."""
 
     time_s: float

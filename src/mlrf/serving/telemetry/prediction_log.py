@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -46,7 +46,7 @@ class JsonTranscriber(Protocol):
         ...
 
 
-class PredictionRecord(NamedTuple):
+class PredictionRecord(msgspec.Struct, frozen=True):
     """One answered prediction; `body` as received, `answer` as sent, both JSON (the body may be gzip)."""
 
     time_s: float

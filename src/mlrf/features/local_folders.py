@@ -13,12 +13,15 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS, FEATURES
-from mlrf.features.row_format import RowFormat
+
+if TYPE_CHECKING:
+    from mlrf.core.bundle import Bundle
+    from mlrf.features.row_format import RowFormat
 
 _DIGITS = 16
 SEEDED = "seeded"

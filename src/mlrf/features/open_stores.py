@@ -1,7 +1,7 @@
 """Opens the stores that a bundle is served with, in a worker after the fork.
 
 `SHARED_STORES` is the table of shared stores, and the only place that names them: options, command line and server take the
-class from it.
+class from it. The settings import this module first of all, so it imports what opens a store when it opens one.
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mlrf.core.bundle import Bundle
 from mlrf.core.manifest import EXPLANATIONS
-from mlrf.features.interface import TIMEOUT_S, ExplanationStore, FeatureStore
+from mlrf.features.interface import TIMEOUT_S
 from mlrf.features.local_folders import local_folders
-from mlrf.features.row_format import RowFormat, row_format
-from mlrf.features.shared_store import SharedStore
+
+if TYPE_CHECKING:
+    from mlrf.core.bundle import Bundle
+    from mlrf.features.interface import ExplanationStore, FeatureStore
+    from mlrf.features.row_format import RowFormat
+    from mlrf.features.shared_store import SharedStore
 
 
 def _redis() -> type[SharedStore]:
@@ -82,6 +86,8 @@ def open_store(
 
     ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
     """
+    from mlrf.features.row_format import row_format  # noqa: PLC0415  as in `open_rows`
+
     rows = row_format(bundle)
     return None if rows is None else open_rows(bundle, rows, state_dir, url, timeout_s)
 
@@ -92,7 +98,7 @@ def open_rows(
     """Open the store of a bundle that is served by key, whose rows have the given format. Errors as `open_store`."""
     if url is not None:
         return open_shared(url, bundle.name, rows, timeout_s)
-    from mlrf.features.seed_store import import_rows  # noqa: PLC0415  settings import this module, and start no process
+    from mlrf.features.seed_store import import_rows  # noqa: PLC0415  the settings import this module, and open no store
 
     import_rows(bundle, state_dir)
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
@@ -102,6 +108,8 @@ def open_rows(
 
 def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | None:
     """Open the explanations of a bundle; None if it has none. Errors as `open_store`."""
+    from mlrf.features.row_format import row_format  # noqa: PLC0415  as in `open_rows`
+
     rows = row_format(bundle)
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None

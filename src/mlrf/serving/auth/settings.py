@@ -9,7 +9,6 @@ import msgspec
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.cors import check_origin
-from mlrf.serving.auth.keys import read_keys
 from mlrf.serving.auth.tls_files import TlsFiles
 from mlrf.serving.option import Group, option
 
@@ -59,6 +58,8 @@ class AuthSettings(msgspec.Struct, frozen=True):
     def check(self) -> None:
         """Read every file, as a worker will; ConfigError if one is invalid."""
         if self.keys is not None:
+            from mlrf.serving.auth.keys import read_keys  # noqa: PLC0415  the settings come before all other imports
+
             read_keys(self.keys)
         if (files := self.tls_files) is not None:
             from mlrf.serving.auth.tls import Tls  # noqa: PLC0415  most servers have no certificate

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from mlrf import _kernel  # noqa: F401  loaded once, before the fork, for this process and the child that replays
 from mlrf.core.bundle import Bundle, Check, describe_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory, Version, model_directories

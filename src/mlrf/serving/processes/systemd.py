@@ -6,12 +6,15 @@ Both are plain protocols (sd_listen_fds(3), sd_notify(3)): file descriptors from
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import MutableMapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from mlrf.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import socket
 
 _FIRST_DESCRIPTOR = 3
 _SEND_LIMIT_S = 0.2
@@ -40,6 +43,8 @@ class Notifier:
     def _send(self, text: str) -> None:
         if not self._address:
             return
+        import socket  # noqa: PLC0415  the start imports it later, while golden rows are replayed
+
         # A service manager that does not read must not block the service.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(_SEND_LIMIT_S)
@@ -55,6 +60,8 @@ def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.so
     environment.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
+    import socket  # noqa: PLC0415  as above
+
     listeners = []
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
         try:

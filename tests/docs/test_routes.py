@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bundles import write_bundle
@@ -210,7 +211,7 @@ def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
     assert b'mlrf_refusals_total{code="TEAPOT",model="-"} 1' in text
     described = openapi.document(bundles, "one", "0", 100, [])["paths"]
     assert described["/predict"]["post"]["responses"]["418"]["description"] == "A teapot"
-    monkeypatch.setitem(TABLE, TeapotError, TABLE[TeapotError]._replace(routes=Routes.WITH_BODY))
+    monkeypatch.setitem(TABLE, TeapotError, msgspec.structs.replace(TABLE[TeapotError], routes=Routes.WITH_BODY))
     described = openapi.document(bundles, "one", "0", 100, [])["paths"]
     assert "418" in described["/predict"]["post"]["responses"]
     assert "418" not in described["/models"]["get"]["responses"]

@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from api_keys import mlrf_keys
@@ -194,7 +195,7 @@ def test_a_file_that_was_removed_is_followed_by_another(tmp_path):
 def test_a_body_that_cannot_be_kept_costs_its_own_record_alone(tmp_path):
     log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
     for body in (gzip.compress(b" " * (65 << 20), 1), b'{"cut":\n', b"\x1f\x8bno gzip"):
-        log.put(predicted()._replace(body=body))
+        log.put(msgspec.structs.replace(predicted(), body=body))
     log.put(predicted())
     log.close(20.0)
     assert (log.take_counts(), len(records(tmp_path))) == ((1, 3), 1)
@@ -207,7 +208,7 @@ class Unspeakable:
 
 def test_unloggable_request_loses_only_its_own_record(tmp_path):
     log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
-    log.put(predicted()._replace(transcriber=Unspeakable()))
+    log.put(msgspec.structs.replace(predicted(), transcriber=Unspeakable()))
     log.put(predicted())
     log.close(20.0)
     assert (log.take_counts(), len(records(tmp_path))) == ((1, 1), 1)

@@ -198,7 +198,12 @@ class Router(msgspec.Struct, frozen=True):
                 f"no route has this path{slash}; GET /docs lists the routes"
             )
         if isinstance(route, MlrfError):
-            raise route
+            try:
+                raise route
+            finally:
+                # Its traceback refers to this frame and, through its callers, to the request before it on the connection and to
+                # the model that answered it; with this variable they would be a cycle.
+                del route
         return route
 
     def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None, fit: Fit | None) -> Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import pytest
@@ -27,3 +28,15 @@ def test_call_of_unknown_path_keeps_no_request():
     call = Router({}, 1024).call(head)
     for _ in range(2):
         assert refuse(call)() is None
+
+
+def test_call_of_unknown_path_leaves_no_cycle():
+    errors = [RouteNotFoundError("the model is unloaded")]
+    error = weakref.ref(errors[0])
+    head = parse_head(b"POST /none HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n", 10)
+    gc.disable()
+    try:
+        Router({}, 1024, lambda _path: errors.pop()).call(head)
+        assert error() is None
+    finally:
+        gc.enable()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from forked_references import forked_references  # noqa: F401  a fixture
-
-_HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
     """Mark the later cases: each trains a model and runs its library in a child process."""
     seen: Counter[str] = Counter()
     for item in items:
-        if item.path.is_relative_to(_HERE):
+        if item.nodeid.startswith("tests/parity/"):
             test = item.nodeid.partition("[")[0]
             seen[test] += 1
             if seen[test] > 1:

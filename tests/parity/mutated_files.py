@@ -17,12 +17,12 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
-import skops.io
 import xgboost as xgb
 from sklearn import ensemble
 
 import onnx_exports
 import onnx_pipelines
+import skops_files
 import treelite_models
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.detect import import_model
@@ -68,9 +68,9 @@ def sound_files() -> dict[str, bytes]:
             "catboost-depthwise.json": (folder / f"{id(depthwise)}.json").read_bytes(),
             "catboost-ctr.cbm": (folder / f"{id(ctr)}.cbm").read_bytes(),
             "catboost-ctr.json": (folder / f"{id(ctr)}.json").read_bytes(),
-            "forest.skops": skops.io.dumps(forest),
-            "histogram.skops": skops.io.dumps(histogram),
-            "mixed.skops": skops.io.dumps(mixed_vote()),
+            "forest.skops": skops_files.dumps(forest),
+            "histogram.skops": skops_files.dumps(histogram),
+            "mixed.skops": skops_files.dumps(mixed_vote()),
             "pipeline.onnx": onnx_pipelines.exported(PIPELINE, 0, 3, 3)[0].SerializeToString(),
             "forest.onnx": onnx_exports.exported(forest, 1).SerializeToString(),
             "lightgbm.onnx": onnx_exports.exported(lightgbm, 3).SerializeToString(),

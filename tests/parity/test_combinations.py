@@ -7,12 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import skl2onnx
-import skops.io
 from sklearn import ensemble, linear_model, svm, tree
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 import mlrf
+import skops_files
 from library_answers import assert_library_agrees, contributions, rows_of
 from mlrf.builder.importers.detect import import_model
 from mlrf.core.errors import UnsupportedModelError
@@ -80,7 +80,7 @@ def test_combination_is_answered_to_the_bit(kind, tmp_path):
 def test_bundle_predicts_what_the_estimator_does(kind, ask, tmp_path):
     name, n_classes, options = KINDS[kind]
     estimator = fitted(name, n_classes, **options)
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    skops_files.dump(estimator, tmp_path / "model.skops")
     rows = data(n_classes)[0]
     model = mlrf.load(mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m"))
     np.testing.assert_allclose(model.predict(rows), getattr(estimator, ask)(rows), rtol=1e-12)

@@ -8,7 +8,6 @@ import category_encoders
 import lightgbm
 import numpy as np
 import pytest
-import skops.io
 import xgboost
 from sklearn import ensemble
 from sklearn.calibration import CalibratedClassifierCV
@@ -20,6 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, S
 from sklearn.tree import DecisionTreeClassifier
 
 import mlrf
+import skops_files
 from library_answers import rows_of
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.detect import import_model
@@ -126,5 +126,5 @@ def test_an_encoder_that_refuses_the_categories_of_another_member_is_named():
 def test_skops_file_of_combined_pipelines_is_read(tmp_path):
     estimator = ensemble.VotingClassifier([("a", member(light()))], voting="soft").fit(RAW, TWO)
     estimator.estimators = [("a", "fitted")]  # skops would store the copy that was never fitted, too
-    (tmp_path / "model.skops").write_bytes(skops.io.dumps(estimator))
+    (tmp_path / "model.skops").write_bytes(skops_files.dumps(estimator))
     assert import_model(tmp_path / "model.skops").forest.n_nodes == import_model(estimator).forest.n_nodes

@@ -13,7 +13,6 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 import xgboost as xgb
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -31,6 +30,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from typer.testing import CliRunner
 
 import mlrf
+import skops_files
 from library_answers import assert_library_agrees, contributions, rows_of
 from mlrf.builder.bundle.processor_entry import processor_entry
 from mlrf.builder.exporters.forest_file.encode import encode_forest
@@ -218,7 +218,7 @@ def test_members_of_a_combination_share_the_range():
 
 def test_skops_file_with_a_function_is_read(tmp_path):
     pipeline = fitted(FunctionTransformer(np.log1p, inverse_func=np.expm1), PowerTransformer(), light())
-    skops.io.dump(pipeline, tmp_path / "pipeline")
+    skops_files.dump(pipeline, tmp_path / "pipeline")
     assert_library_agrees(import_model(tmp_path / "pipeline"), tmp_path, most=300)
 
 

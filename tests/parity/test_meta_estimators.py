@@ -8,7 +8,6 @@ import catboost
 import lightgbm
 import numpy as np
 import pytest
-import skops.io
 import xgboost
 from sklearn import ensemble
 from sklearn.calibration import CalibratedClassifierCV
@@ -21,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import mlrf
+import skops_files
 from mlrf.builder.importers.detect import import_model
 from mlrf.core import combination
 from mlrf.core.errors import NotExplainableError, ParityError, SampleError, UnsupportedModelError
@@ -266,7 +266,7 @@ def test_answers_of_every_kind_are_scikit_learns(name, tmp_path):
 
 def test_skops_file_of_a_combination_is_read(tmp_path):
     estimator = fitted(*CASES["one against the rest"][:2])
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    skops_files.dump(estimator, tmp_path / "model.skops")
     model = mlrf.load(mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m"))
     assert model.probabilities(QUERIES).tolist() == estimator.predict_proba(QUERIES).tolist()
 

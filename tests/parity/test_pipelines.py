@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skl2onnx
-import skops.io
 import xgboost as xgb
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
@@ -33,6 +32,7 @@ from sklearn.preprocessing import (
 from sklearn.tree import DecisionTreeRegressor
 
 import mlrf
+import skops_files
 from library_answers import assert_library_agrees, contributions, rows_of
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.detect import import_model
@@ -125,7 +125,7 @@ def test_unknown_category_takes_the_encoders_side(tmp_path):
 def test_files_are_read_as_objects_are(tmp_path, known):
     path = tmp_path / "pipeline"
     if known:
-        skops.io.dump(boosted(), path)
+        skops_files.dump(boosted(), path)
     else:
         import_module("joblib").dump(boosted(), path)
         with pytest.raises(UnsupportedModelError, match="allow-pickle"):
@@ -139,7 +139,7 @@ def test_skops_file_with_another_type_is_not_loaded(tmp_path):
         DecisionTreeRegressor(max_depth=2), ("log", FunctionTransformer(import_module("os").fspath and np.nan_to_num)),
         table=raw()[NUMBERS],
     )  # fmt: skip
-    skops.io.dump(pipeline, tmp_path / "pipeline")
+    skops_files.dump(pipeline, tmp_path / "pipeline")
     with pytest.raises(UnsupportedModelError, match="nan_to_num"):
         import_model(tmp_path / "pipeline")
 
@@ -254,7 +254,7 @@ def test_columns_chosen_in_any_way_are_folded(tmp_path):
 def test_skops_file_with_a_column_selector_is_read(tmp_path):
     steps = ColumnTransformer([("numbers", StandardScaler(), make_column_selector(dtype_include=[np.number, bool]))])
     pipeline = make_pipeline(steps, DecisionTreeRegressor(max_depth=3)).fit(raw(), numbers())
-    (tmp_path / "pipeline.skops").write_bytes(skops.io.dumps(pipeline))
+    (tmp_path / "pipeline.skops").write_bytes(skops_files.dumps(pipeline))
     assert_library_agrees(import_model(tmp_path / "pipeline.skops"), tmp_path, most=500)
 
 
@@ -489,7 +489,7 @@ def test_damaged_step_is_an_error_that_says_so(tmp_path):
         DecisionTreeRegressor(max_depth=2), ("scaled", StandardScaler()), table=raw()[["price", "visits"]]
     )
     pipeline[0].scale_ = np.ones(5)
-    skops.io.dump(pipeline, tmp_path / "pipeline")
+    skops_files.dump(pipeline, tmp_path / "pipeline")
     with pytest.raises(ModelUnreadableError, match="steps cannot transform rows: ValueError"):
         import_model(tmp_path / "pipeline")
     (tmp_path / "cut").write_bytes((tmp_path / "pipeline").read_bytes()[:-300])

@@ -14,7 +14,6 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 import threadpoolctl
 import xgboost
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
 
 import mlrf
+import skops_files
 from bundles import rows_of
 from damaged_models import check_damaged_models
 from examples import examples
@@ -334,7 +334,7 @@ def test_models_that_are_not_tree_sums_are_refused_by_name(what):
 
 def test_a_skops_file_is_read_like_the_object(tmp_path):
     estimator, _ = fit("RandomForestClassifier", np.random.default_rng(9), 3)
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    skops_files.dump(estimator, tmp_path / "model.skops")
     from_file, from_object = import_model(tmp_path / "model.skops"), import_model(estimator)
     assert from_file.source == (tmp_path / "model.skops").read_bytes()
     for name in ("feature", "threshold", "value", "cover", "base"):
@@ -349,7 +349,7 @@ class Stranger:
 def test_a_skops_file_with_other_types_is_not_loaded(tmp_path):
     estimator, _ = fit("DecisionTreeRegressor", np.random.default_rng(10))
     estimator.stranger = Stranger()
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    skops_files.dump(estimator, tmp_path / "model.skops")
     with pytest.raises(UnsupportedModelError, match=r"contains .*Stranger, which no tree model"):
         import_model(tmp_path / "model.skops")
 
@@ -360,7 +360,7 @@ def test_losses_under_the_name_that_older_versions_wrote(tmp_path, name):
     few = {"max_iter": 5} if name.startswith("Hist") else {"n_estimators": 5}
     model = ALL[name](max_depth=2, **few).fit(rows, rows[:, 0] > 0)
     path = tmp_path / "old.skops"
-    with zipfile.ZipFile(path, "w") as old, zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as new:
+    with zipfile.ZipFile(path, "w") as old, zipfile.ZipFile(io.BytesIO(skops_files.dumps(model))) as new:
         for member in new.namelist():
             old.writestr(member, new.read(member).replace(b'"sklearn._loss._loss"', b'"_loss"'))
     mlrf.build(path, tmp_path / "bundle", name="m")
@@ -370,7 +370,7 @@ def test_losses_under_the_name_that_older_versions_wrote(tmp_path, name):
 def test_wrapper_of_another_library_names_its_save_method(tmp_path):
     path = tmp_path / "m.skops"
     rows = make_rows(np.random.default_rng(6), missing=False)
-    skops.io.dump(xgboost.XGBRegressor(n_estimators=2).fit(rows[:, :2], rows[:, 0]), path)
+    skops_files.dump(xgboost.XGBRegressor(n_estimators=2).fit(rows[:, :2], rows[:, 0]), path)
     with pytest.raises(UnsupportedModelError, match=r"contains a model of xgboost .*model\.save_model\('model\.ubj'\)"):
         import_model(path)
 
@@ -385,7 +385,7 @@ def test_lightgbm_skops_file_is_read_without_loading(tmp_path, labels, kind):
     else:
         target = np.array(labels, kind if isinstance(labels[0], str) else None)[(rows[:, 0] > 0).astype(int)]
         model = lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, target)
-    skops.io.dump(model, path)
+    skops_files.dump(model, path)
     found, expected = import_model(path), import_model(model)
     assert (found.library, found.classes, found.features) == ("lightgbm", expected.classes, expected.features)
     assert found.classes == (None if labels is None else tuple(labels))
@@ -394,7 +394,9 @@ def test_lightgbm_skops_file_is_read_without_loading(tmp_path, labels, kind):
 
 def test_damaged_lightgbm_skops_files_are_refused(tmp_path):
     rows = make_rows(np.random.default_rng(6), missing=False)
-    skops.io.dump(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0] > 0), tmp_path / "whole")
+    skops_files.dump(
+        lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0] > 0), tmp_path / "whole"
+    )
     whole = (tmp_path / "whole").read_bytes()
     rng, path = random.Random(1), tmp_path / "m.skops"
     for _ in range(150):
@@ -441,7 +443,7 @@ def test_damaged_skops_files_are_refused_in_a_sentence(tmp_path):
         estimator, _ = fit(
             name, np.random.default_rng(12), **({"max_iter": 2} if "Hist" in name else {"n_estimators": 2})
         )
-        whole[name] = skops.io.dumps(estimator)
+        whole[name] = skops_files.dumps(estimator)
     check_damaged_models(tmp_path / "model.skops", list(whole.values()), 150)
 
 
@@ -482,7 +484,7 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
         small["init"] = "zero"
         target[:] = np.where(np.arange(120) % 2 == 0, "no", "yes")
     estimator = ALL[name](random_state=0, **small).fit(rows, target)
-    skops.io.dump(estimator, tmp_path / "model.skops")
+    skops_files.dump(estimator, tmp_path / "model.skops")
     path = mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m")
     model = mlrf.load(path)
     few = np.arange(6.0)[:, None]

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.timing  # latencies under load
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 ROW = [0.25] * 30
 N_LONG = 20_000
-LONG = request("POST", "/predict/batch", {"instances": [{"features": ROW}] * N_LONG, "explain": 2})
 MIDDLE = {"instances": [{"features": ROW}] * 200, "explain": 2}
 ONE = request("POST", "/predict", {"features": ROW})
 COUNTED = "mlrf_requests_total;route=/predict/batch;status="
@@ -50,7 +49,7 @@ def busy_thread(server):
     """A second or so in which the worker's thread is at work for another client."""
     with server.client() as client:
         client.socket.settimeout(60)
-        client.send(LONG)
+        client.send(request("POST", "/predict/batch", {"instances": [{"features": ROW}] * N_LONG, "explain": 2}))
         eventually(lambda: "mlrf_open_connections" in server.metrics())
         time.sleep(0.05)
         yield

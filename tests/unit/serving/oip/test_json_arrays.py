@@ -6,6 +6,7 @@ import json
 import math
 import random
 from array import array
+from functools import cache
 
 import msgspec
 import pytest
@@ -17,15 +18,20 @@ from mlrf.serving.oip.rest.number_arrays import cut_number_arrays
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 N, WIDTH = 24_000, 6
-DICE = random.Random(5)
 TEXTS = ["a", ",", '","', '", "', "],[", '"],["', "\\", '\\"', "", "ü" * 40, " , ", None]
 """What in a string looks like its end, or like a gap between two."""
-VALUES = {
-    "FP64": [DICE.choice([DICE.uniform(-9, 9), None, 1, -0.0, 5e-324]) for _ in range(N)],
-    "INT64": [DICE.randrange(-9, 1 << 60) for _ in range(N)],
-    "BOOL": [DICE.random() < 0.5 for _ in range(N)],
-    "BYTES": [DICE.choice(TEXTS) for _ in range(N)],
+KINDS = {
+    "FP64": lambda dice: dice.choice([dice.uniform(-9, 9), None, 1, -0.0, 5e-324]),
+    "INT64": lambda dice: dice.randrange(-9, 1 << 60),
+    "BOOL": lambda dice: dice.random() < 0.5,
+    "BYTES": lambda dice: dice.choice(TEXTS),
 }
+
+
+@cache
+def values_of(datatype):
+    dice = random.Random(5)
+    return [KINDS[datatype](dice) for _ in range(N)]
 
 
 def same(read, values):
@@ -35,10 +41,10 @@ def same(read, values):
     ]
 
 
-@pytest.mark.parametrize("datatype", VALUES)
+@pytest.mark.parametrize("datatype", KINDS)
 @pytest.mark.parametrize("separators", [(",", ":"), (" ,\n  ", ":")], ids=["dense", "spread"])
 def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, monkeypatch):
-    values = VALUES[datatype]
+    values = values_of(datatype)
     rows = [values[index : index + WIDTH] for index in range(0, N, WIDTH)]
     longest = []
 
@@ -72,7 +78,7 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
 )
 @pytest.mark.parametrize("index", [0, N // 2, N - 1])
 def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, index):
-    written = [json.dumps(value) for value in VALUES[datatype]]
+    written = [json.dumps(value) for value in values_of(datatype)]
     written[index] = wrong
     with pytest.raises(msgspec.MsgspecError):
         read_values(f"[{','.join(written)}]".encode(), DATATYPES[datatype], [N], N)
@@ -82,7 +88,7 @@ def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, i
 @pytest.mark.parametrize("index", [0, N // 2, N - 1])
 def test_null_is_missing_in_every_datatype(datatype, index):
     values = [
-        None if i == index else value for i, value in enumerate(VALUES["INT64" if datatype == "UINT8" else datatype])
+        None if i == index else value for i, value in enumerate(values_of("INT64" if datatype == "UINT8" else datatype))
     ]
     assert read_values(json.dumps(values).encode(), DATATYPES[datatype], [N], N) == values
 
@@ -104,7 +110,8 @@ def test_excess_values_are_not_parsed_to_their_end():
 
 
 def test_a_long_array_is_written_as_at_once():
-    values = array("d", [DICE.uniform(-1, 1) for _ in range(N)] + [math.nan])
+    dice = random.Random(5)
+    values = array("d", [dice.uniform(-1, 1) for _ in range(N)] + [math.nan])
     assert bytes(write_values(values)) == msgspec.json.encode(values.tolist())
     assert bytes(write_values(array("d"))) == b"[]"
     assert bytes(write_values(["a", None])) == b'["a",null]'

@@ -166,7 +166,7 @@ class _AbsentModule(ModuleType):
 
 
 def import_gunicorn() -> None:
-    """Import gunicorn's workers without what this server does not use: its own HTTP.
+    """Import gunicorn's workers without what this server does not use: its own HTTP, and reloads when sources change.
 
     The class of workers names gunicorn's responses and errors, which only its own parser creates.
     """
@@ -179,6 +179,7 @@ def import_gunicorn() -> None:
         _in_place_of(http.__name__, http),
         _in_place_of(wsgi.__name__, wsgi),
         _in_place_of(errors.__name__, errors),
+        _in_place_of("gunicorn.reloader", _AbsentModule("gunicorn.reloader")),
         _in_place_of("platform", _platform()),
         _given("inspect", Parameter=SimpleNamespace(POSITIONAL_ONLY=0, POSITIONAL_OR_KEYWORD=1)),
     ):

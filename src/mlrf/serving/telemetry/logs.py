@@ -10,11 +10,9 @@ import os
 import select
 import sys
 import time
-import traceback
 from typing import Any
 
 import msgspec
-from gunicorn.errors import HaltServer
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _QUOTED_CHARS = 4000
@@ -43,6 +41,8 @@ class Log:
     def error(self, event: str, *, fault: BaseException | None = None, **facts: Any) -> None:
         """Log an error, with its traceback."""
         if fault is not None:
+            import traceback  # noqa: PLC0415  the settings import this module before the golden replay; asyncio, after it, imports this
+
             facts["fault"] = "".join(traceback.format_exception(fault))[-_QUOTED_CHARS:]
         self._write("error", event, facts)
 
@@ -92,6 +92,8 @@ class ArbiterLog:
 
     def error(self, message: str, *args: Any, **_options: Any) -> None:
         """Log gunicorn's errors, with the traceback of the one being handled, unless it reports a requested exit."""
+        from gunicorn.errors import HaltServer  # noqa: PLC0415  as above; gunicorn calls this
+
         fault = sys.exc_info()[1]
         if isinstance(fault, HaltServer):
             fault = None

@@ -132,7 +132,7 @@ def test_msgspec_that_is_there_stays():
 def test_gunicorn_is_imported_without_its_settings_and_its_http():
     run(
         "from mlrf.serving.processes.deferred_imports import import_gunicorn as g; g(); import gunicorn.arbiter; "
-        "assert not {'gunicorn.config', 'gunicorn.http', 'gunicorn.http.errors'} & sys.modules.keys(); "
+        "assert not {'gunicorn.config', 'gunicorn.http', 'gunicorn.http.errors', 'gunicorn.reloader', 'inotify'} & sys.modules.keys(); "
         "assert type(sys.modules['inspect']).__name__ == '_DeferredModule'"
     )
 
@@ -173,5 +173,6 @@ def test_what_gunicorn_was_imported_without_is_there_later():
     run(
         "from mlrf.serving.processes.deferred_imports import import_gunicorn as g; g(); import platform, uuid; "
         "from gunicorn.http.wsgi import Response; from gunicorn.http.errors import InvalidHeader; "
+        "from gunicorn.reloader import reloader_engines; assert reloader_engines['auto']; "
         "assert Response.send_headers and InvalidHeader('x') and platform.machine() and uuid.uuid4()"
     )

@@ -1,10 +1,10 @@
 #include "json_rows.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "integers.hpp"
+#include "json_cursor.hpp"
 #include "json_number.hpp"
 
 namespace mlrf {
@@ -12,36 +12,7 @@ namespace {
 
 constexpr std::ptrdiff_t kMostTopDigits = 6;
 
-struct Cursor {
-    const char* at;
-    const char* end;
-
-    void skip_space() {
-        while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
-    }
-    bool takes(char c) {
-        skip_space();
-        if (at == end || *at != c) return false;
-        ++at;
-        return true;
-    }
-    bool takes(const char* text, std::size_t length) {
-        skip_space();
-        if (static_cast<std::size_t>(end - at) < length || std::memcmp(at, text, length) != 0) return false;
-        at += length;
-        return true;
-    }
-    template <std::size_t kSize>
-    bool takes(const char (&text)[kSize]) {
-        return takes(text, kSize - 1);
-    }
-    bool is_at_end() {
-        skip_space();
-        return at == end;
-    }
-};
-
-bool read_value(Cursor& cursor, const JsonColumn& column, double& value) {
+bool read_value(JsonCursor& cursor, const JsonColumn& column, double& value) {
     cursor.skip_space();
     if (cursor.at < cursor.end && *cursor.at == 'n') {
         value = std::numeric_limits<double>::quiet_NaN();
@@ -58,7 +29,7 @@ bool read_value(Cursor& cursor, const JsonColumn& column, double& value) {
     return true;
 }
 
-bool read_instance(Cursor& cursor, const std::vector<JsonColumn>& columns, bool by_name, double* row) {
+bool read_instance(JsonCursor& cursor, const std::vector<JsonColumn>& columns, bool by_name, double* row) {
     if (!cursor.takes('{') || !cursor.takes("\"features\"") || !cursor.takes(':')) return false;
     const bool is_array = cursor.takes('[');
     if (!is_array && !(by_name && cursor.takes('{'))) return false;
@@ -72,7 +43,7 @@ bool read_instance(Cursor& cursor, const std::vector<JsonColumn>& columns, bool 
 }
 
 // Read the option "explain", after its name: true, false, or a number of contributions from 1 on.
-bool read_explain(Cursor& cursor, JsonExplain& explain) {
+bool read_explain(JsonCursor& cursor, JsonExplain& explain) {
     if (!cursor.takes(':')) return false;
     explain = {};
     explain.is_wanted = cursor.takes("true");
@@ -101,7 +72,7 @@ std::size_t JsonRows::count(const char* begin, const char* end, std::size_t most
 }
 
 bool JsonRows::read(const char* begin, const char* end, std::size_t n_rows, double* table, JsonExplain& explain) const {
-    Cursor cursor{begin, end};
+    JsonCursor cursor{begin, end};
     explain = {};
     if (!cursor.takes('{')) return false;
     const bool is_first = cursor.takes("\"explain\"");

@@ -1,4 +1,4 @@
-// The Python class that reads plain batches of JSON (json_rows.hpp).
+// The Python classes that read rows of JSON (json_rows.hpp, json_tensor.hpp).
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -9,6 +9,7 @@
 
 #include "buffers.hpp"
 #include "json_rows.hpp"
+#include "json_tensor.hpp"
 
 namespace mlrf {
 
@@ -43,6 +44,43 @@ private:
     }
 
     JsonRows rows_;
+    std::size_t most_rows_;
+};
+
+class PythonJsonTensor {
+public:
+    PythonJsonTensor(const nb::sequence& columns, const nb::sequence& names, std::size_t most_rows)
+        : tensor_(columns_of(columns), names_of(names)), most_rows_(most_rows) {}
+
+    // The index of the tensor's name, the number of rows, their table and the id of a request; None for any other body.
+    nb::object read(nb::handle body) const {
+        const Buffer buffer(body.ptr(), PyBUF_SIMPLE);
+        const char* const begin = static_cast<const char*>(buffer.view().buf);
+        const char* const end = begin + buffer.view().len;
+        JsonTensorHead head;
+        if (!tensor_.read_head(begin, end, most_rows_, head)) return nb::none();
+        Answer table(head.n_rows * tensor_.n_columns());
+        if (!tensor_.read_rows(end, head, table.data())) return nb::none();
+        return nb::make_tuple(head.name, head.n_rows, table.release(), nb::str(head.id.data(), head.id.size()));
+    }
+
+private:
+    static std::vector<TensorColumn> columns_of(const nb::sequence& columns) {
+        std::vector<TensorColumn> read;
+        for (const nb::handle each : columns) {
+            const nb::tuple column = nb::cast<nb::tuple>(each);
+            if (column.size() != 4) throw nb::value_error("a column has a least and a most number, and two flags");
+            read.push_back({nb::cast<double>(column[0]), nb::cast<double>(column[1]), nb::cast<bool>(column[2]), nb::cast<bool>(column[3])});
+        }
+        return read;
+    }
+    static std::vector<std::string> names_of(const nb::sequence& names) {
+        std::vector<std::string> read;
+        for (const nb::handle each : names) read.push_back(nb::cast<std::string>(each));
+        return read;
+    }
+
+    JsonTensor tensor_;
     std::size_t most_rows_;
 };
 

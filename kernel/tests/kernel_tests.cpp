@@ -23,6 +23,7 @@
 #include "engine.hpp"
 #include "explanation_json.hpp"
 #include "json_rows.hpp"
+#include "json_tensor.hpp"
 
 namespace {
 
@@ -237,6 +238,30 @@ void check_json_rows(std::mt19937_64& random, const std::string& before, const s
     }
 }
 
+// The same of an infer request with one tensor.
+void check_json_tensor(std::mt19937_64& random) {
+    const std::string whole =
+        "{\"id\": \"a7\", \"inputs\": [{\"name\": \"features\", \"shape\": [2, 3], \"datatype\": \"FP32\", "
+        "\"data\": [[1.25, null, 3], [-7E+2, 1, 0.0]]}]}";
+    const mlrf::JsonTensor tensor({{-1e300, 1e300, false, true}, {0.0, 1.0, true, true}, {-1e300, 1e300, false, true}},
+                                  {"\"other\"", "\"features\""});
+    mlrf::JsonTensorHead head;
+    const auto read = [&](const std::string& text) {
+        const std::vector<char> exact(text.begin(), text.end());
+        const char* const end = exact.data() + exact.size();
+        if (!tensor.read_head(exact.data(), end, 2, head)) return false;
+        std::vector<double> table(head.n_rows * tensor.n_columns());
+        return tensor.read_rows(end, head, table.data());
+    };
+    expect(read(whole) && head.name == 1 && head.n_rows == 2 && head.is_float32, "an infer request is read");
+    for (std::size_t size = 0; size < whole.size(); ++size) expect(!read(whole.substr(0, size)), "half an infer request is not read");
+    for (int i = 0; i < 20000; ++i) {
+        std::string damaged = whole;
+        for (int n = 0; n < 3; ++n) damaged[random() % damaged.size()] = "0123456789.eE+-,[]{}\"ntf :"[random() % 27];
+        read(damaged);
+    }
+}
+
 // Write explanations of any numbers, for every number of named players and for one and several outputs.
 void check_explanation_json(std::mt19937_64& random) {
     const std::vector<std::string> players{"\"a\"", "\"b\"", "\"c\""};
@@ -275,6 +300,7 @@ int main(int n_arguments, char** arguments) {
     std::printf("%zu forests at %zu levels\n", forests.size(), names.size());
 
     std::mt19937_64 random(7);
+    check_json_tensor(random);
     check_json_rows(random, "", "", false, 0);
     check_json_rows(random, "", ", \"explain\": true", true, 0);
     check_json_rows(random, "\"explain\": 12, ", "", true, 12);

@@ -82,7 +82,7 @@ async def calls_of(server, path):
     return calls
 
 
-@pytest.mark.parametrize(("path", "most"), [("/predict", 18), (INFER, 40)])
+@pytest.mark.parametrize(("path", "most"), [("/predict", 18), (INFER, 28)])
 def test_a_fresh_row_takes_no_more_calls_than_it_should(served, path, most):
     calls = uvloop.run(calls_of(served, path))
     assert len(calls) <= most, calls

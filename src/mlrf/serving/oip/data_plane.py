@@ -16,7 +16,7 @@ from mlrf.serving.oip import metadata
 from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.inference_run import Encode
-from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
+from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest, TableRequest
 from mlrf.serving.oip.repository_calls import LOAD, NO_REPOSITORY, UNLOAD, Repository
 from mlrf.serving.oip.statistics import Total, statistics_of
 from mlrf.serving.runtime.results import Awaited, Result
@@ -130,6 +130,10 @@ class DataPlane:
         if model is None or request.model_version:
             model = self.find(request.model_name, request.model_version)
         return model.infer(request, encode, may_explain=may_explain)
+
+    def infer_table(self, read: TableRequest, encode: Encode, began_s: float) -> Result:
+        """Answer a request of a served model whose rows have been read, as `infer` does."""
+        return self._models[read.request.model_name].infer_table(read, encode, began_s)
 
     def infer_off_loop(
         self, name: str, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool = True

@@ -21,7 +21,7 @@ from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.explained_game import game_parameters, in_game
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
-from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
+from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter, TableRequest
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
 from mlrf.serving.oip.row_lookup import are_all_precomputed, deferred_of, keyed_answer, unpack_parameters
 from mlrf.serving.oip.statistics import InferenceCounts
@@ -61,7 +61,7 @@ class ModelInference:
         self.bundle = model.bundle
         self.name = model.bundle.name
         self.version = version
-        self._reader = reader
+        self.reader = reader
         self.max_rows = reader.max_rows
         self.most_values = reader.most_values
         self.counts = counts
@@ -77,7 +77,7 @@ class ModelInference:
     @property
     def by_key(self) -> bool:
         """Whether rows are looked up by key."""
-        return self._reader.has_key
+        return self.reader.has_key
 
     @property
     def is_cached(self) -> bool:
@@ -109,11 +109,26 @@ class ModelInference:
         try:
             run = self._begin(request, encode, began_s, may_explain)
             if run.by_key:
-                made = self._answer_keys(run, self._reader.keys(run.request.inputs))
+                made = self._answer_keys(run, self.reader.keys(run.request.inputs))
             else:
-                run.count, rows = self._reader.table(run.request.inputs)
+                run.count, rows = self.reader.table(run.request.inputs)
                 made = self._answer(run, (rows,), partial(self._compute, run, rows))
             return limited(made, run.deadline_s) if run.deadline_s else made
+        except Exception:
+            self.counts.failed(perf_counter() - began_s)
+            raise
+
+    def infer_table(self, read: TableRequest, encode: Encode, began_s: float) -> Result:
+        """Answer a request whose rows have been read and checked, with the first output."""
+        try:
+            run = InferenceRun(
+                began_s,
+                request=read.request,
+                encode=encode,
+                requested=self.outputs.default(read.input_name),
+                count=read.n_rows,
+            )
+            return self._answer(run, (read.table,), partial(self._compute, run, read.table))
         except Exception:
             self.counts.failed(perf_counter() - began_s)
             raise
@@ -129,11 +144,11 @@ class ModelInference:
                 recorder.enter(DECODE)
             run = self._begin(decode(), encode, began_s, may_explain)
             if run.by_key:
-                keys = self._reader.keys(run.request.inputs)
+                keys = self.reader.keys(run.request.inputs)
                 runs.append(run)
                 return Awaited(lambda: self._answer_keys_later(run, keys))
             runs.append(run)
-            run.count, rows = self._reader.table(run.request.inputs)
+            run.count, rows = self.reader.table(run.request.inputs)
             run.n_explained = run.count if run.requested.explains else 0
             run.read_s = run.ready_s = perf_counter()
             return self._encoded(run, rows)
@@ -152,7 +167,7 @@ class ModelInference:
         timeout = request.parameters.get(TIMEOUT)
         deadline_s = 0.0 if timeout is None else parameter_deadline_s(timeout, began_s)
         base_margin = None
-        if len(request.inputs) > 1 and self._reader.may_have_base_margin:
+        if len(request.inputs) > 1 and self.reader.may_have_base_margin:
             request, base_margin = split_base_margin(request)
         requested = self.outputs.requested(request, has_bases=base_margin is not None)
         if requested.explains:
@@ -163,7 +178,7 @@ class ModelInference:
                 )
             self._model.explainer()
             requested = in_game(requested, request.parameters, self._model)
-        by_key = self._reader.has_key and self._reader.is_by_key(request.inputs)
+        by_key = self.reader.has_key and self.reader.is_by_key(request.inputs)
         return InferenceRun(
             began_s,
             request=request,

@@ -173,8 +173,7 @@ class Outputs:
             return requested_outputs(kinds)
         if not request.outputs:
             inputs = request.inputs
-            name = ALSO_KNOWN.get(inputs[0].name, "") if len(inputs) == 1 else ""
-            return self._default[name or self._first]
+            return self.default(inputs[0].name if len(inputs) == 1 else "")
         names = request.outputs
         if len(names) == 1 and names[0] in self._one:
             return self._one[names[0]]
@@ -194,6 +193,10 @@ class Outputs:
         if (twice := first_repeated(names)) is not None:
             raise InvalidTensorError(f"output {shown_name(twice)} is requested twice; name it once", output=clip(twice))
         return requested_outputs([(name, self._kinds[name]) for name in names])
+
+    def default(self, input_name: str) -> RequestedOutputs:
+        """Return the output of a request without names of outputs, whose only input has this name; empty for several."""
+        return self._default[ALSO_KNOWN.get(input_name, "") or self._first]
 
     def pack(self, requested: RequestedOutputs, margins: array[float], values: RowValues) -> bytes:
         """Return the data of n rows' tensors, one after the other.

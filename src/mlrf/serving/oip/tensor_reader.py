@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from mlrf.core.column_rules import ColumnRules, rule_by_value, rule_of
+from mlrf.core.column_rules import ColumnRule, ColumnRules, rule_by_value, rule_of
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -60,8 +60,15 @@ class TensorReader:
         of_key = () if entity_key is None else entity_key.names
         self.may_have_base_margin = BASE_MARGIN_INPUTS.isdisjoint((*schema.names, *of_key))
         """Whether an input of that name is not a feature or a field of the key."""
+        self.one_tensor_names = [name for name in ALSO_KNOWN if name not in self._names and name not in of_key]
+        """Names under which a tensor of all features is certainly no other one."""
         self._rules = ColumnRules(map(rule_of, schema.features))
         self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
+
+    @property
+    def rules(self) -> Sequence[ColumnRule]:
+        """Which numbers each feature takes in a tensor of all features."""
+        return self._rules.rules
 
     def is_by_key(self, inputs: Sequence[InputTensor]) -> bool:
         """Whether the inputs are exactly the fields of the key; if these are also exactly the features, they are not a key."""

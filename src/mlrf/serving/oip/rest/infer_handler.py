@@ -14,6 +14,7 @@ from mlrf.serving.http.router import JSON, Framed
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.json_messages import request_json, response_json
 from mlrf.serving.oip.rest.content_coding import LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
+from mlrf.serving.oip.rest.plain_tensors import plain_reader
 from mlrf.serving.oip.rest.request_body import read_request
 from mlrf.serving.oip.rest.response_body import read_response, write_response
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
@@ -30,7 +31,9 @@ class InferHandler:
     def __init__(self, plane: DataPlane, name: str) -> None:
         self._plane = plane
         self._name = name
-        self._max_values = plane.find(name).most_values
+        model = plane.find(name)
+        self._max_values = model.most_values
+        self._read_plain = plain_reader(name, model.reader.one_tensor_names, model.reader.rules, model.max_rows)
         self._may_explain = True
         self._header_bytes: int | None = None
         """Number of JSON bytes in the body; None for all."""
@@ -47,6 +50,8 @@ class InferHandler:
         if (len(body) if header_bytes is None else header_bytes) > TENSOR_JSON_BYTES:
             decode = partial(read_request, name, body, header_bytes, began_s, self._max_values, self._plane.limits)
             made: Result = self._plane.infer_off_loop(name, decode, write_response, may_explain=self._may_explain)
+        elif header_bytes is None and (read := self._read_plain(body)) is not None:
+            made = self._plane.infer_table(read, write_response, began_s)
         else:
             try:
                 request = read_request(name, body, header_bytes, began_s, self._max_values, self._plane.limits)

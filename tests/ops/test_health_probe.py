@@ -33,7 +33,7 @@ class OneAnswer(socketserver.BaseRequestHandler):
 def test_lost_connections_count_as_ten_seconds(second_bytes):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OneAnswer) as server:
         server.daemon_threads, server.second_bytes, server.n_lost = True, second_bytes, 0
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         command = [sys.executable, PROBE, str(server.server_address[1])]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as probe:
             # Four kept connections: once eight are lost, each was opened again.

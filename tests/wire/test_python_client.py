@@ -278,7 +278,7 @@ def busy(monkeypatch):
     monkeypatch.setattr(retries, "_LONGEST_WAIT_S", 0.02)
     OnceBusy.timeouts = []
     listener = HTTPServer(("127.0.0.1", 0), OnceBusy)
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.server_port}"
     listener.shutdown()

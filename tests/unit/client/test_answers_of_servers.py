@@ -32,6 +32,7 @@ class Scripted(BaseHTTPRequestHandler):
     """Answers a POST as the test says."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets: the second waited 40 ms for an acknowledgement
 
     def do_GET(self):
         self._answer(200, self.server.models)
@@ -59,7 +60,7 @@ class Scripted(BaseHTTPRequestHandler):
 def server():
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Scripted)
     listener.posts, listener.ports, listener.script, listener.models = 0, [], lambda _n: (200, {}), MODELS
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield listener
     listener.shutdown()

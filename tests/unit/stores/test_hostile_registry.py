@@ -41,6 +41,7 @@ class Registry(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets: the second waited 40 ms for an acknowledgement
 
     def do_GET(self) -> None:
         body = self.server.artefact if "/manifests/" in self.path else self.server.blob
@@ -73,7 +74,7 @@ def registry() -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
         server.daemon_threads, server.artefact, server.blob, server.n_sent = True, manifest(), b"", 0
         server.location = server.realm = ""
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -157,6 +158,7 @@ class Uploads(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two packets: the second waited 40 ms for an acknowledgement
 
     def answer(self, status: int, **headers: str) -> None:
         self.server.seen.append((self.command, self.headers.get("Authorization")))

@@ -12,6 +12,7 @@ import h2.events
 import h2.settings
 import pytest
 
+from examples import examples
 from http2_frames import (
     BLOCK,
     CALM,
@@ -392,7 +393,7 @@ def test_mutated_frames_never_raise(server):
         HELLO + frame(SETTINGS, ACK, 0) + setting(4, 100) + opened() + frame(DATA, 0, 1, b"abc") + frame(PING, 0, 0, bytes(8))
         + frame(WINDOW_UPDATE, 0, 1, word(9)) + frame(DATA, END_STREAM, 1, b"d") + opened(3) + frame(RST_STREAM, 0, 3, word(8))
     )  # fmt: skip
-    for _ in range(400):
+    for _ in range(examples(400)):
         content = bytearray(good)
         for _ in range(random_.randrange(1, 6)):
             content[random_.randrange(len(PREFACE), len(content))] = random_.randrange(256)

@@ -69,6 +69,27 @@ def test_few_modules_are_imported_before_the_replay():
     assert len(found) < 260
 
 
+def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path):
+    rare = {
+        "mlrf.serving.native.curve_handler",
+        "mlrf.serving.oip.rest.infer_handler",
+        "mlrf.serving.platforms.handlers",
+    }
+    bundle = write_tree_bundle(tmp_path / "b")
+    serve = (
+        "from mlrf.core.bundle import read_bundle; from mlrf.serving.config.settings import ServeSettings; "
+        "from mlrf.serving.models.service import Service; from mlrf.serving.processes import run_server; "
+        "from mlrf.serving.routes import layout; from mlrf.serving.runtime.control_block import ControlBlock; "
+        "from mlrf.serving.telemetry.exposition import Exposition; "
+        "from mlrf.serving.telemetry.worker_meter import WorkerMeter; "
+        f"b = read_bundle({str(bundle)!r}); l = layout([b.name]); c = ControlBlock(1, l.n_words); "
+        "s = Service([b], ServeSettings(bundles=(b.path,)), WorkerMeter(l, c.row(0)), Exposition(l, c, [], ''))"
+    )
+    use = "[h.handler() for r in s.routes.values() for h in r.handlers.values() if type(h).__name__ == 'OnFirstUse']"
+    assert all_modules_after(serve) & rare == set()
+    assert all_modules_after(f"{serve}; {use}") & rare == rare - {"mlrf.serving.native.curve_handler"}
+
+
 def test_a_worker_imports_no_builders_libraries():
     heavy = {
         "typer",

@@ -25,7 +25,7 @@ from mlrf.serving.http.gzip_body import unzip_short, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.runtime.deadlines import header_timeout_s
 from mlrf.serving.runtime.observer import ObservedRequest
-from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result
+from mlrf.serving.runtime.results import Continued, Deferred, Handler, OnFirstUse, Result
 
 
 class Framed(bytes):
@@ -213,6 +213,8 @@ class Router(msgspec.Struct, frozen=True):
             if "GET" in allowed:
                 allowed.append("HEAD")
             raise MethodNotAllowedError(f"this route accepts {', '.join(allowed)}", allow=allowed)
+        if isinstance(handler, OnFirstUse):
+            handler = handler.handler()
         if wrap is not None:
             handler = wrap(handler)
         if head.method in (b"GET", b"HEAD"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,7 +25,6 @@ from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import CachePartitions
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
-from mlrf.serving.native.curve_handler import CurveHandler
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.native.response_builder import ResponseBuilder
@@ -32,10 +32,10 @@ from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.option import value_in
-from mlrf.serving.platforms.handlers import PlatformHandlers
+from mlrf.serving.platforms.model_routes import ModelRoutes
 from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
-from mlrf.serving.runtime.results import Handler
+from mlrf.serving.runtime.results import Handler, OnFirstUse
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
@@ -87,7 +87,7 @@ class LoadedModel:
             paths.PREDICT: predict_handler.one,
             paths.PREDICT_BATCH: predict_handler.many,
             paths.EXPLAIN: predict_handler.explained,
-            paths.CURVE: CurveHandler(self.model, decoder, costs, self.rows),
+            paths.CURVE: OnFirstUse(partial(_curve_handler, self.model, decoder, costs, self.rows)),
         }
         """The handlers of the native routes, by path."""
         if self._partitions is not None:
@@ -105,11 +105,16 @@ class LoadedModel:
         """The handler of `/predict/batch`: JSON, and Arrow."""
         # Platforms send whole files, so the row limit of the inference protocol applies, and their answers have their own
         # cache.
-        large = RowDecoder(self.model.schema, settings.leniency, settings.max_infer_rows, key)
-        platform_batch: Handler = PredictHandler(self.model, large, *counters, costs, self.rows).many
+        model, rows = self.model, self.rows
+
+        def make_large() -> Handler:
+            large = RowDecoder(model.schema, settings.leniency, settings.max_infer_rows, key)
+            return PredictHandler(model, large, *counters, costs, rows).many
+
+        platform_batch: Handler = OnFirstUse(make_large)
         if self._partitions is not None:
             platform_batch = self._partitions.keep(platform_batch, INVOCATIONS)
-        self.platforms: PlatformHandlers = PlatformHandlers(
+        self.platforms: ModelRoutes = ModelRoutes(
             self.model.schema,
             settings.max_infer_rows,
             platform_batch,
@@ -160,6 +165,12 @@ class LoadedModel:
             "example": self.model.schema.example(),
             "key": None if manifest.rows is None else {each.name: each.type for each in manifest.rows.key},
         }
+
+
+def _curve_handler(model: RowPredictor, decoder: RowDecoder, costs: CostModel, rows: StoredRows | None) -> Handler:
+    from mlrf.serving.native.curve_handler import CurveHandler  # noqa: PLC0415  most servers are asked for no curve
+
+    return CurveHandler(model, decoder, costs, rows)
 
 
 def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> StoredRows | None:

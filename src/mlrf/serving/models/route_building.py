@@ -7,10 +7,9 @@ from types import MappingProxyType
 
 from mlrf.core.errors import ModelNotFoundError
 from mlrf.serving.arrow.handler import fit as arrow_fit
+from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import Fit, Route
-from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.declared_form import fit as form_fit
-from mlrf.serving.platforms.handlers import fit as platform_fit
 from mlrf.serving.route_paths import MODEL, PREDICT, V2_REPOSITORY_MODEL, fill, split_path
 from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
@@ -91,10 +90,22 @@ def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | No
     return None
 
 
+def _rest_fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
+    from mlrf.serving.oip.rest.infer_handler import fit  # noqa: PLC0415  as of `OnFirstUse`
+
+    return fit(handler, head, max_body_bytes)
+
+
+def _platform_fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
+    from mlrf.serving.platforms.handlers import fit  # noqa: PLC0415  as above
+
+    return fit(handler, head, max_body_bytes)
+
+
 _FITS: dict[Body, Fit] = {
     Body.BATCH: arrow_fit,
-    Body.TENSORS: rest_fit,
-    Body.ROWS: platform_fit,
+    Body.TENSORS: _rest_fit,
+    Body.ROWS: _platform_fit,
     Body.FORM_JSON: form_fit,
 }
 

@@ -58,6 +58,29 @@ Handler = Callable[[bytes], Result]
 """Takes a request body and returns the response body, or the work that makes it; raises MlrfError. Never blocks."""
 
 
+class OnFirstUse:
+    """A handler that is made for its first request, for routes that most servers are never asked for.
+
+    `make` imports what the handler needs, which takes a few milliseconds, so that a start does not.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Handler]) -> None:
+        self._make = make
+        self._made: Handler | None = None
+
+    def handler(self) -> Handler:
+        """Return the handler, always the same; call it on the event loop."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        return self.handler()(body)
+
+
 def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
     """Return the result of calling `then` with the bytes of `made`, once those are available."""
     if isinstance(made, bytes):

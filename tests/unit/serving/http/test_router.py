@@ -9,7 +9,8 @@ import pytest
 
 from mlrf.core.errors import RouteNotFoundError
 from mlrf.serving.http.head import parse_head
-from mlrf.serving.http.router import Router
+from mlrf.serving.http.router import Route, Router
+from mlrf.serving.runtime.results import OnFirstUse
 
 
 class Connection:
@@ -40,3 +41,20 @@ def test_call_of_unknown_path_leaves_no_cycle():
         assert error() is None
     finally:
         gc.enable()
+
+
+def test_a_handler_is_made_once_by_the_first_head_that_needs_it():
+    made = []
+
+    def make():
+        made.append(lambda body: body)
+        return made[-1]
+
+    routes = {"/seldom": Route(1, "/seldom", {b"GET": OnFirstUse(make)})}
+    router = Router(routes, 1024)
+    assert made == []
+    wrapped = []
+    for _ in range(2):
+        head = parse_head(b"GET /seldom HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+        router.call(head, lambda _head, _route: lambda handler: wrapped.append(handler) or handler)
+    assert wrapped == made * 2

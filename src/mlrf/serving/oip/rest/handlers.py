@@ -9,8 +9,7 @@ import msgspec
 
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.oip.data_plane import DataPlane
-from mlrf.serving.oip.rest.infer_handler import InferHandler
-from mlrf.serving.runtime.results import Awaited, Handler
+from mlrf.serving.runtime.results import Awaited, Handler, OnFirstUse
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -73,7 +72,14 @@ class RestHandlers:
 
     def infer(self, name: str) -> Handler:
         """Return the handler of a model's infer requests."""
-        return InferHandler(self._plane(), name)
+        plane = self._plane()
+
+        def make() -> Handler:
+            from mlrf.serving.oip.rest.infer_handler import InferHandler  # noqa: PLC0415  most servers never get one
+
+            return InferHandler(plane, name)
+
+        return OnFirstUse(make)
 
     def load(self, name: str) -> Handler:
         """Return the handler that loads a model's current version."""

@@ -45,8 +45,8 @@ class RegistryClient:
         self.address = address
         self.reference = artefact_reference(address)
         registry: Any = oras.provider.Registry(insecure=is_loopback(address.host))
-        for scheme in ("http://", "https://"):
-            registry.session.mount(scheme, _LimitedAdapter(address, timeout_s))
+        registry.session.mount("http://", _LimitedAdapter(address, timeout_s))
+        registry.session.mount("https://", _TrustingAdapter(address, timeout_s))
         self._session = registry.session
         self._auth = registry.auth
         self._root = f"{registry.prefix}://{address.host}"
@@ -218,10 +218,6 @@ class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]  # requests is not loo
         self._timeout_s = timeout_s
         super().__init__()
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> Any:
-        # This context trusts the authorities of the system or of SSL_CERT_FILE; requests by itself only a list of its own.
-        return super().init_poolmanager(*args, **options, ssl_context=ssl.create_default_context())
-
     def send(self, request: Any, **options: Any) -> Any:
         if not may_redirect(self._address, request.url):
             raise requests.exceptions.InvalidURL(f"a redirect to {urlsplit(request.url).scheme} is refused")
@@ -231,3 +227,13 @@ class _LimitedAdapter(HTTPAdapter):  # type: ignore[misc]  # requests is not loo
         if answer.is_redirect or not options.get("stream"):
             answer._content = at_most(answer, _WHOLE_BYTES)  # noqa: SLF001  as requests does it
         return answer
+
+
+class _TrustingAdapter(_LimitedAdapter):
+    """Trusts the authorities of the system or of SSL_CERT_FILE; requests by itself only a list of its own.
+
+    Reading them takes some 25 ms, and each look for a new version makes a client: requests over http have none.
+    """
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> Any:
+        return super().init_poolmanager(*args, **options, ssl_context=ssl.create_default_context())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 
 import pytest
@@ -17,6 +18,7 @@ from mlrf.core.repository import ModelDirectory
 from mlrf.stores.address import parse_address
 from mlrf.stores.mirror import Mirror
 from mlrf.stores.open_store import open_reader
+from mlrf.stores.registry_client import RegistryClient
 from store_servers import mlflow_server, push, register, registry_program, registry_server
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the registries' clients
@@ -39,6 +41,18 @@ def registry(tmp_path_factory):
 def mirror_of(text, cache):
     address = parse_address(text)
     return Mirror(address, cache, lambda: open_reader(address, 2.0))
+
+
+def test_a_client_reads_the_systems_authorities_once(monkeypatch):
+    read, default = [], ssl.create_default_context
+
+    def counted(*arguments, **options):
+        read.append(arguments)
+        return default(*arguments, **options)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    RegistryClient(parse_address("oci://localhost:1/team/sample:prod"), 1.0)
+    assert len(read) == 1
 
 
 def test_a_tag_of_a_registry_is_followed(registry, bundles, tmp_path):

@@ -46,13 +46,13 @@ bool read_instance(JsonCursor& cursor, const std::vector<JsonColumn>& columns, b
 bool read_explain(JsonCursor& cursor, JsonExplain& explain) {
     if (!cursor.takes(':')) return false;
     explain = {};
-    explain.is_wanted = cursor.takes("true");
-    if (explain.is_wanted || cursor.takes("false")) return true;
+    explain.is_requested = cursor.takes("true");
+    if (explain.is_requested || cursor.takes("false")) return true;
     // More digits than any number of features has are left to the other parsers.
     const char* const last = cursor.at + std::min<std::ptrdiff_t>(kMostTopDigits, cursor.end - cursor.at);
     for (; cursor.at < last && *cursor.at >= '0' && *cursor.at <= '9'; ++cursor.at) {
-        if (explain.is_wanted && explain.top == 0) return false;  // no number begins with 0
-        explain.is_wanted = true;
+        if (explain.is_requested && explain.top == 0) return false;  // no number begins with 0
+        explain.is_requested = true;
         explain.top = 10 * explain.top + static_cast<unsigned>(*cursor.at - '0');
     }
     return explain.top > 0;

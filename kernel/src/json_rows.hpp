@@ -21,7 +21,7 @@ struct JsonColumn {
 
 // Whether the rows are to be explained, and with how many of the largest contributions: 0 for all of them.
 struct JsonExplain {
-    bool is_wanted = false;
+    bool is_requested = false;
     unsigned top = 0;
 };
 

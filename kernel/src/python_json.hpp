@@ -27,7 +27,7 @@ public:
         Answer table(n_rows * rows_.n_columns());
         JsonExplain explain;
         if (!rows_.read(begin, end, n_rows, table.data(), explain)) return nb::none();
-        const nb::object option = explain.top > 0 ? nb::object(nb::int_(explain.top)) : nb::object(nb::bool_(explain.is_wanted));
+        const nb::object option = explain.top > 0 ? nb::object(nb::int_(explain.top)) : nb::object(nb::bool_(explain.is_requested));
         return nb::make_tuple(table.release(), option);
     }
 

@@ -229,7 +229,7 @@ void check_json_rows(std::mt19937_64& random, const std::string& before, const s
         rows.count(exact.data(), exact.data() + exact.size(), 2);
         return rows.read(exact.data(), exact.data() + exact.size(), 2, table.data(), explain);
     };
-    expect(read(whole) && explain.is_wanted == is_explained && explain.top == top, "a batch of JSON is read");
+    expect(read(whole) && explain.is_requested == is_explained && explain.top == top, "a batch of JSON is read");
     for (std::size_t size = 0; size < whole.size(); ++size) expect(!read(whole.substr(0, size)), "half a batch of JSON is not read");
     for (int i = 0; i < 20000; ++i) {
         std::string damaged = whole;

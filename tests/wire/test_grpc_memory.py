@@ -16,7 +16,7 @@ from running import eventually, serving
 
 MIB = 1 << 20
 _INITIAL_WINDOW = 4
-ASKED = b"\x0a\x05sales"
+MODEL_NAME = b"\x0a\x05sales"
 """The message of `ModelMetadata` for a model, whose answer is long."""
 _CUT = "mlrf_connections_cut_total;reason=%s"
 
@@ -79,7 +79,9 @@ def test_a_client_that_reads_nothing_from_its_socket_is_cut(path):
                 if server.metrics()[_CUT % "slow_reader"]:
                     break
                 for _ in range(1000):
-                    client.send(client.call(INFERENCE + "ModelMetadata"), message_head(len(ASKED)) + ASKED, ends=True)
+                    client.send(
+                        client.call(INFERENCE + "ModelMetadata"), message_head(len(MODEL_NAME)) + MODEL_NAME, ends=True
+                    )
         eventually(lambda: server.metrics()[_CUT % "slow_reader"] == 1, what="a connection that was cut")
         assert isinstance(peer.ask("ServerLive"), bytes)
         assert server.troubles == []

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Sequence
 
 from mlrf.engines.interface import BackgroundExplainer, Explainer, Row
-from mlrf.model.interactions import interactions_of
+from mlrf.model.interactions import check_interactions, interactions_of
 from mlrf.model.prepared_game import PreparedGame
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source, with_member
@@ -24,6 +24,14 @@ class Explanations:
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
             self._writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
+
+    def check(self, explain: ExplainOption, n_rows: int = 1) -> None:
+        """Refuse explanations that the model does not have, and more interactions than an answer may have."""
+        self._model.explainer()
+        if isinstance(explain, Game):
+            self._model.games().check(explain.chosen)
+        if isinstance(explain, Interactions):
+            check_interactions(self._model, n_rows, MOST_INTERACTIONS)
 
     def of_row(self, row: Row) -> array[float]:
         """Return the path-dependent contributions [F, K] of one row, on the event loop."""

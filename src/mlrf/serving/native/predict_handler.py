@@ -12,23 +12,12 @@ from typing import TypeVar
 
 from mlrf.engines.interface import Row
 from mlrf.model.explanation_kinds import ExplanationKind
-from mlrf.model.interactions import check_interactions
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.lookup.validity import with_validity
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.interaction_writer import MOST_INTERACTIONS
-from mlrf.serving.native.requests import (
-    Details,
-    ExplainOption,
-    Game,
-    Interactions,
-    ParsedBatch,
-    ParsedRequest,
-    PlainBatch,
-    kind_of,
-)
+from mlrf.serving.native.requests import Details, ExplainOption, ParsedBatch, ParsedRequest, PlainBatch, kind_of
 from mlrf.serving.native.response_builder import responses_of
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -231,7 +220,7 @@ class PredictHandler:
         """Answer one instance whose row is known."""
         if counts is not None:
             if explain is not False:
-                self._check(explain)
+                self._responses.explanations.check(explain)
             self._count(1, int(explain is not False), counts)
             return Deferred(lambda: self._responses.off_loop(row, explain, details, found))
         if explain is False:
@@ -242,7 +231,7 @@ class PredictHandler:
                 )
             self._count(1, 0)
             return self._responses.one(row, details, found)
-        self._check(explain)
+        self._responses.explanations.check(explain)
         if (kind := kind_of(explain)) is not None:
             run = partial(self._responses.off_loop, row, explain, details, found)
             timed, cost_s = self._costs.predicted(kind, 1, run)
@@ -267,7 +256,7 @@ class PredictHandler:
             self._model.explainer()
         for each in dict.fromkeys(kinds.values()):
             chosen = [i for i, kind in kinds.items() if kind == each]
-            self._check(parsed[chosen[0]][1], len(chosen))
+            self._responses.explanations.check(parsed[chosen[0]][1], len(chosen))
         precomputed = self._precomputed(plain, found)
         counted = partial(self._count, len(parsed), len(explained))
         cost_s = self._costs.of(len(parsed), len(plain) - len(precomputed)) + len(explained) * self._write_s
@@ -297,14 +286,6 @@ class PredictHandler:
         if len(kinds) == len(parsed) and len({*kinds.values()}) == 1:
             run, _ = self._costs.predicted(kinds[0], len(kinds), run)
         return Deferred(run, counted, cost_s=cost_s)
-
-    def _check(self, explain: ExplainOption, n_paired: int = 1) -> None:
-        """Refuse an explanation that the model does not have, and more interactions than an answer may have."""
-        self._model.explainer()
-        if isinstance(explain, Game):
-            self._model.games().check(explain.chosen)
-        if isinstance(explain, Interactions):
-            check_interactions(self._model, n_paired, MOST_INTERACTIONS)
 
     def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
         """Return the precomputed contributions, by index in the batch."""

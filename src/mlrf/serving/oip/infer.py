@@ -23,13 +23,13 @@ from mlrf.serving.oip.explained_game import game_parameters, in_game
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter, TableRequest
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
-from mlrf.serving.oip.row_lookup import are_all_precomputed, deferred_of, keyed_answer, unpack_parameters
+from mlrf.serving.oip.row_lookup import are_all_precomputed, deferred_of, keyed_answer, look_up, unpack_parameters
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_deadline_s
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, limited
-from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
+from mlrf.serving.runtime.stages import DECODE, ENGINE, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, PACKED_BYTES, TENSOR_BYTES, TENSOR_COUNT
 
 _MIN_DIGITS = 6
@@ -121,14 +121,9 @@ class ModelInference:
     def infer_table(self, read: TableRequest, encode: Encode, began_s: float) -> Result:
         """Answer a request whose rows have been read and checked, with the first output."""
         try:
-            run = InferenceRun(
-                began_s,
-                request=read.request,
-                encode=encode,
-                requested=self.outputs.default(read.input_name),
-                count=read.n_rows,
-            )
-            return self._answer(run, (read.table,), partial(self._compute, run, read.table))
+            requested, rows = self.outputs.default(read.input_name), read.table
+            run = InferenceRun(began_s, count=read.n_rows, request=read.request, encode=encode, requested=requested)
+            return self._answer(run, (rows,), partial(self._compute, run, rows))
         except Exception:
             self.counts.failed(perf_counter() - began_s)
             raise
@@ -285,31 +280,14 @@ class ModelInference:
         return answer
 
     def _look_up(self, run: InferenceRun, keys: Sequence[ByKey], make: _Make) -> Result:
-        rows, recorder = self._rows, recording()
+        rows = self._rows
         if rows is None:
             raise AssertionError("a key was read for a model without rows")
-        if recorder is not None:
-            recorder.enter(FEATURES)
-        if rows.local is not None:
-            return self._compute_found(run, rows, rows.read(keys, range(len(keys))), make)
 
-        async def look_up() -> Result:
-            if recorder is not None:
-                recorder.enter(FEATURES)
-            try:
-                return self._compute_found(run, rows, await rows.fetch(keys, range(len(keys))), make)
-            except BaseException:
-                self.counts.failed(perf_counter() - run.began_s)
-                raise
+        def compute(found: Sequence[FoundRow]) -> bytes | Deferred:
+            run.found = found
+            if run.requested.explains:
+                run.precomputed = [rows.contributions(each) for each in found]
+            return self._compute(run, self._model.table([each.row for each in found]), make)
 
-        return Awaited(look_up)
-
-    def _compute_found(
-        self, run: InferenceRun, rows: StoredRows, found: Sequence[FoundRow], make: _Make
-    ) -> bytes | Deferred:
-        run.found = found
-        if (recorder := recording()) is not None:
-            recorder.enter(REST)
-        if run.requested.explains:
-            run.precomputed = [rows.contributions(each) for each in found]
-        return self._compute(run, self._model.table([each.row for each in found]), make)
+        return look_up(rows, keys, compute, lambda: self.counts.failed(perf_counter() - run.began_s))

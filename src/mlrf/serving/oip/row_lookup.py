@@ -12,10 +12,12 @@ import msgspec
 from mlrf.engines.interface import Rows
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.instance_json import instances_json
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.messages import Parameter
-from mlrf.serving.runtime.results import Deferred
+from mlrf.serving.runtime.results import Awaited, Deferred, Result
+from mlrf.serving.runtime.stages import FEATURES, REST, recording
 
 Precomputed = Sequence[Sequence[float] | None]
 """Precomputed contributions, row by row; None if there are none."""
@@ -27,6 +29,37 @@ def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
     if not found:
         return None, math.inf
     return min(each.stored.transaction for each in found), min(each.fresh_until_s for each in found)
+
+
+def look_up(
+    rows: StoredRows,
+    keys: Sequence[ByKey],
+    compute: Callable[[Sequence[FoundRow]], Result],
+    count_failure: Callable[[], None],
+) -> Result:
+    """Return what `compute` makes of the rows with these keys; a failure after waiting for a store is counted."""
+    recorder, indices = recording(), range(len(keys))
+    if recorder is not None:
+        recorder.enter(FEATURES)
+
+    def computed(found: Sequence[FoundRow]) -> Result:
+        if recorder is not None:
+            recorder.enter(REST)
+        return compute(found)
+
+    if rows.local is not None:
+        return computed(rows.read(keys, indices))
+
+    async def fetch() -> Result:
+        if recorder is not None:
+            recorder.enter(FEATURES)
+        try:
+            return computed(await rows.fetch(keys, indices))
+        except BaseException:
+            count_failure()
+            raise
+
+    return Awaited(fetch)
 
 
 def deferred_of(

@@ -93,7 +93,7 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["running", "queued"])
-def test_work_that_ends_after_its_deadline_makes_predictions_more_careful(begun):
+def test_work_that_ends_after_its_deadline_is_recorded(begun):
     ends = []
 
     class Recording(Admission):

@@ -18,7 +18,6 @@ from functools import partial
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
 from mlrf.core.manifest import GOLDEN_ROWS
-from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Version
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
@@ -134,6 +133,8 @@ class WorkerReload:
                 check_signature(bundle, self._boot.settings.require_signature)
             # Nothing is known about a model that could not be read at the start: callers were promised no schema.
             if old.version and not attempt.allow_schema_change:
+                from mlrf.core.publishing import check_contract  # noqa: PLC0415  a start loads no version
+
                 check_contract(old, bundle)
             golden_rows = bundle.file(GOLDEN_ROWS)
             prove = partial(replay, golden_rows=golden_rows, limit_s=self._boot.settings.reload_timeout_s)

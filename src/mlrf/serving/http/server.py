@@ -25,7 +25,7 @@ _MAX_REMEMBERED_BYTES = 4096
 """Longest head that is cached: long heads rarely repeat."""
 _KEYS_S = 0.05
 """Seconds between two checks for changed keys in a busy server."""
-_REASONS = {
+_PHRASES = {
     200: "OK",
     400: "Bad Request",
     401: "Unauthorized",
@@ -115,7 +115,7 @@ class HttpServer(RequestRuntime):
     """The HTTP side of one worker."""
 
     status_lines: ClassVar[dict[int, bytes]] = {
-        status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _REASONS.items()
+        status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _PHRASES.items()
     }
 
     def __init__(

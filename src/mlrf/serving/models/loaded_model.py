@@ -36,6 +36,7 @@ from mlrf.serving.platforms.model_routes import ModelRoutes
 from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 from mlrf.serving.runtime.results import Handler, OnFirstUse
+from mlrf.serving.runtime.thresholds import DECODED_FEATURES
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
@@ -111,7 +112,8 @@ class LoadedModel:
             large = RowDecoder(model.schema, settings.leniency, settings.max_infer_rows, key)
             return PredictHandler(model, large, *counters, costs, rows).many
 
-        platform_batch: Handler = OnFirstUse(make_large)
+        is_wide = len(model.schema.features) > DECODED_FEATURES
+        platform_batch: Handler = make_large() if is_wide else OnFirstUse(make_large)
         if self._partitions is not None:
             platform_batch = self._partitions.keep(platform_batch, INVOCATIONS)
         self.platforms: ModelRoutes = ModelRoutes(

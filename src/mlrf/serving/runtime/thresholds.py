@@ -22,6 +22,8 @@ FAST_JSON_BYTES = 256 << 10
 """Native JSON: the fast parser decodes bodies up to this size in one call; longer ones are left to the strict parser."""
 NATURAL_FEATURES = 2000
 """Native JSON: natural bodies of wider models are left to the strict parser: compiling decoders for them takes too long."""
+DECODED_FEATURES = 100
+"""Native JSON: all decoders of wider models are compiled at the start: one takes about 15 us a feature."""
 LEAF_S = 100e-9
 """Estimated time of a tree whose leaf a response reports, or whose sum starts at a base margin."""
 STRICT_JSON_BYTES = 16 << 10

@@ -162,8 +162,9 @@ class Admission:
         # An idle thread accepts any work, since estimates are learned from its runs.
         if not self.n_waiting:
             return None
-        if (self.queued_s + own_s) * (self._allowance if own_s else 1.0) > limit_s:
-            return _overloaded(self.queued_s + own_s, limit_s)
+        wait_s = (self.queued_s + own_s) * (self._allowance if own_s else 1.0)
+        if wait_s > limit_s:
+            return _overloaded(wait_s, limit_s)
         if self.n_waiting >= MAX_WAITING or self.n_waiting_bytes + n_bytes > _MAX_WAITING_BYTES:
             return OverloadedError(
                 f"{self.n_waiting} requests of {self.n_waiting_bytes} bytes are queued in this worker; try again later"

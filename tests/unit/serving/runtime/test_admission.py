@@ -59,6 +59,12 @@ def test_one_in_a_hundred_late_answers_keeps_the_allowance(admission):
     assert fill(admission, 1000, timeout_s=0.05) == pytest.approx(0.04 / RUN_S, abs=1)
 
 
+def test_a_refusal_states_the_wait_with_its_allowance(admission):
+    fill(admission, 8, timeout_s=0.05)
+    with pytest.raises(OverloadedError, match="would wait about 56 ms, but may wait for 50 ms"):
+        admission.enter(ROUTE, N_BYTES, 0.05)
+
+
 def test_requests_without_a_deadline_have_no_allowance(admission):
     for _ in range(100):
         admission.note_end(0.02, 0.1)

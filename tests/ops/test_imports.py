@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 
 import pytest
 
-from bundles import write_tree_bundle
+from bundles import NUMBERS, write_tree_bundle
+from raw_http import request
 from running import eventually, serving
 
 _LIST_MODULES = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
@@ -88,6 +90,30 @@ def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path)
     use = "[h.handler() for r in s.routes.values() for h in r.handlers.values() if type(h).__name__ == 'OnFirstUse']"
     assert all_modules_after(serve) & rare == set()
     assert all_modules_after(f"{serve}; {use}") & rare == rare - {"mlrf.serving.native.curve_handler"}
+
+
+def test_a_rare_route_without_a_free_file_descriptor_is_answered_once_there_is_one(tmp_path):
+    inputs = [{"name": "features", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, 3.0]}]
+    content = request("POST", "/v2/models/sample/infer", {"inputs": inputs})
+    with (
+        serving(write_tree_bundle(tmp_path / "b", schema=NUMBERS), workers=1) as server,
+        server.client() as first,
+        server.client() as second,
+    ):
+        server.booted(1)
+        for client in (first, second):
+            client.send(request("GET", "/healthz"))
+            assert client.answer().status == 200
+        (worker,) = server.workers()
+        _, most = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (0, most))
+        first.send(content)
+        answer = first.answer()
+        assert (answer.status, answer.code) == (503, "OVERLOADED")
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (most, most))
+        second.send(content)
+        assert second.answer().status == 200
+        assert server.troubles == []
 
 
 def test_a_worker_imports_no_builders_libraries():

@@ -16,6 +16,7 @@ from mlrf.core.errors import (
     MethodNotAllowedError,
     MlrfError,
     NotPermittedError,
+    OverloadedError,
     RouteNotFoundError,
     UnauthenticatedError,
     UnsupportedMediaTypeError,
@@ -132,7 +133,8 @@ class Router(msgspec.Struct, frozen=True):
 
         An error that leaves the connection usable (no route, wrong method or type) becomes a call that raises it once the body
         is read. Raised here are BodyTooLargeError and LengthRequiredError, after which the connection cannot be used, errors of
-        authorization, and any error if the client waits for 100 Continue (RFC 9110, 10.1.1).
+        authorization, OverloadedError, which holds for this request only, and any error if the client waits for 100 Continue
+        (RFC 9110, 10.1.1).
         """
         if head.content_length is not None and head.content_length > self.max_body_bytes:
             raise BodyTooLargeError(
@@ -153,7 +155,7 @@ class Router(msgspec.Struct, frozen=True):
             wrap = None if authorize is None else authorize(head, number)
             handler = self._handler(route.handlers, head, wrap, route.fit)
             timeout_s = 0.0 if head.timeout_ms is None else header_timeout_s(head.timeout_ms)
-        except (UnauthenticatedError, NotPermittedError):
+        except (UnauthenticatedError, NotPermittedError, OverloadedError):
             raise
         except MlrfError as fault:
             if number == OTHER and authorize is not None:

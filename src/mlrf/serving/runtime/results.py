@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from mlrf.core.errors import OverloadedError
 from mlrf.serving.runtime.stages import QUEUE, Recorder, record, recording
 
 
@@ -71,9 +72,17 @@ class OnFirstUse:
         self._made: Handler | None = None
 
     def handler(self) -> Handler:
-        """Return the handler, always the same; call it on the event loop."""
+        """Return the handler, always the same; call it on the event loop.
+
+        OverloadedError if its modules cannot be imported now, as without a free file descriptor; the next request tries again.
+        """
         if self._made is None:
-            self._made = self._make()
+            try:
+                self._made = self._make()
+            except (ImportError, OSError, MemoryError) as error:
+                raise OverloadedError(
+                    f"the worker could not load what answers this route ({type(error).__name__}); try again later"
+                ) from error
         return self._made
 
     def __call__(self, body: bytes) -> Result:

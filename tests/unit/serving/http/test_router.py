@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from mlrf.core.errors import RouteNotFoundError
+from mlrf.core.errors import OverloadedError, RouteNotFoundError
 from mlrf.serving.http.head import parse_head
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.runtime.results import OnFirstUse
@@ -58,3 +58,19 @@ def test_a_handler_is_made_once_by_the_first_head_that_needs_it():
         head = parse_head(b"GET /seldom HTTP/1.1\r\nHost: x\r\n\r\n", 10)
         router.call(head, lambda _head, _route: lambda handler: wrapped.append(handler) or handler)
     assert wrapped == made * 2
+
+
+def test_a_handler_that_could_not_be_imported_is_made_for_the_next_request():
+    results = [ImportError("no free file descriptor"), lambda body: body]
+
+    def make():
+        made = results.pop(0)
+        if isinstance(made, ImportError):
+            raise made
+        return made
+
+    router = Router({"/seldom": Route(1, "/seldom", {b"GET": OnFirstUse(make)})}, 1024)
+    head = parse_head(b"GET /seldom HTTP/1.1\r\nHost: x\r\n\r\n", 10)
+    with pytest.raises(OverloadedError, match="try again later"):
+        router.call(head)
+    assert router.call(head).handler(b"x") == b"x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from ctypes import c_float
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -404,16 +405,22 @@ def with_linear_leaves(forest: Forest, rng: np.random.Generator) -> Forest:
     return made
 
 
-def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_codes: int = 6) -> Forest:
-    """Return a forest of which half of the numeric splits test columns of random tables."""
+def with_tables(
+    forest: Forest,
+    rng: np.random.Generator,
+    n_tables: int = 4,
+    n_codes: int = 6,
+    kinds: Sequence[PartKind] = tuple(PartKind),
+) -> Forest:
+    """Return a forest of which half of the numeric splits test columns of random tables, with keys of parts of these kinds."""
     hashed = {
         int(f): rng.integers(2**32, size=n_codes, dtype=np.uint32) for f in rng.choice(forest.n_features, 2, False)
     }
     tables = []
     for _ in range(n_tables):
-        kinds = rng.choice(list(PartKind), int(rng.integers(1, 4)))
+        chosen_kinds = rng.choice(list(kinds), int(rng.integers(1, 4)))
         parts = []
-        for kind in map(PartKind, kinds):
+        for kind in map(PartKind, chosen_kinds):
             feature = int(rng.choice(list(hashed) if kind is not PartKind.ABOVE else forest.n_features))
             border = float(np.float32(rng.normal()))
             of_hash = int(hashed[feature][0]) if kind is PartKind.EQUALS else 0

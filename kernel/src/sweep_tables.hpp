@@ -187,8 +187,10 @@ void search_row(const Forest& f, const RankedTables& tables, std::size_t first, 
             for (std::size_t p = table.first_part; p < table.first_part + table.n_parts; ++p) {
                 const std::size_t term = std::size_t{tables.operands[p]} * kStride;
                 const bool is_category = f.key_parts[p].kind == kCategory;
-                const std::uint64_t flag = static_cast<std::uint64_t>(std::int64_t{scratch.flags[is_category ? 0 : term]}) & kMultiplier;
-                keys[i] = kMultiplier * (keys[i] + (is_category ? scratch.parts[term] : flag));
+                const std::uint64_t value = is_category
+                                                ? scratch.parts[term]
+                                                : static_cast<std::uint64_t>(std::int64_t{scratch.flags[term]}) & kMultiplier;
+                keys[i] = kMultiplier * (keys[i] + value);
                 has_key[i] &= !is_category || scratch.has_hash[term] != 0;
             }
             const RankedTable& ranked = tables.tables[t];

@@ -14,7 +14,9 @@ import numpy as np
 
 import naive_forest as naive
 from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.forest import NOT_NEGATIVE, Forest
+from mlrf.core.table_columns import PartKind
 
 N_ROWS = 150
 N_EXPLAINED = 6
@@ -36,7 +38,12 @@ def make_wide(rng: np.random.Generator) -> Forest:
 
 def write_case(directory: Path, name: str, forest: Forest, rng: np.random.Generator, n_rows: int = N_ROWS) -> None:
     """Write one case."""
-    rows = naive.make_rows(rng, forest, n_rows)
+    write_answers(directory, name, forest, naive.make_rows(rng, forest, n_rows))
+
+
+def write_answers(directory: Path, name: str, forest: Forest, rows: np.ndarray) -> None:
+    """Write one case of these rows."""
+    n_rows = len(rows)
     margins = np.array([naive.margins(forest, row) for row in rows])
     n_explained = (
         0 if name == "wide" or forest.linear is not None or forest.rounding == "float32" else min(N_EXPLAINED, n_rows)
@@ -74,6 +81,14 @@ def main() -> None:
     linear = naive.with_linear_leaves(make(rng, n_trees=20, max_leaves=20, n_outputs=2, divisor=3.0), rng)
     write_case(directory, "linear", linear, rng)
     write_case(directory, "wide", make_wide(rng), rng, 10)
+    # Keys without conditions, and one row of a block whose category is not listed: the first beyond an empty array of flags.
+    symmetric = make(rng, n_trees=9, max_leaves=32, category_share=0.2, symmetric_share=1.0)
+    forest = naive.with_tables(symmetric, rng, 30, 6, [PartKind.CATEGORY])
+    rows = naive.make_rows(rng, forest, N_ROWS)
+    for feature in forest.tables.hashes:
+        rows[:, feature] = 0
+        rows[64, feature] = HASHED_CODE
+    write_answers(directory, "tables-categories", forest, rows)
 
 
 if __name__ == "__main__":

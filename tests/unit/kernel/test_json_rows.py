@@ -43,7 +43,8 @@ NO_NUMBERS += ["NaN", "Infinity", "nul", "true", "0x1", "1_0", "[1]", '"1"', "12
 def read_numbers(texts):
     rows = ",".join(f'{{"features":[{text}]}}' for text in texts)
     body = f'{{"instances":[{rows}]}}'
-    return JsonRows([NUMBER], False, len(texts)).read(body.encode())
+    read = JsonRows([NUMBER], False, len(texts)).read(body.encode())
+    return None if read is None else read[0]
 
 
 def as_table(numbers):
@@ -75,12 +76,14 @@ def test_text_that_may_be_no_number_is_left_to_other_parsers(text):
 
 def test_batch_with_spaces_nulls_and_booleans():
     body = b' {\n"instances" : [ {"features": [null, -3, true]}, {"features" :[ 1.5,10.0 ,\tfalse ] } ] }\r\n'
-    assert ROWS.read(body).tobytes() == as_table([math.nan, -3.0, 1.0, 1.5, 10.0, 0.0])
+    table, explain = ROWS.read(body)
+    assert explain is False
+    assert table.tobytes() == as_table([math.nan, -3.0, 1.0, 1.5, 10.0, 0.0])
 
 
 def test_batch_of_rows_by_name():
     body = b'{"instances":[{"features":{"a":0.5,"b":7,"c":null}}, {"features": {"a": null, "b": 0, "c": true}}]}'
-    assert ROWS.read(body).tobytes() == as_table([0.5, 7.0, math.nan, math.nan, 0.0, 1.0])
+    assert ROWS.read(body)[0].tobytes() == as_table([0.5, 7.0, math.nan, math.nan, 0.0, 1.0])
     assert JsonRows(COLUMNS, False, 3).read(body) is None
 
 
@@ -118,7 +121,7 @@ def test_instances_that_are_not_plain_are_left_to_other_parsers(instance):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[]", b'{"instances":[]}', b'{"instances":[{"features":[1,2,true]}],"explain":true}']
+    [b"", b"{}", b"[]", b'{"instances":[]}', b'{"instances":[{"features":[1,2,true]}],"explain":null}']
     + [b'{"instances":[{"features":[1,2,true]}]} x', b'{"instances":[{"features":[1,2,true]},]}', b"[" * 5000]
     + [b'{"instances":[{"features":[1,2,true]}]}'[:end] for end in range(39)],
 )

@@ -11,9 +11,9 @@ ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-# Three processes share the tests on two processors: a test waits about a third of its time, for a server, a disk or a time limit. Models are
+# Four processes share the tests on two processors: a test waits about half of its time, for a server, a disk or a time limit. Models are
 # built once per run (tests/once_a_run.py).
-PROCESSES ?= 3
+PROCESSES ?= 4
 PARALLEL := -n $(PROCESSES) --dist worksteal
 QUICK := not slow and not timing and not clients
 # All of whose tests are deselected: importing them takes each process a second.

@@ -28,7 +28,7 @@ def digest_file(path: Path) -> str:
 def check_files(root: Path, manifest: Manifest, digest: Digest = digest_file, *, allow_links: bool = False) -> None:
     """Check all files of a bundle against its manifest; BundleError names the first that is wrong.
 
-    `digest` is called once for each listed file: whoever copies files need not read them again.
+    `digest` is called once for each listed file, so that it may also copy the file that it reads.
     """
     # Call stat before opening anything: no device must be read, and no link followed unless that is allowed.
     try:

@@ -29,7 +29,7 @@ from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
-from mlrf.model.explanation_kinds import BuildGames
+from mlrf.model.game_arguments import BuildGames
 
 if TYPE_CHECKING:
     from mlrf.builder.bundle.graph_bundle import GraphBundle

@@ -12,7 +12,7 @@ from mlrf.client.transport import Transport
 from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
 from mlrf.model.curve import Curve
-from mlrf.model.explanation_kinds import StoredGameChoice
+from mlrf.model.game_arguments import StoredGameChoice
 
 T = TypeVar("T")
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from mlrf.core.errors import BundleError
 
@@ -18,7 +19,7 @@ _MAGIC, _FORMAT = b"MLRFLEAF", 1
 _NUMBER_BYTES = 4
 
 
-class LeafNumbers(NamedTuple):
+class LeafNumbers(msgspec.Struct, frozen=True):
     """Trees [t] and the numbers of all leaves [n], as bytes of u32."""
 
     trees: memoryview

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from mlrf.core.lazy_pattern import lazy_pattern
 
 SCHEMES = ("redis", "rediss", "unix")
@@ -17,6 +15,8 @@ def wrong_in_redis_address(url: str) -> str | None:
         return f"the address of a shared store begins with {', '.join(f'{each}://' for each in SCHEMES)}"
     if scheme == "unix":
         return None
+    from urllib.parse import urlsplit  # noqa: PLC0415  few servers have such an address
+
     try:
         parts = urlsplit(url)
         port_is_one = parts.port != 0

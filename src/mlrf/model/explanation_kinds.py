@@ -1,6 +1,6 @@
 """The kinds of explanations: the table of the options that choose another game than the path-dependent one of features.
 
-A new option is a line of GAME_OPTIONS, its arguments in the TypedDicts, and a module of this package such as
+A new option is a line of GAME_OPTIONS, its arguments in `game_arguments.py`, and a module of this package such as
 `feature_groups.py`. From the line follow the member of `explain` in JSON, the parameter of the Open Inference Protocol,
 their checks and errors, what responses say of the game, the OpenAPI document, the predicted time, the keys of cached
 answers, the file of the bundle that `mlrf.build` writes and servers pin, the arguments of `Model.explain` and of the
@@ -15,10 +15,11 @@ is `Interactions` in `serving/native/requests.py`, and their output `shap_intera
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
-from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from mlrf.engines.interface import BackgroundExplainer, Rows
 from mlrf.model.game_model import GameModel
@@ -33,7 +34,7 @@ Chosen = tuple[str, ...]
 """The options of a game, by name, in the order of the table; empty for the path-dependent one of features."""
 
 
-class DocumentForm(NamedTuple):
+class DocumentForm(msgspec.Struct, frozen=True):
     """The form of a JSON document."""
 
     type: Any
@@ -42,7 +43,7 @@ class DocumentForm(NamedTuple):
     """An example, in messages."""
 
 
-class GameOption(NamedTuple):
+class GameOption(msgspec.Struct, frozen=True):
     """An option of a game: how it is requested, what it needs, what explains it, and what responses say of it."""
 
     name: str
@@ -81,27 +82,6 @@ class GameOption(NamedTuple):
     """Returns that member's value, from the content, or from None if it is large."""
     schema: dict[str, Any]
     """That member in OpenAPI."""
-
-
-class BuildGames(TypedDict, total=False):
-    """The arguments of `mlrf.build` for the files of games."""
-
-    background: Any
-    groups: str | PathLike[str] | Mapping[str, Sequence[str]] | None
-
-
-class ExplainGames(TypedDict, total=False):
-    """The arguments of `Model.explain` that choose a game; True is the file of the bundle."""
-
-    background: Any
-    groups: Mapping[str, Sequence[str]] | bool | None
-
-
-class StoredGameChoice(TypedDict, total=False):
-    """The arguments of `Client.explain` that choose a game of the served bundle."""
-
-    background: bool
-    groups: bool
 
 
 def _against(explainer: Any, rows: Rows) -> BackgroundExplainer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 
-class GameModel(NamedTuple):
+class GameModel(msgspec.Struct, frozen=True):
     """A model's name, its features, and the combinations of categories that are one player each."""
 
     name: str

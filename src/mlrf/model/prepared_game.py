@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from mlrf.core.errors import InvalidRequestError, MlrfError
 from mlrf.engines.interface import BackgroundExplainer, Explainer
@@ -17,7 +19,7 @@ Refusal = Callable[[GameOption, InvalidRequestError], MlrfError]
 """Returns the error to raise for what an option's content is refused for."""
 
 
-class PreparedGame(NamedTuple):
+class PreparedGame(msgspec.Struct, frozen=True):
     """A game: what explains it, its players, and the members by which an explanation in JSON names it."""
 
     explainer: BackgroundExplainer

@@ -14,7 +14,8 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
 from mlrf.engines.interface import Engine
-from mlrf.model.explanation_kinds import GAME_OPTIONS, ExplainGames, GameOption, given_options
+from mlrf.model.explanation_kinds import GAME_OPTIONS, GameOption, given_options
+from mlrf.model.game_arguments import ExplainGames
 from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Self
-from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -59,6 +58,7 @@ HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
 """The route number of requests that match no route."""
+_ESCAPE = lazy_pattern(rb"%([0-9A-Fa-f]{2})")
 _CHARSET = lazy_pattern(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
@@ -190,7 +190,10 @@ class Router(msgspec.Struct, frozen=True):
 
     def _route(self, head: Head) -> Route:
         try:
-            path = unquote((httptools.parse_url(head.target).path or b"/").decode("ascii"), errors="strict")
+            raw = httptools.parse_url(head.target).path or b"/"
+            path = raw.decode("ascii")
+            if "%" in path:
+                path = _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), raw).decode()
         except (httptools.HttpParserError, UnicodeDecodeError) as error:
             raise MalformedRequestError("the request target is not a URL path") from error
         route: Route | MlrfError | None = self.routes.get(path)

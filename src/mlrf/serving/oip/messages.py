@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -51,7 +51,7 @@ class InferRequest(msgspec.Struct, gc=False):
     """When decoding began (`perf_counter`), for the statistics; 0 if it was not measured."""
 
 
-class TableRequest(NamedTuple):
+class TableRequest(msgspec.Struct, frozen=True):
     """A request whose only input has been read: a tensor of all features with valid numbers."""
 
     request: InferRequest

@@ -11,7 +11,8 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -35,10 +36,16 @@ _UNUSED = (
     "shlex",
     "ast",
     "tokenize",
+    "selectors",
 )
 """What `gunicorn.util` imports for HTTP dates, pages of errors and the entry points of WSGI applications; `shutil` for
 archives; `urllib.parse` for addresses; a page of documentation for its examples; handlers of other platforms for tables;
-`tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas; `linecache` for the source of tracebacks."""
+`tempfile` for folders; `subprocess` for texts; msgspec for JSON schemas; `linecache` for the source of tracebacks; `socket` for
+`sendfile`; asyncio for its own loops."""
+_OF_ASYNCIO = ("asyncio.sslproto", "asyncio.staggered")
+"""What the loops of asyncio use, and uvloop has of its own."""
+_OF_SUBPROCESS = {"PIPE": -1, "STDOUT": -2, "DEVNULL": -3}
+"""What asyncio and uvloop take from `subprocess` at their import."""
 _CO_COROUTINE = 0x80
 """As in `inspect`."""
 _OF_C_MODULE = (
@@ -94,8 +101,26 @@ def _import_msgspec() -> None:
         return
     # Its package is not imported yet, so it has no specification; msgspec uses it to write JSON schemas only.
     sys.modules["msgspec.inspect"] = _DeferredModule("msgspec.inspect")
-    with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()):
+    with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()), _uncompiled_references():
         importlib.import_module("msgspec")
+
+
+@contextmanager
+def _uncompiled_references() -> Iterator[None]:
+    """Let msgspec make a reference to a type, to see which arguments it takes: the first `compile` of a process takes long."""
+    original = typing.ForwardRef
+    typing.ForwardRef = lambda *_arguments, **_named: None  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        typing.ForwardRef = original  # type: ignore[misc]
+
+
+def _import_pathlib() -> None:
+    """Import pathlib without `urllib.parse`, from which it takes the function that quotes a path as an address."""
+    _defer(("urllib.parse",))
+    with _given("urllib.parse", quote_from_bytes=_later("urllib.parse", "quote_from_bytes")):
+        importlib.import_module("pathlib")
 
 
 def _import_argparse() -> None:
@@ -148,11 +173,40 @@ def _given(name: str, **attributes: object) -> Iterator[None]:
             del vars(module)[each]
 
 
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Return what calls a function or class of a deferred module, for modules that take it at their import."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*arguments, **named)
+
+    return call
+
+
 def _platform() -> ModuleType:
     """Return the part of `platform` that `uuid`, which msgspec imports, and gunicorn's workers call, both at their import."""
     module = ModuleType("platform")
     module.system = lambda: os.uname().sysname  # type: ignore[attr-defined]
     return module
+
+
+class _Logger:
+    """Stands for a logger until it is used, as `logging` compiles regular expressions at its import."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        import logging  # noqa: PLC0415  few servers log anything through it
+
+        try:
+            return getattr(logging.getLogger(self._name), name)
+        except OSError:  # no file descriptor is free, and what uvloop reports may be just that
+            return _print
+
+
+def _print(message: str, *arguments: object, **_named: object) -> None:
+    """Write a log message to standard error."""
+    print(message % arguments if arguments else message, file=sys.stderr)
 
 
 class _AbsentModule(ModuleType):
@@ -170,6 +224,7 @@ def import_gunicorn() -> None:
 
     The class of workers names gunicorn's responses and errors, which only its own parser creates.
     """
+    _defer(("logging",))
     _defer_ssl()
     http = _AbsentModule("gunicorn.http")
     found = find_spec("gunicorn")
@@ -187,18 +242,25 @@ def import_gunicorn() -> None:
 
 
 def import_uvloop() -> None:
-    """Import uvloop without `ssl`: it compares contexts with the class that all of them have as a base, which is in `_ssl`."""
+    """Import asyncio and uvloop without what the loops of asyncio use, loggers and `ssl`.
+
+    uvloop compares contexts with the class that all of them have as a base, which is in `_ssl`.
+    """
     import _ssl  # noqa: PLC0415  later than the first of these imports
 
+    _defer(("logging", "subprocess"))
     _defer_ssl()
-    with _given("ssl", SSLContext=_ssl._SSLContext, create_default_context=_default_context):  # noqa: SLF001
+    if "asyncio" not in sys.modules:
+        # Their package is not imported yet, so they have no specifications.
+        sys.modules.update({name: _DeferredModule(name) for name in _OF_ASYNCIO})
+    with (
+        _given("logging", getLogger=_Logger, DEBUG=10),
+        _given("subprocess", SubprocessError=_later("subprocess", "SubprocessError"), **_OF_SUBPROCESS),
+        _given("ssl", SSLContext=_ssl._SSLContext, create_default_context=_later("ssl", "create_default_context")),  # noqa: SLF001
+    ):
         importlib.import_module("uvloop")
-
-
-def _default_context() -> Any:
-    import ssl  # noqa: PLC0415  the module, not the stand-in's attribute
-
-    return ssl.create_default_context()
+    for name in _OF_ASYNCIO:
+        setattr(sys.modules["asyncio"], name.rpartition(".")[2], sys.modules[name])
 
 
 def defer_unused_imports() -> None:
@@ -206,6 +268,7 @@ def defer_unused_imports() -> None:
     _defer(("textwrap",))
     _import_msgspec()
     _import_argparse()
+    _import_pathlib()
     _defer(_UNUSED)
     _defer_inspect()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +24,8 @@ def _check_format(name: str) -> str | None:
 
 
 def _check_url(url: str) -> str | None:
+    from urllib.parse import urlsplit  # noqa: PLC0415  few servers have such an address
+
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -176,3 +176,45 @@ def test_what_gunicorn_was_imported_without_is_there_later():
         "from gunicorn.reloader import reloader_engines; assert reloader_engines['auto']; "
         "assert Response.send_headers and InvalidHeader('x') and platform.machine() and uuid.uuid4()"
     )
+
+
+IMPORTED = "from mlrf.serving.processes.deferred_imports import import_gunicorn as g, import_uvloop as u; g(); u(); "
+OF_UVLOOP = {
+    "logging": "import logging; assert asyncio.log.logger.error == logging.getLogger('asyncio').error",
+    "subprocess": "import subprocess as s; assert s.Popen and vars(asyncio.subprocess)['PIPE'] == sys.modules[s.__name__].PIPE",
+    "selectors": "asyncio.SelectorEventLoop().close()",
+    "asyncio.sslproto": "assert asyncio.sslproto.SSLProtocol and __import__('asyncio.sslproto').sslproto.SSLProtocol",
+    "asyncio.staggered": "from asyncio.staggered import staggered_race; assert asyncio.iscoroutinefunction(staggered_race)",
+    "urllib.parse": "from pathlib import Path; assert Path('/a b').as_uri() == 'file:///a%20b'",
+}
+
+
+@pytest.mark.parametrize("name", OF_UVLOOP)
+def test_what_uvloop_was_imported_without_is_imported_when_used(name):
+    run(
+        f"{IMPORTED} import asyncio; deferred = sys.modules[{name!r}]; assert type(deferred).__name__ == '_DeferredModule'; "
+        f"{OF_UVLOOP[name]}; assert type(sys.modules[{name!r}]).__name__ == 'module'"
+    )
+
+
+def test_uvloop_runs_a_process_after_the_deferred_import():
+    run(
+        f"{IMPORTED} import asyncio, subprocess, uvloop\n"
+        "async def fail():\n"
+        "    try:\n"
+        "        await asyncio.create_subprocess_exec('true', preexec_fn=lambda: 1 / 0)\n"
+        "    except subprocess.SubprocessError as error:\n"
+        "        return type(error.__cause__)\n"
+        "with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:\n"
+        "    assert runner.run(fail()) is ZeroDivisionError"
+    )
+
+
+def test_a_logger_without_a_free_file_descriptor_prints():
+    command = (
+        "from mlrf.serving.processes.deferred_imports import defer_unused_imports as d; d(); "
+        f"{IMPORTED} import asyncio, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); "
+        "asyncio.log.logger.error('%s of %s', 'none', 'all', exc_info=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "none of all\n")

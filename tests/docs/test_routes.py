@@ -198,7 +198,9 @@ def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
         """A new status and a new route show up everywhere."""
 
     monkeypatch.setitem(
-        TABLE, TeapotError, ErrorStatus(418, "INVALID_ARGUMENT", "A teapot", lambda _error: b"Tea: 1\r\n")
+        TABLE,
+        TeapotError,
+        ErrorStatus(418, "I'm a Teapot", "INVALID_ARGUMENT", "A teapot", lambda _error: b"Tea: 1\r\n"),
     )
     counts = layout(["one"])
     block = ControlBlock(1, counts.n_words)

@@ -1,7 +1,8 @@
 """The status table: how each class of error is answered, over HTTP and over gRPC.
 
-A new status is a line of TABLE and a row in docs/reference/errors.md. Responses, gRPC codes, headers, OpenAPI and the labels of
-metrics follow from the table. A class that is not in the table has the status of its nearest ancestor.
+A new status is a line of TABLE and a row in docs/reference/errors.md. Responses with their status lines and headers, gRPC
+codes, OpenAPI and the labels of metrics follow from the table. A class that is not in the table has the status of its nearest
+ancestor.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class ErrorStatus(msgspec.Struct, frozen=True):
     """The status of a class of errors."""
 
     http: int
+    reason: str
+    """The reason phrase (RFC 9110). Importing `http`, which has most of them, takes 1 % of a start."""
     grpc: str
     """The name of a gRPC status code."""
     description: str
@@ -64,44 +67,72 @@ class ErrorStatus(msgspec.Struct, frozen=True):
 
 
 TABLE: dict[type[MlrfError], ErrorStatus] = {
-    errors.MalformedRequestError: ErrorStatus(400, "INVALID_ARGUMENT", "Malformed HTTP, JSON or binary tensors"),
-    errors.UnauthenticatedError: ErrorStatus(401, "UNAUTHENTICATED", "A key is needed", _key_challenge),
-    errors.NotPermittedError: ErrorStatus(403, "PERMISSION_DENIED", "The key lacks a scope", _scope_challenge),
-    errors.RouteNotFoundError: ErrorStatus(404, "UNIMPLEMENTED", "No such route"),
-    errors.ModelNotFoundError: ErrorStatus(404, "NOT_FOUND", "No such model or version"),
-    errors.KeyNotFoundError: ErrorStatus(404, "NOT_FOUND", "No row under this key"),
-    errors.MethodNotAllowedError: ErrorStatus(405, "UNIMPLEMENTED", "The route does not take this method", _allow),
-    errors.RequestTimeoutError: ErrorStatus(408, "DEADLINE_EXCEEDED", "The request took too long to arrive"),
+    errors.MalformedRequestError: ErrorStatus(
+        400, "Bad Request", "INVALID_ARGUMENT", "Malformed HTTP, JSON or binary tensors"
+    ),
+    errors.UnauthenticatedError: ErrorStatus(401, "Unauthorized", "UNAUTHENTICATED", "A key is needed", _key_challenge),
+    errors.NotPermittedError: ErrorStatus(
+        403, "Forbidden", "PERMISSION_DENIED", "The key lacks a scope", _scope_challenge
+    ),
+    errors.RouteNotFoundError: ErrorStatus(404, "Not Found", "UNIMPLEMENTED", "No such route"),
+    errors.ModelNotFoundError: ErrorStatus(404, "Not Found", "NOT_FOUND", "No such model or version"),
+    errors.KeyNotFoundError: ErrorStatus(404, "Not Found", "NOT_FOUND", "No row under this key"),
+    errors.MethodNotAllowedError: ErrorStatus(
+        405, "Method Not Allowed", "UNIMPLEMENTED", "The route does not take this method", _allow
+    ),
+    errors.RequestTimeoutError: ErrorStatus(
+        408, "Request Timeout", "DEADLINE_EXCEEDED", "The request took too long to arrive"
+    ),
     errors.ReloadRefusedError: ErrorStatus(
-        409, "FAILED_PRECONDITION", "The version was not loaded", routes=Routes.ADMIN
+        409, "Conflict", "FAILED_PRECONDITION", "The version was not loaded", routes=Routes.ADMIN
     ),
     errors.SchemaChangedError: ErrorStatus(
-        409, "FAILED_PRECONDITION", "The version has another schema", routes=Routes.ADMIN
+        409, "Conflict", "FAILED_PRECONDITION", "The version has another schema", routes=Routes.ADMIN
     ),
     errors.LengthRequiredError: ErrorStatus(
-        411, "INVALID_ARGUMENT", "The request declares no length", routes=Routes.WITH_BODY
+        411, "Length Required", "INVALID_ARGUMENT", "The request declares no length", routes=Routes.WITH_BODY
     ),
-    errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED", "Too many bytes", routes=Routes.WITH_BODY),
+    errors.BodyTooLargeError: ErrorStatus(
+        413, "Content Too Large", "RESOURCE_EXHAUSTED", "Too many bytes", routes=Routes.WITH_BODY
+    ),
     errors.BatchTooLargeError: ErrorStatus(
-        413, "INVALID_ARGUMENT", "Too many instances or rows", routes=Routes.WITH_BODY
+        413, "Content Too Large", "INVALID_ARGUMENT", "Too many instances or rows", routes=Routes.WITH_BODY
     ),
     errors.UnsupportedMediaTypeError: ErrorStatus(
-        415, "INVALID_ARGUMENT", "A content type or encoding that this route does not accept", routes=Routes.WITH_BODY
+        415,
+        "Unsupported Media Type",
+        "INVALID_ARGUMENT",
+        "A content type or encoding that this route does not accept",
+        routes=Routes.WITH_BODY,
     ),
-    errors.ExpectationFailedError: ErrorStatus(417, "INVALID_ARGUMENT", "An expectation other than 100-continue"),
+    errors.ExpectationFailedError: ErrorStatus(
+        417, "Expectation Failed", "INVALID_ARGUMENT", "An expectation other than 100-continue"
+    ),
     errors.InvalidRequestError: ErrorStatus(
-        422, "INVALID_ARGUMENT", "Well-formed, but not valid for the model", routes=Routes.WITH_BODY
+        422,
+        "Unprocessable Content",
+        "INVALID_ARGUMENT",
+        "Well-formed, but not valid for the model",
+        routes=Routes.WITH_BODY,
     ),
     errors.StaleFeaturesError: ErrorStatus(
-        422, "FAILED_PRECONDITION", "The stored row is too old", routes=Routes.WITH_BODY
+        422, "Unprocessable Content", "FAILED_PRECONDITION", "The stored row is too old", routes=Routes.WITH_BODY
     ),
-    errors.HeadersTooLargeError: ErrorStatus(431, "RESOURCE_EXHAUSTED", "Headers too large"),
-    errors.NotReadyError: ErrorStatus(503, "UNAVAILABLE", "Starting or stopping", _retry_after),
-    errors.FeaturesUnavailableError: ErrorStatus(503, "UNAVAILABLE", "No answer from the feature store", _retry_after),
-    errors.OverloadedError: ErrorStatus(503, "UNAVAILABLE", "More requests than can be answered in time", _retry_after),
-    errors.DeadlineExceededError: ErrorStatus(504, "DEADLINE_EXCEEDED", "The deadline of the request has passed"),
+    errors.HeadersTooLargeError: ErrorStatus(
+        431, "Request Header Fields Too Large", "RESOURCE_EXHAUSTED", "Headers too large"
+    ),
+    errors.NotReadyError: ErrorStatus(503, "Service Unavailable", "UNAVAILABLE", "Starting or stopping", _retry_after),
+    errors.FeaturesUnavailableError: ErrorStatus(
+        503, "Service Unavailable", "UNAVAILABLE", "No answer from the feature store", _retry_after
+    ),
+    errors.OverloadedError: ErrorStatus(
+        503, "Service Unavailable", "UNAVAILABLE", "More requests than can be answered in time", _retry_after
+    ),
+    errors.DeadlineExceededError: ErrorStatus(
+        504, "Gateway Timeout", "DEADLINE_EXCEEDED", "The deadline of the request has passed"
+    ),
 }
-INTERNAL = ErrorStatus(500, "INTERNAL", "Internal error; the log has the request id")
+INTERNAL = ErrorStatus(500, "Internal Server Error", "INTERNAL", "Internal error; the log has the request id")
 """The status of every exception that is not in the table."""
 
 
@@ -114,9 +145,15 @@ def error_status_of(error: Exception) -> ErrorStatus:
     return INTERNAL
 
 
+def reason_phrases() -> dict[int, str]:
+    """Return every status that a response can have with its reason phrase, ascending."""
+    of_errors = {each.http: each.reason for each in (*TABLE.values(), INTERNAL)}
+    return dict(sorted({OK: "OK", **of_errors}.items()))
+
+
 def http_statuses() -> tuple[int, ...]:
     """Return every status that a response can have, ascending."""
-    return tuple(sorted({OK, *(each.http for each in (*TABLE.values(), INTERNAL))}))
+    return tuple(reason_phrases())
 
 
 def codes() -> tuple[str, ...]:

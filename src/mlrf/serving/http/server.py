@@ -12,6 +12,7 @@ from weakref import WeakSet
 import msgspec
 
 from mlrf.core.errors import BodyTooLargeError
+from mlrf.serving.error_status import reason_phrases
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.over_limit import OverLimit
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
@@ -25,26 +26,6 @@ _MAX_REMEMBERED_BYTES = 4096
 """Longest head that is cached: long heads rarely repeat."""
 _KEYS_S = 0.05
 """Seconds between two checks for changed keys in a busy server."""
-_PHRASES = {
-    200: "OK",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    411: "Length Required",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    417: "Expectation Failed",
-    422: "Unprocessable Content",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
-"""The reason phrases (RFC 9110) of all statuses of the status table. Importing `http`, which has more, takes 1 % of a start."""
 DRAIN_IDLE_S = 2.0
 """Seconds an idle connection, or a TLS handshake, may last once the server drains."""
 _EVICTION_CHECKS = 32
@@ -115,7 +96,7 @@ class HttpServer(RequestRuntime):
     """The HTTP side of one worker."""
 
     status_lines: ClassVar[dict[int, bytes]] = {
-        status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _PHRASES.items()
+        status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in reason_phrases().items()
     }
 
     def __init__(

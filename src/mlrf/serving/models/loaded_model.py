@@ -37,6 +37,7 @@ from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 from mlrf.serving.runtime.results import Handler, OnFirstUse
 from mlrf.serving.runtime.thresholds import DECODED_FEATURES
+from mlrf.serving.telemetry.row_counters import row_counters
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
@@ -69,10 +70,7 @@ class LoadedModel:
         key = None if self.rows is None else self.rows.format.key
         costs = costs or measure_costs(self.model)
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
-        counters = (
-            meter.counter("mlrf_instances_total", bundle.name),
-            meter.counter("mlrf_explanations_total", bundle.name),
-        )
+        counters = row_counters(meter, bundle)
         predict_handler = PredictHandler(self.model, decoder, *counters, costs, self.rows)
         self._partitions = None
         if cache is not None:
@@ -100,7 +98,7 @@ class LoadedModel:
             settings.max_batch,
             ResponseBuilder(self.model, never_cached=False),
             costs,
-            counters[0],
+            counters.count_instances,
         )
         self.batch = BatchHandler(self.handlers[paths.PREDICT_BATCH], arrow)
         """The handler of `/predict/batch`: JSON, and Arrow."""
@@ -124,7 +122,7 @@ class LoadedModel:
             predicts_labels=bundle.manifest.predict_returns == "label",
         )
         """The handlers of other platforms' bodies."""
-        self.inference = self._inference(settings, meter, number, costs)
+        self.inference = self._inference(settings, InferenceCounts(meter, bundle.name, counters), number, costs)
         """The handler of the Open Inference Protocol."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
@@ -134,11 +132,12 @@ class LoadedModel:
         """The model's name."""
         return self.bundle.name
 
-    def _inference(self, settings: ServeSettings, meter: WorkerMeter, number: int, costs: CostModel) -> ModelInference:
+    def _inference(
+        self, settings: ServeSettings, counts: InferenceCounts, number: int, costs: CostModel
+    ) -> ModelInference:
         key = None if self.rows is None else self.rows.format.key
         schema, max_rows = self.model.schema, settings.max_infer_rows
         reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
-        counts = InferenceCounts(meter, self.name)
         partition = None if self._partitions is None else self._partitions.partition(paths.V2)
         return ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
 

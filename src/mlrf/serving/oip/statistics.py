@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mlrf.serving.telemetry.metrics import INFERENCE_PARTS
+from mlrf.serving.telemetry.row_counters import RowCounters
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 _NS = 1e9
@@ -39,15 +40,14 @@ class RequestTimes(msgspec.Struct, gc=False):
 
 
 class InferenceCounts:
-    """Counts one model's inference requests in this worker."""
+    """Counts one model's inference requests in this worker, and their rows with `counters`."""
 
-    def __init__(self, meter: WorkerMeter, name: str) -> None:
+    def __init__(self, meter: WorkerMeter, name: str, counters: RowCounters) -> None:
         self._times = meter.words("mlrf_inference_parts_total", name)
         self._elapsed = meter.words("mlrf_inference_part_seconds_total", name)
         self._rows = meter.words("mlrf_inference_rows_total", name)
         self._last = meter.words("mlrf_inference_last_seconds", name)
-        self._count_instances = meter.counter("mlrf_instances_total", name)
-        self._count_explanations = meter.counter("mlrf_explanations_total", name)
+        self._count_instances, self._count_explanations = counters
 
     def failed(self, elapsed_s: float) -> None:
         """Count a failed request."""

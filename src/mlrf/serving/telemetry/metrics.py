@@ -6,6 +6,7 @@ A new metric takes:
    them. A gauge of the server as a whole is a line of SERVER_GAUGES instead, with its value in `exposition`; figures of
    processes are in `process_stats`.
 2. the module that counts: it calls `counter(name)` or `gauge(name)` of the meter once, and keeps the function that it returns.
+   Rows are counted in `row_counters`, for every route and transport.
 3. a query in a panel of deploy/monitoring/grafana-dashboard.json, a row in docs/reference/metrics.md, and its name in
    docs/how-to/operate.md. Tests name the metric that one of them lacks.
 """

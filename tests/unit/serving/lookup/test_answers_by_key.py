@@ -31,6 +31,7 @@ from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.routes import layout
 from mlrf.serving.runtime.cost_model import measure_costs
 from mlrf.serving.runtime.results import Awaited, Deferred
+from mlrf.serving.telemetry.row_counters import row_counters
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
@@ -227,9 +228,8 @@ def test_data_plane_serves_precomputed_explanations(model, store, counted, expla
     rows = StoredRows(store.format, store, AgeLimit(), LookupMeter(count(counted)), explanations)
     reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
     metric_layout = layout([model.name])
-    counts = InferenceCounts(
-        WorkerMeter(metric_layout, memoryview(array("Q", bytes(8 * metric_layout.n_words)))), model.name
-    )
+    meter = WorkerMeter(metric_layout, memoryview(array("Q", bytes(8 * metric_layout.n_words))))
+    counts = InferenceCounts(meter, model.name, row_counters(meter, model.bundle))
     inferring = ModelInference(model, "1", reader, counts, measure_costs(model), rows)
     made = []
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mlrf.serving.cache.eviction import Entry, Sieve
+from mlrf.serving.cache.eviction import Entry, EvictionPolicy
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AnswerCache:
         self.marks = array("q", bytes(n_marks * _MARK_BYTES))
         """Hashes of bodies seen once, each in the slot of its last bits, where the next one overwrites it."""
         self._marks_bytes = n_marks * _MARK_BYTES
-        self._sieve = Sieve(budget_bytes - self._marks_bytes)
+        self._policy = EvictionPolicy(budget_bytes - self._marks_bytes)
         self._ttl_s = ttl_s
         self.counts = counts
         self.shared = shared
@@ -64,17 +64,17 @@ class AnswerCache:
         if isinstance(answer, KeyedAnswer) and (transaction is None or answer.fresh_until_s <= time.time()):
             return
         entry = Entry(body, mark(answer), partition, self._condition(answer, transaction))
-        self._account(self._sieve.admit(entry))
+        self._account(self._policy.admit(entry))
 
     def drop(self, entry: Entry) -> None:
         """Remove a cached response."""
-        self._sieve.drop(entry)
+        self._policy.drop(entry)
         self._account(0)
 
     def _account(self, n_evicted: int) -> None:
         if n_evicted:
             self.counts.evictions(n_evicted)
-        self.counts.set_bytes(self._sieve.used_bytes + self._marks_bytes)
+        self.counts.set_bytes(self._policy.used_bytes + self._marks_bytes)
 
     def _condition(self, answer: bytes, transaction: Callable[[], int] | None) -> Callable[[], bool] | None:
         """Return the conditions of the answer's reuse; None for an answer without conditions."""

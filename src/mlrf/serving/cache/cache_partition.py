@@ -130,7 +130,7 @@ class CachePartition:
             return make(body)
         entry = self._entries.get(body)
         if entry is not None and (entry.still_holds is None or entry.still_holds()):
-            entry.visited = True
+            entry.was_hit = True
             self._count_hits(1)
             return entry.answer
         self._count_misses(1)

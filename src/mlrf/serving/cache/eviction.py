@@ -4,8 +4,9 @@ A new entry is added in front; a hit only marks its entry. To free memory, a han
 newest, clears the marks that it passes, evicts the first entry without a mark, and stays there. Thus a scan of keys that are
 never requested again evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
 
-A hit is noted where it is found, in `find` of `cache_partition.py` (`entry.visited = True`), as a call would take longer: a
-policy that does something else at a hit changes that line too.
+Another policy is another `EvictionPolicy` with the same methods, in this file. What it knows of a hit is `Entry.was_hit`.
+`find` of cache_partition.py sets it in place, because a call would take longer: a policy that needs something else of a hit
+changes that line too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _MAX_SHARE = 8
 class Entry:
     """A cached response, its request body, and its partition."""
 
-    __slots__ = ("answer", "body", "home", "newer", "older", "size_bytes", "still_holds", "visited")
+    __slots__ = ("answer", "body", "home", "newer", "older", "size_bytes", "still_holds", "was_hit")
 
     def __init__(
         self, body: bytes, answer: bytes, home: dict[bytes, Entry], still_holds: Callable[[], bool] | None
@@ -32,13 +33,14 @@ class Entry:
         self.home = home
         self.still_holds = still_holds
         """Returns whether the response is still valid; None for one without conditions."""
-        self.visited = False
+        self.was_hit = False
+        """Whether it answered a request since the policy last cleared this mark."""
         self.size_bytes = getsizeof(body) + getsizeof(answer) + ENTRY_BYTES
         self.newer: Entry | None = None
         self.older: Entry | None = None
 
 
-class Sieve:
+class EvictionPolicy:
     """The entries of all partitions in insertion order, within a budget of bytes."""
 
     def __init__(self, budget_bytes: int) -> None:
@@ -88,8 +90,8 @@ class Sieve:
 
     def _evict(self) -> None:
         hand = self._hand or self._oldest
-        while hand is not None and hand.visited:
-            hand.visited = False
+        while hand is not None and hand.was_hit:
+            hand.was_hit = False
             hand = hand.newer or self._oldest
         if hand is not None:
             self._hand = hand

@@ -14,7 +14,7 @@ from mlrf.serving.cache import answer_cache, cache_partition
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.cache_namespace import CacheNamespace
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartitions
-from mlrf.serving.cache.eviction import Entry, Sieve
+from mlrf.serving.cache.eviction import Entry, EvictionPolicy
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.runtime.results import Awaited, Deferred
 
@@ -287,20 +287,20 @@ def test_the_account_of_bytes_is_what_the_interpreter_took(counts):
 def test_reused_entries_outlive_unused_ones():
     partition: dict[bytes, Entry] = {}
     entries = [Entry(b"%02d" % n, b"", partition, None) for n in range(16)]
-    sieve = Sieve(16 * entries[0].size_bytes)
+    policy = EvictionPolicy(16 * entries[0].size_bytes)
     for entry in entries:
-        sieve.admit(entry)
+        policy.admit(entry)
     for kept in (0, 3, 7):
-        entries[kept].visited = True
+        entries[kept].was_hit = True
     for n in range(16, 29):
-        assert sieve.admit(Entry(b"%02d" % n, b"", partition, None)) == 1
+        assert policy.admit(Entry(b"%02d" % n, b"", partition, None)) == 1
     assert {b"00", b"03", b"07"} <= set(partition)
     assert len(partition) == 16
-    assert sieve.used_bytes == sum(entry.size_bytes for entry in partition.values())
+    assert policy.used_bytes == sum(entry.size_bytes for entry in partition.values())
 
 
 def test_an_entry_over_its_share_of_the_budget_stays_out():
     partition: dict[bytes, Entry] = {}
-    sieve = Sieve(8_000)
-    assert sieve.admit(Entry(b"x", bytes(1_000), partition, None)) == 0
-    assert (partition, sieve.used_bytes) == ({}, 0)
+    policy = EvictionPolicy(8_000)
+    assert policy.admit(Entry(b"x", bytes(1_000), partition, None)) == 0
+    assert (partition, policy.used_bytes) == ({}, 0)

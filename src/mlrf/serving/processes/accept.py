@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-ACCEPTS_A_TURN = 8
+ACCEPTS_A_TURN = 16
 """Connections that a listener may accept in one iteration of the event loop.
 
 libuv accepts one for each handle on a listener: with one handle, a new connection waits one iteration for each connection
-before it.
+before it. A connection also wakes the handles that find nothing to accept. Measured while a thousand clients connect and send
+bursts: a new connection waits at most 125 ms with 8 handles, 69 with 16, 51 with 32; one request on a connection of its own
+costs 179, 180 and 197 us of processor time.
 """
 
 

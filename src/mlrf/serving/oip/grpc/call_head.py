@@ -13,6 +13,8 @@ from mlrf.serving.runtime.request_runtime import REQUEST_ID
 _CONTENT_TYPE = re.compile(rb"application/grpc(\+proto)?(;.*)?", re.IGNORECASE)
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_ONCE = frozenset((b"content-type", b"grpc-timeout", b"grpc-encoding", b"x-request-id"))
+"""Fields whose repetition is refused, as over HTTP/1.1: a proxy may have decided by the other one."""
 _METHOD_NOT_ALLOWED, _UNSUPPORTED_MEDIA_TYPE = b"405", b"415"
 
 
@@ -38,11 +40,10 @@ def read_call_head(fields: Fields) -> CallHead:
     known: dict[bytes, bytes] = {}
     fault: MlrfError | None = None
     for name, value in fields:
-        if name == b"authorization" and name in known:
-            # Two keys are refused, as over HTTP: a proxy may have checked the other one.
-            known[name] = b""
-        else:
-            known[name] = value
+        if name in known and name in _ONCE:
+            fault = MalformedRequestError(f"the call has two {name.decode()} fields")
+        # Two keys are none: a proxy may have checked the other one.
+        known[name] = b"" if name == b"authorization" and name in known else value
     status = b""
     if known[b":method"] != b"POST":
         status = _METHOD_NOT_ALLOWED

@@ -121,7 +121,8 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
             late = [v for v, sent in zip(asking.seen, asking.times, strict=True) if sent > acknowledged]
             assert set(late) == {new}, "nothing stale after the acknowledgement"
             assert asking.seen == sorted(asking.seen, key=[old, new].index), "and nothing goes back"
-        assert server.metrics()["mlrf_reloads_total;outcome=done"] == 1
+        # Two if the server followed the pointer before the request to load it came.
+        assert server.metrics()["mlrf_reloads_total;outcome=done"] in (1, 2)
         assert began < server.metrics()["mlrf_last_reload_timestamp_seconds"] < time.time()
         assert server.metrics()[f"mlrf_bundle_info;model=sample;version={new}"] == 1
         # A worker started now serves the current version.

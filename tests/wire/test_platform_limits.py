@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from functools import cache
 
 import pytest
@@ -57,6 +59,18 @@ BODIES = {
 }
 
 
+@cache
+def refusal_s() -> float:
+    """The most processor time that refusing a body of many members may take on this machine.
+
+    It is 0.4 of the time in which the standard library reads the members; decoding them before the refusal takes more than half.
+    """
+    body = b"{%b}" % members()
+    before_s = time.process_time()
+    json.loads(body)
+    return 0.4 * (time.process_time() - before_s)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     bundle = write_tree_bundle(tmp_path_factory.mktemp("limits") / "b", schema=NUMBERS)
@@ -73,7 +87,7 @@ def test_a_body_made_to_take_long_is_refused_at_once(server, what):
     answer = server.ask("POST", "/invocations", body, [f"Content-Type: {kind}"])
     assert answer.code == code
     assert server.workers() == [worker]
-    assert cpu_s(worker) - before_s < (0.2 if what.startswith("members") else 1.0)
+    assert cpu_s(worker) - before_s < (refusal_s() if what.startswith("members") else 1.0)
 
 
 @pytest.mark.parametrize("has_names", [False, True], ids=["members", "names"])
@@ -82,7 +96,7 @@ def test_a_curve_of_too_many_values_is_refused_at_once(server, has_names):
     (worker,) = server.workers()
     before_s = cpu_s(worker)
     assert server.ask("POST", "/curve", body).code == "FEATURE_COUNT"
-    assert cpu_s(worker) - before_s < 0.2
+    assert cpu_s(worker) - before_s < refusal_s()
 
 
 def test_long_columns_by_name_are_answered(server):

@@ -6,42 +6,32 @@ read. Detection uses only bytes and class names, and so imports no training libr
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
+from mlrf.builder import importers
 from mlrf.builder.foreign_files import foreign_container, foreign_file, foreign_object
-from mlrf.builder.importers import (
-    catboost,
-    combination,
-    lightgbm,
-    onnx_trees,
-    pipeline,
-    sklearn,
-    treelite,
-    xgboost,
-    ydf,
-)
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.importers.interface import Library
 from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
-LIBRARIES: tuple[Library, ...] = (
-    ydf.LIBRARY,
-    pipeline.LIBRARY,
-    combination.LIBRARY,
-    lightgbm.LIBRARY,
-    xgboost.LIBRARY,
-    catboost.LIBRARY,
-    sklearn.LIBRARY,
-    treelite.LIBRARY,
-    onnx_trees.LIBRARY,
-)
-"""In the order in which they are tried: scikit-learn after the boosting libraries, whose wrappers inherit from its classes, and
-ONNX last, because its files have no magic number."""
 
-LIBRARY_NAMES = tuple(dict.fromkeys(library.name for library in LIBRARIES))
-"""Their names, each once."""
+def _libraries() -> tuple[Library, ...]:
+    """Return the libraries of the packages of importers, in the order in which they are tried."""
+    packages = [each.name for each in pkgutil.iter_modules(importers.__path__) if each.ispkg]
+    modules = [import_module(f"{importers.__name__}.{name}") for name in packages]
+    # `onnx_graph` and `onnx_steps` have none: they read files that the package `onnx_trees` recognises.
+    found: list[Library] = [module.LIBRARY for module in modules if hasattr(module, "LIBRARY")]
+    return tuple(sorted(found, key=lambda library: library.turn))
+
+
+LIBRARIES = _libraries()
+
+LIBRARY_NAMES = tuple(sorted({library.name for library in LIBRARIES}, key=str.lower))
+"""Their names, each once, in alphabetical order."""
 _SHOWN_BYTES = 12
 _SHOWN_KEY = 40
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import pkgutil
+import struct
+from pathlib import Path
 
+import catboost
 import joblib
 import lightgbm
 import numpy as np
 import pytest
 import sklearn
+import xgboost
+from sklearn.ensemble import VotingRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from mlrf import build
+from mlrf.builder import importers
 from mlrf.builder import model_source as source_module
-from mlrf.builder.importers.detect import import_model
+from mlrf.builder.importers import onnx_trees
+from mlrf.builder.importers.detect import LIBRARIES, import_model, recognise
+from mlrf.builder.model_source import ModelFile, ModelObject
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 
@@ -44,6 +55,34 @@ def test_unknown_formats_are_refused_with_a_description(tmp_path, content, messa
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelUnreadableError, match=message):
         import_model(tmp_path / "m")
+
+
+def test_every_importer_is_found():
+    packages = {each.name for each in pkgutil.iter_modules(importers.__path__) if each.ispkg}
+    assert {library.read.__module__.split(".")[3] for library in LIBRARIES} == packages - {"onnx_graph", "onnx_steps"}
+
+
+@pytest.mark.parametrize(
+    ("model", "package"),
+    [
+        (xgboost.XGBRegressor(), "xgboost"),
+        (lightgbm.LGBMRegressor(), "lightgbm"),
+        (catboost.CatBoostRegressor(), "catboost"),
+        (DecisionTreeRegressor(), "sklearn"),
+        (VotingRegressor([("tree", DecisionTreeRegressor())]), "combination"),
+        (make_pipeline(StandardScaler(), xgboost.XGBRegressor()), "pipeline"),
+    ],
+)
+def test_what_inherits_from_scikit_learn_is_read_by_its_own_importer(model, package):
+    assert recognise(ModelObject(model)).read.__module__.split(".")[3] == package
+
+
+def test_a_file_that_could_be_onnx_too_is_read_by_the_other_importer():
+    base_score = b"\x08\x07\x12\x3f"  # 0.57: the first bytes of an ONNX model are possible too
+    name = b"reg:squarederror"
+    old_binary = base_score + bytes(132) + struct.pack("<Q", len(name)) + name + struct.pack("<Q", 6) + b"gbtree"
+    assert onnx_trees.LIBRARY.recognises(old_binary)
+    assert recognise(ModelFile(Path("m"), old_binary)).name == "XGBoost"
 
 
 def test_paths_that_lead_to_no_file(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ files with other operators.
 
 from mlrf.builder.build_extra import require_onnx
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
-from mlrf.builder.importers.interface import Library
+from mlrf.builder.importers.interface import Library, Turn
 from mlrf.builder.importers.onnx_trees.recognition import is_model
 from mlrf.builder.model_source import Source
 
@@ -29,4 +29,5 @@ LIBRARY = Library(
     recognises=is_model,
     read=_read,
     takes_names=True,
+    turn=Turn.LAST,
 )

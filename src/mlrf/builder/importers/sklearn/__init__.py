@@ -5,7 +5,7 @@ source (the estimator of the given object), objective (its kind and the meaning 
 (columns), reader (combines them), reference (scikit-learn itself, in a child process).
 """
 
-from mlrf.builder.importers.interface import Library
+from mlrf.builder.importers.interface import Library, Turn
 from mlrf.builder.importers.sklearn.reader import read_sklearn
 from mlrf.builder.importers.sklearn.source import is_archive
 
@@ -15,4 +15,5 @@ LIBRARY = Library(
     packages=("sklearn",),
     recognises=is_archive,
     read=read_sklearn,
+    turn=Turn.AFTER_WRAPPERS,
 )

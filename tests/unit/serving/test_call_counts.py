@@ -13,6 +13,7 @@ import uvloop
 
 from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
+from mlrf.serving.cache.settings import CacheSettings
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
@@ -42,11 +43,17 @@ class Exposition:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
+    """A server with a cache of this size, or none."""
     path = write_tree_bundle(tmp_path_factory.mktemp("counted") / "b", schema=NUMBERS)
-    counts = layout(["sample"])
-    meter = WorkerMeter(counts, memoryview(bytearray(8 * counts.n_words)).cast("Q"))
-    service = Service([read_bundle(path)], ServeSettings((path,)), meter, Exposition())
-    return HttpServer(service.generation.router(), RequestLimits(), meter, ErrorEncoder(Log("error")), lambda: None)
+
+    def serve(cache):
+        counts = layout(["sample"])
+        meter = WorkerMeter(counts, memoryview(bytearray(8 * counts.n_words)).cast("Q"))
+        options = ServeSettings((path,), caching=CacheSettings(cache))
+        service = Service([read_bundle(path)], options, meter, Exposition())
+        return HttpServer(service.generation.router(), RequestLimits(), meter, ErrorEncoder(Log("error")), lambda: None)
+
+    return serve
 
 
 def request(path, first):
@@ -82,7 +89,7 @@ async def calls_of(server, path):
     return calls
 
 
-@pytest.mark.parametrize(("path", "most"), [("/predict", 18), (INFER, 28)])
-def test_a_fresh_row_takes_no_more_calls_than_it_should(served, path, most):
-    calls = uvloop.run(calls_of(served, path))
+@pytest.mark.parametrize(("path", "cache", "most"), [("/predict", "64MiB", 18), (INFER, "64MiB", 24), (INFER, "0", 15)])
+def test_a_fresh_row_takes_no_more_calls_than_it_should(served, path, cache, most):
+    calls = uvloop.run(calls_of(served(cache), path))
     assert len(calls) <= most, calls

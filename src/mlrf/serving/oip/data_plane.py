@@ -16,12 +16,14 @@ from mlrf.serving.oip import metadata
 from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.inference_run import Encode
-from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest, TableRequest
+from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
 from mlrf.serving.oip.repository_calls import LOAD, NO_REPOSITORY, UNLOAD, Repository
 from mlrf.serving.oip.statistics import Total, statistics_of
 from mlrf.serving.runtime.results import Awaited, Result
 
 SERVER = "mlrf"
+_MIN_DIGITS = 6
+"""A version may be named by this many of the first digits of its digest."""
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 
 
@@ -131,10 +133,6 @@ class DataPlane:
             model = self.find(request.model_name, request.model_version)
         return model.infer(request, encode, may_explain=may_explain)
 
-    def infer_table(self, read: TableRequest, encode: Encode, began_s: float) -> Result:
-        """Answer a request of a served model whose rows have been read, as `infer` does."""
-        return self._models[read.request.model_name].infer_table(read, encode, began_s)
-
     def infer_off_loop(
         self, name: str, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool = True
     ) -> Result:
@@ -161,10 +159,17 @@ class DataPlane:
                 f"RepositoryModelLoad or POST /admin/models/{name}/load",
                 model=name,
             )
-        if not model.has_version(version):
+        if not _has_version(model, version):
             raise ModelNotFoundError(
                 f"version {clip(version)!r} of {name} is not served; send {model.version!r}, or no version",
                 model=name,
                 version=clip(version),
             )
         return model
+
+
+def _has_version(model: ModelInference, requested: str) -> bool:
+    """Whether a client's version means this one: empty, its number, or the first digits of its digest."""
+    if requested in ("", model.version):
+        return True
+    return len(requested) >= _MIN_DIGITS and model.bundle.version.startswith(requested)

@@ -20,8 +20,8 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.computed_values import compute_values, split_base_margin
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.explained_game import game_parameters, in_game
-from mlrf.serving.oip.inference_run import Encode, InferenceRun
-from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter, TableRequest
+from mlrf.serving.oip.inference_run import Encode, EncodeTable, InferenceRun, TableRequest
+from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
 from mlrf.serving.oip.row_lookup import are_all_precomputed, deferred_of, keyed_answer, look_up, unpack_parameters
 from mlrf.serving.oip.statistics import InferenceCounts
@@ -32,9 +32,6 @@ from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, li
 from mlrf.serving.runtime.stages import DECODE, ENGINE, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, PACKED_BYTES, TENSOR_BYTES, TENSOR_COUNT
 
-_MIN_DIGITS = 6
-"""A version may be named by this many of the first digits of its digest."""
-
 _Make = Callable[[InferenceRun, Rows], bytes]
 
 
@@ -42,8 +39,7 @@ class ModelInference:
     """Answers inference requests for one version of a model, and for its stored `rows` if it has any.
 
     `partition` caches the tensors of rows, whatever the transport, datatype and id of the request, because clients send a
-    different id with each request. Reading a small request and writing its response is a third of its time (ADR 8), which
-    remains.
+    different id with each request. Reading a small request and writing its response (ADR 8) remains.
     """
 
     def __init__(
@@ -69,7 +65,7 @@ class ModelInference:
         self._partition = partition
         self.outputs = Outputs(model)
         self._row_bytes = FP64.width * model.engine.n_features
-        self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
+        self.origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
         self._costs = costs
         self._max_rows_on_loop = {each: costs.most_within(MAX_LOOP_S, explained=each) for each in (False, True)}
         """How many rows are computed on the event loop, without contributions and with them."""
@@ -88,12 +84,6 @@ class ModelInference:
     def paths(self) -> tuple[str, ...]:
         """Names of the version in paths."""
         return (self.version, self.bundle.short_version, self.bundle.version)
-
-    def has_version(self, requested: str) -> bool:
-        """Whether a client's version means this one: empty, its number, or the first digits of its digest."""
-        if requested in ("", self.version):
-            return True
-        return len(requested) >= _MIN_DIGITS and self.bundle.version.startswith(requested)
 
     def infer(self, request: InferRequest, encode: Encode, *, may_explain: bool) -> Result:
         """Answer a request, as described for `DataPlane.infer`."""
@@ -118,15 +108,30 @@ class ModelInference:
             self.counts.failed(perf_counter() - began_s)
             raise
 
-    def infer_table(self, read: TableRequest, encode: Encode, began_s: float) -> Result:
-        """Answer a request whose rows have been read and checked, with the first output."""
+    def infer_table(self, read: TableRequest, encode: EncodeTable, began_s: float) -> Result:
+        """Answer a request whose rows have been read, as `infer` does.
+
+        A few rows without a cache need no `InferenceRun`, whose calls take a third of the time of one row.
+        """
         try:
-            requested, rows = self.outputs.default(read.input_name), read.table
-            run = InferenceRun(began_s, count=read.n_rows, request=read.request, encode=encode, requested=requested)
-            return self._answer(run, (rows,), partial(self._compute, run, rows))
+            requested, n_rows, rows, _ = read
+            if self._partition is not None or n_rows > self._max_rows_on_loop[False]:
+                run = InferenceRun(began_s, count=n_rows, requested=requested, encode_packed=partial(encode, read))
+                return self._answer(run, (rows,), partial(self._compute, run, rows))
+            read_s = perf_counter()
+            recorder = recording()
+            if recorder is not None:
+                recorder.enter(ENGINE)
+            margins = self._model.engine.margins(rows)
+            inferred_s = perf_counter()
+            if recorder is not None:
+                recorder.enter(REST)
+            answer = encode(read, self.outputs.pack(requested, margins, NO_VALUES))
         except Exception:
             self.counts.failed(perf_counter() - began_s)
             raise
+        self.counts.answered_at_once(n_rows, began_s, read_s, inferred_s)
+        return answer
 
     def infer_off_loop(self, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool) -> Deferred:
         """Answer a request that takes long to read: off the event loop, except looking up keys and counting."""
@@ -255,8 +260,10 @@ class ModelInference:
         return answer
 
     def _encode(self, run: InferenceRun, packed: bytes) -> bytes:
+        if run.encode_packed is not None:
+            return run.encode_packed(packed)
         game = run.requested.game
-        parameters = self._origin if game is None else {**self._origin, **game_parameters(game, self._model)}
+        parameters = self.origin if game is None else {**self.origin, **game_parameters(game, self._model)}
         features = None
         if run.by_key:
             features = features_of(packed)

@@ -6,7 +6,6 @@ binary size beyond the body), but not the meaning of the tensors.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -49,17 +48,6 @@ class InferRequest(msgspec.Struct, gc=False):
     """The names of the requested outputs, in their order; the transport knows how each is encoded."""
     began_s: float = 0.0
     """When decoding began (`perf_counter`), for the statistics; 0 if it was not measured."""
-
-
-class TableRequest(msgspec.Struct, frozen=True):
-    """A request whose only input has been read: a tensor of all features with valid numbers."""
-
-    request: InferRequest
-    """Without its input, and without names of outputs."""
-    input_name: str
-    n_rows: int
-    table: array[float]
-    """[n, F]"""
 
 
 class OutputTensor(msgspec.Struct, gc=False):

@@ -14,7 +14,7 @@ from mlrf.serving.http.router import JSON, Framed
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.json_messages import request_json, response_json
 from mlrf.serving.oip.rest.content_coding import LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
-from mlrf.serving.oip.rest.plain_tensors import plain_reader
+from mlrf.serving.oip.rest.plain_tensors import PlainTensors
 from mlrf.serving.oip.rest.request_body import read_request
 from mlrf.serving.oip.rest.response_body import read_response, write_response
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
@@ -33,7 +33,9 @@ class InferHandler:
         self._name = name
         model = plane.find(name)
         self._max_values = model.most_values
-        self._read_plain = plain_reader(name, model.reader.one_tensor_names, model.reader.rules, model.max_rows)
+        plain = PlainTensors(model)
+        self._read_plain, self._write_plain = plain.read, plain.write
+        self._infer_plain = model.infer_table
         self._may_explain = True
         self._header_bytes: int | None = None
         """Number of JSON bytes in the body; None for all."""
@@ -51,7 +53,7 @@ class InferHandler:
             decode = partial(read_request, name, body, header_bytes, began_s, self._max_values, self._plane.limits)
             made: Result = self._plane.infer_off_loop(name, decode, write_response, may_explain=self._may_explain)
         elif header_bytes is None and (read := self._read_plain(body)) is not None:
-            made = self._plane.infer_table(read, write_response, began_s)
+            made = self._infer_plain(read, self._write_plain, began_s)
         else:
             try:
                 request = read_request(name, body, header_bytes, began_s, self._max_values, self._plane.limits)

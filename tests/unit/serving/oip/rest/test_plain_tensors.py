@@ -14,7 +14,7 @@ from mlrf.core.errors import MlrfError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.serving.oip.rest.plain_tensors import plain_reader
+from mlrf.serving.oip.rest.plain_tensors import kernel_reader
 from mlrf.serving.oip.rest.request_body import read_request
 from mlrf.serving.oip.tensor_reader import TensorReader
 
@@ -28,7 +28,7 @@ SCHEMA = Schema(
 )
 MAX_ROWS = 5
 READER = TensorReader(SCHEMA, Leniency(), MAX_ROWS, None, 1)
-READ = plain_reader("m", READER.one_tensor_names, READER.rules, MAX_ROWS)
+READ = kernel_reader(READER, MAX_ROWS).read
 ROW = [0.1, 7, 1, 0]
 
 
@@ -48,7 +48,10 @@ def by_parsers(body):
 
 def by_kernel(body):
     read = READ(body)
-    return None if read is None else (read.input_name, read.n_rows, bits(read.table), read.request.id)
+    if read is None:
+        return None
+    name, n_rows, table, request_id = read
+    return READER.one_tensor_names[name], n_rows, bits(table), request_id
 
 
 def request(data, **members):
@@ -133,7 +136,7 @@ def test_other_requests_are_left_to_the_parsers(text):
 
 def test_float32_numbers_are_rounded():
     (rounded,) = struct.unpack("<f", struct.pack("<f", 0.1))
-    assert READ(json.dumps(request(ROW, datatype="FP32")).encode()).table[0] == rounded
+    assert READ(json.dumps(request(ROW, datatype="FP32")).encode())[2][0] == rounded
 
 
 def test_a_feature_or_a_field_of_the_key_is_no_tensor_of_all_features():

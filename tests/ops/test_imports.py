@@ -87,6 +87,7 @@ def _service(bundle):
 def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path):
     rare = {
         "mlrf.serving.native.curve_handler",
+        "mlrf.serving.oip.infer",
         "mlrf.serving.oip.rest.infer_handler",
         "mlrf.serving.platforms.handlers",
     }
@@ -94,6 +95,20 @@ def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path)
     use = "[h.handler() for r in s.routes.values() for h in r.handlers.values() if type(h).__name__ == 'OnFirstUse']"
     assert all_modules_after(serve) & rare == set()
     assert all_modules_after(f"{serve}; {use}") & rare == rare - {"mlrf.serving.native.curve_handler"}
+
+
+def test_few_servers_import_keys_the_strict_parser_and_ctypes(tmp_path):
+    serve = _service(write_tree_bundle(tmp_path / "b"))
+    found = all_modules_after(
+        f"from mlrf.serving.processes import deferred_imports as d; d.defer_unused_imports(); {serve}"
+    )
+    assert found & {"ctypes", "mlrf.serving.auth.keys", "mlrf.serving.native.strict_parser"} == set()
+
+
+def test_the_data_plane_of_many_models_is_made_at_the_start(tmp_path):
+    serve = _service(write_tree_bundle(tmp_path / "b"))
+    many = f"from mlrf.serving.models import generation as g; g.PLANE_MODELS = 0; {serve}"
+    assert "mlrf.serving.oip.infer" in all_modules_after(many)
 
 
 def test_no_annotation_is_compiled_at_the_start(tmp_path):
@@ -109,9 +124,16 @@ def test_no_annotation_is_compiled_at_the_start(tmp_path):
     assert "mlrf.serving.models.service" in all_modules_after(statement)
 
 
-def test_a_rare_route_without_a_free_file_descriptor_is_answered_once_there_is_one(tmp_path):
-    inputs = [{"name": "features", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, 3.0]}]
-    content = request("POST", "/v2/models/sample/infer", {"inputs": inputs})
+_INPUTS = [{"name": "features", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, 3.0]}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("/v2/models/sample/infer", {"inputs": _INPUTS}, 200), ("/predict", {"features": [1.0]}, 422)],
+    ids=["rare route", "invalid body"],
+)
+def test_without_a_free_file_descriptor_what_is_imported_late_waits_for_one(tmp_path, path, body, status):
+    content = request("POST", path, body)
     with (
         serving(write_tree_bundle(tmp_path / "b", schema=NUMBERS), workers=1) as server,
         server.client() as first,
@@ -129,7 +151,7 @@ def test_a_rare_route_without_a_free_file_descriptor_is_answered_once_there_is_o
         assert (answer.status, answer.code) == (503, "OVERLOADED")
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (most, most))
         second.send(content)
-        assert second.answer().status == 200
+        assert second.answer().status == status
         assert server.troubles == []
 
 

@@ -6,16 +6,19 @@ The arbiter has one too, which workers inherit, so that a worker started while a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.admin_guard import AdminGuard
 from mlrf.serving.auth.cors import Cors
 from mlrf.serving.auth.guard import Guard, reload_keys
-from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.auth.tls import Tls
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.telemetry.logs import Log
+
+if TYPE_CHECKING:
+    from mlrf.serving.auth.keys import KeyRing
 
 
 class AccessControl:
@@ -30,7 +33,11 @@ class AccessControl:
         files = settings.tls_files
         self.tls = None if files is None else Tls(files)
         """The TLS context of listeners; None without TLS."""
-        self._ring = None if settings.keys is None else KeyRing(settings.keys)
+        self._ring: KeyRing | None = None
+        if settings.keys is not None:
+            from mlrf.serving.auth.keys import KeyRing  # noqa: PLC0415  many servers have none
+
+            self._ring = KeyRing(settings.keys)
 
     def apply(self, server: HttpServer) -> None:
         """Apply TLS, keys and origins to a public server."""

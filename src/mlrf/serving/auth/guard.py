@@ -6,21 +6,23 @@ dropped as soon as the keys change.
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Callable, Mapping
 from functools import cache
 from time import monotonic
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
 from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedError
-from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import Wrap
 from mlrf.serving.route_spec import ADMIN, ANY, OPEN, PREDICT
 from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.logs import Log
+
+if TYPE_CHECKING:
+    from mlrf.serving.auth.keys import KeyRing
 
 
 @runtime_checkable
@@ -120,9 +122,10 @@ def _key_of(authorization: bytes) -> bytes | None:
     if authorization[: len(_BASIC)].lower() != _BASIC:
         return None
     try:
-        _user, colon, password = base64.b64decode(authorization[len(_BASIC) :].strip(), validate=True).partition(b":")
+        decoded = binascii.a2b_base64(authorization[len(_BASIC) :].strip(), strict_mode=True)
     except ValueError:
         return None
+    _user, colon, password = decoded.partition(b":")
     return password if colon else None
 
 

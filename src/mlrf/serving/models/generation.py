@@ -7,8 +7,9 @@ generation that they started with, which is freed after the last of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,7 +22,6 @@ from mlrf.serving.http.router import Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import public_routes, repository_route
-from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import ui
@@ -31,9 +31,13 @@ from mlrf.serving.platforms.additional_paths import additional_paths
 from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.routes import ALIASES, ROUTES, V1_MODEL
-from mlrf.serving.runtime.results import Awaited, Handler
+from mlrf.serving.runtime.results import Awaited, Handler, imported_late
+from mlrf.serving.runtime.thresholds import PLANE_MODELS
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_positions import Layout
+
+if TYPE_CHECKING:
+    from mlrf.serving.oip.data_plane import DataPlane
 
 
 class Unloaded(msgspec.Struct, frozen=True):
@@ -68,19 +72,25 @@ class Generation:
         self._default = default
         self._check_serving = check_serving
         self._settings = settings
-        plane = DataPlane(
-            [each.inference for each in self.served],
-            check_serving,
-            __version__,
-            unloaded,
-            repository,
-            refused.keys(),
-            exposition.total,
-        )
-        self.plane = plane
-        """The data plane of the Open Inference Protocol, for every transport."""
+        served = self.served
+
+        def make_plane() -> DataPlane:
+            from mlrf.serving.oip.data_plane import DataPlane  # noqa: PLC0415  as of `LoadedModel.make_inference`
+
+            inferences = [each.make_inference() for each in served]
+            return DataPlane(
+                inferences, check_serving, __version__, unloaded, repository, refused.keys(), exposition.total
+            )
+
+        @cache
+        def plane() -> DataPlane:
+            return imported_late(make_plane)
+
+        self._plane = plane
+        if len(served) > PLANE_MODELS:
+            plane()
         # No handler kept here refers to the generation: a reference cycle would keep its models open after `release`.
-        self.rest: RestHandlers = RestHandlers(lambda: plane)
+        self.rest: RestHandlers = RestHandlers(plane)
         names = tuple(models)
         self.alive: Handler = lambda _body: b'{"status":"alive"}'
         self.version: Handler = lambda _body: __version__.encode()
@@ -100,7 +110,7 @@ class Generation:
         )
         self._pages = PageLoader(facts)
         chosen = settings.default is not None or len(names) == 1
-        versions = {each.name: each.inference.paths for each in self.served}
+        versions = {each.name: each.version_names for each in served}
         self.routes = public_routes(
             self._handler_of,
             versions,
@@ -110,6 +120,14 @@ class Generation:
             {**ALIASES, **additional_paths(settings.platforms, served_names)},
             default_is_chosen=chosen,
         )
+
+    @property
+    def plane(self) -> DataPlane:
+        """The data plane of the Open Inference Protocol, for every transport, made when it is first needed.
+
+        OverloadedError if its modules cannot be imported now.
+        """
+        return self._plane()
 
     def page(self, module: str) -> Handler:
         """Return the handler of a page, by the name of its module in `pages`."""
@@ -126,7 +144,8 @@ class Generation:
 
     def of(self, name: str) -> LoadedModel:
         """Return the model served under a name; raises ModelNotFoundError if there is none."""
-        self.plane.find(name)
+        if name not in self._served:
+            self.plane.find(name)  # raises the error that says why
         return self._served[name]
 
     def router(self) -> Router:

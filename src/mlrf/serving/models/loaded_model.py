@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,23 +22,23 @@ from mlrf.serving import route_paths as paths
 from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.cache.cache_namespace import CacheNamespace
-from mlrf.serving.cache.cache_partition import CachePartitions
+from mlrf.serving.cache.cache_partition import CachePartition, CachePartitions
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.native.response_builder import ResponseBuilder
-from mlrf.serving.oip.infer import ModelInference
-from mlrf.serving.oip.statistics import InferenceCounts
-from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.option import value_in
 from mlrf.serving.platforms.model_routes import ModelRoutes
 from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 from mlrf.serving.runtime.results import Handler, OnFirstUse
 from mlrf.serving.runtime.thresholds import DECODED_FEATURES
-from mlrf.serving.telemetry.row_counters import row_counters
+from mlrf.serving.telemetry.row_counters import RowCounters, row_counters
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
+
+if TYPE_CHECKING:
+    from mlrf.serving.oip.infer import ModelInference
 
 
 class LoadedModel:
@@ -122,8 +122,11 @@ class LoadedModel:
             predicts_labels=bundle.manifest.predict_returns == "label",
         )
         """The handlers of other platforms' bodies."""
-        self.inference = self._inference(settings, InferenceCounts(meter, bundle.name, counters), number, costs)
-        """The handler of the Open Inference Protocol."""
+        partition = None if self._partitions is None else self._partitions.partition(paths.V2)
+        make_inference = partial(_inference, model, settings, meter, counters, number, costs, rows, partition)
+        inference = make_inference() if is_wide else None
+        self.make_inference: Callable[[], ModelInference] = make_inference if inference is None else lambda: inference
+        """Returns what answers the Open Inference Protocol, which is imported and made for the first request."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -132,14 +135,10 @@ class LoadedModel:
         """The model's name."""
         return self.bundle.name
 
-    def _inference(
-        self, settings: ServeSettings, counts: InferenceCounts, number: int, costs: CostModel
-    ) -> ModelInference:
-        key = None if self.rows is None else self.rows.format.key
-        schema, max_rows = self.model.schema, settings.max_infer_rows
-        reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
-        partition = None if self._partitions is None else self._partitions.partition(paths.V2)
-        return ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
+    @property
+    def version_names(self) -> tuple[str, ...]:
+        """Names of the version in paths: its number, and its digest, short and whole."""
+        return (str(self.number), self.bundle.short_version, self.bundle.version)
 
     def forget_answers(self) -> None:
         """Drop the cached responses of this version and cache no more."""
@@ -172,6 +171,26 @@ def _curve_handler(model: RowPredictor, decoder: RowDecoder, costs: CostModel, r
     from mlrf.serving.native.curve_handler import CurveHandler  # noqa: PLC0415  most servers are asked for no curve
 
     return CurveHandler(model, decoder, costs, rows)
+
+
+def _inference(
+    model: RowPredictor,
+    settings: ServeSettings,
+    meter: WorkerMeter,
+    counters: RowCounters,
+    number: int,
+    costs: CostModel,
+    rows: StoredRows | None,
+    partition: CachePartition | None,
+) -> ModelInference:
+    from mlrf.serving.oip.infer import ModelInference  # noqa: PLC0415  many servers are only asked in another form
+    from mlrf.serving.oip.statistics import InferenceCounts  # noqa: PLC0415  as above
+    from mlrf.serving.oip.tensor_reader import TensorReader  # noqa: PLC0415  as above
+
+    key = None if rows is None else rows.format.key
+    reader = TensorReader(model.schema, settings.leniency, settings.max_infer_rows, key, settings.max_batch)
+    counts = InferenceCounts(meter, model.bundle.name, counters)
+    return ModelInference(model, str(number), reader, counts, costs, rows, partition)
 
 
 def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> StoredRows | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -25,7 +25,6 @@ from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import admin_routes, repository_route
 from mlrf.serving.native.push_handler import PushHandler
-from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository_calls import NO_REPOSITORY, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.route_paths import ADMIN_MODEL, ADMIN_MODELS, split_path
@@ -34,6 +33,9 @@ from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
+
+if TYPE_CHECKING:
+    from mlrf.serving.oip.data_plane import DataPlane
 
 
 class Loader(Protocol):

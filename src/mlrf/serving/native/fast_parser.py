@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,13 +21,16 @@ from mlrf.core.value_rules import hashed_code
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
-from mlrf.serving.native import strict_parser
 from mlrf.serving.native.fast_value_rules import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.plain_batches import plain_batches
 from mlrf.serving.native.requests import FEATURES, ParsedBatch, ParsedRequest, PlainBatch, in_batch
+from mlrf.serving.runtime.results import imported_late
 from mlrf.serving.runtime.slow_numbers import UNCOUNTED_BYTES, has_many_slow_numbers
-from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES, NATURAL_FEATURES
+from mlrf.serving.runtime.thresholds import DECODED_FEATURES, FAST_JSON_BYTES, NATURAL_FEATURES
+
+if TYPE_CHECKING:
+    from mlrf.serving.native.strict_parser import StrictParser
 
 _NO_OPTIONS = (False, None, None, None)
 
@@ -43,7 +46,9 @@ class RowDecoder:
     def __init__(
         self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
     ) -> None:
-        self._strict = strict_parser.StrictParser(schema, leniency, max_instances, entity_key)
+        self._make_strict = partial(_strict_parser, schema, leniency, max_instances, entity_key)
+        # Of a wide schema, it takes too long to make it on the event loop.
+        self._strict = self._make_strict() if len(schema.features) > DECODED_FEATURES else None
         self._entity_key = entity_key
         self._codes: dict[int, Mapping[Any, float]] = {
             index: codes_by_value(schema, index)
@@ -76,13 +81,19 @@ class RowDecoder:
         """Return the request as `row` does, with the strict parser only."""
         if self.is_incomplete:
             self.complete()
-        return self._strict.row(body)
+        return self._strict_parser().row(body)
 
     def strict_rows(self, body: bytes) -> list[ParsedRequest]:
         """Return the requests as `rows` does, with the strict parser, which still decodes single instances fast."""
         if self.is_incomplete:
             self.complete()
-        return self._strict.rows(body, self.fast_row)
+        return self._strict_parser().rows(body, self.fast_row)
+
+    def _strict_parser(self) -> StrictParser:
+        """Return the strict parser, which many servers never need; OverloadedError as of `imported_late`."""
+        if self._strict is None:
+            self._strict = imported_late(self._make_strict)
+        return self._strict
 
     def fast_row(self, body: bytes) -> ParsedRequest | None:
         """Return the request in a `/predict` body, in at most a few milliseconds; None if the strict parser must decide."""
@@ -191,6 +202,14 @@ def codes_by_value(schema: Schema, index: int) -> Mapping[Any, float]:
     codes |= {category: float(code) for code, category in enumerate(feature.categories or ())}
     codes[None] = math.nan
     return codes
+
+
+def _strict_parser(
+    schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
+) -> StrictParser:
+    from mlrf.serving.native.strict_parser import StrictParser  # noqa: PLC0415  as of `imported_late`
+
+    return StrictParser(schema, leniency, max_instances, entity_key)
 
 
 def _compiled(

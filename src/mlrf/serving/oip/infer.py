@@ -80,11 +80,6 @@ class ModelInference:
         """Whether responses are cached."""
         return self._partition is not None
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Names of the version in paths."""
-        return (self.version, self.bundle.short_version, self.bundle.version)
-
     def infer(self, request: InferRequest, encode: Encode, *, may_explain: bool) -> Result:
         """Answer a request, as described for `DataPlane.infer`."""
         began_s = request.began_s or perf_counter()

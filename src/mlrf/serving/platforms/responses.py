@@ -1,6 +1,7 @@
-"""Rewrites the native answer to a batch in the shape of another platform."""
+"""Rewrites the native answer to a batch in the shape of another platform.
 
-from __future__ import annotations
+Annotations are evaluated here, as in `core/manifest.py`, because the first request waits for the import of this module.
+"""
 
 from collections.abc import Callable
 

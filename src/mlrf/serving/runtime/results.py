@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -53,10 +53,21 @@ class Continued(msgspec.Struct, frozen=True):
     deadline."""
 
 
+T = TypeVar("T")
 Result: TypeAlias = bytes | Deferred | Awaited | Continued
 
 Handler = Callable[[bytes], Result]
 """Takes a request body and returns the response body, or the work that makes it; raises MlrfError. Never blocks."""
+
+
+def imported_late(make: Callable[[], T]) -> T:
+    """Return what `make` returns, which imports modules for a request; OverloadedError if they cannot be imported now."""
+    try:
+        return make()
+    except (ImportError, OSError, MemoryError) as error:
+        raise OverloadedError(
+            f"the worker could not load what answers this request ({type(error).__name__}); try again later"
+        ) from error
 
 
 class OnFirstUse:
@@ -77,12 +88,7 @@ class OnFirstUse:
         OverloadedError if its modules cannot be imported now, as without a free file descriptor; the next request tries again.
         """
         if self._made is None:
-            try:
-                self._made = self._make()
-            except (ImportError, OSError, MemoryError) as error:
-                raise OverloadedError(
-                    f"the worker could not load what answers this route ({type(error).__name__}); try again later"
-                ) from error
+            self._made = imported_late(self._make)
         return self._made
 
     def __call__(self, body: bytes) -> Result:

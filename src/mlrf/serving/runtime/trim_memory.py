@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-
-_LIBC = ctypes.CDLL(None)
+from mlrf.core.c_library import c_function
 
 
 def trim_memory() -> None:
     """Return free memory to the system, where the C library can (glibc)."""
-    if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
+    trim = c_function("malloc_trim")
+    if trim is not None:
+        trim(0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.runtime.results import Awaited, Handler, OnFirstUse
+
+if TYPE_CHECKING:
+    from mlrf.serving.oip.data_plane import DataPlane
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -72,12 +74,12 @@ class RestHandlers:
 
     def infer(self, name: str) -> Handler:
         """Return the handler of a model's infer requests."""
-        plane = self._plane()
+        plane = self._plane
 
         def make() -> Handler:
             from mlrf.serving.oip.rest.infer_handler import InferHandler  # noqa: PLC0415  most servers never get one
 
-            return InferHandler(plane, name)
+            return InferHandler(plane(), name)
 
         return OnFirstUse(make)
 

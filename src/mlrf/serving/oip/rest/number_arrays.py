@@ -6,27 +6,19 @@ numbers takes one.
 
 from __future__ import annotations
 
-from secrets import token_hex
-from typing import NamedTuple
+import os
 
 from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 _KEY = b'"data"'
 _DATA_ARRAY = lazy_pattern(rb'"data"\s*:\s*\[')
-_TOKEN = token_hex(16).encode()
+_TOKEN = os.urandom(16).hex().encode()
 """Random, so that no client can write the placeholder of an array."""
 
 
-class CutDocument(NamedTuple):
-    """A document, and the arrays that were taken out of it, by placeholder."""
-
-    document: bytes | memoryview
-    arrays: dict[bytes, bytes]
-
-
-def cut_number_arrays(document: bytes) -> CutDocument:
-    """Return a document without the long arrays of numbers in its members `data`.
+def cut_number_arrays(document: bytes) -> tuple[bytes | memoryview, dict[bytes, bytes]]:
+    """Return a document without the long arrays of numbers in its members `data`, and these by their placeholders.
 
     The arrays are not checked to be JSON. NaN and Infinity, which JSON lacks, are replaced by null and 1e999 in them.
     """
@@ -48,4 +40,4 @@ def cut_number_arrays(document: bytes) -> CutDocument:
         arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")
         parts += [document[copied_to:start], name]
         copied_to = searched_to = end
-    return CutDocument(b"".join([*parts, document[copied_to:]]) if parts else document, arrays)
+    return b"".join([*parts, document[copied_to:]]) if parts else document, arrays

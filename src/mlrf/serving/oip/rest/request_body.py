@@ -1,6 +1,7 @@
-"""Decodes an infer request: JSON, followed by the tensors of the binary extension."""
+"""Decodes an infer request: JSON, followed by the tensors of the binary extension.
 
-from __future__ import annotations
+Annotations are evaluated here, as in `core/manifest.py`, because the first request waits for the import of this module.
+"""
 
 import math
 import re

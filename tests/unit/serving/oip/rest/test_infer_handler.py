@@ -47,7 +47,7 @@ class Served:
         self._model = LoadedModel(
             read_bundle(path), options, meter, AnswerCache(1 << 20, None, CacheCounts()) if is_cached else None
         )
-        self.handler = InferHandler(DataPlane([self._model.inference], lambda: None, "1"), "sample")
+        self.handler = InferHandler(DataPlane([self._model.make_inference()], lambda: None, "1"), "sample")
 
     def answer(self, body, header_bytes):
         """The answer and its header lines, or the error; and what was counted."""

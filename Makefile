@@ -19,7 +19,7 @@ QUICK := not slow and not timing and not clients
 # All of whose tests are deselected: importing them takes each process a second.
 NOT_IMPORTED := $(addprefix --ignore=tests/,browser cluster clients)
 
-KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
+KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/* kernel/src/games/*)
 
 NOT_COMPILED := site-packages/(.*/tests?/|(plotly|mypyc?|pip)/|moto/(?!core/|s3/|utilities/|moto_server/)\w+/)
 

@@ -18,8 +18,8 @@
 #include "cuts.hpp"
 #include "engine.hpp"
 #include "exponents.hpp"
-#include "python_background.hpp"
 #include "python_explanations.hpp"
+#include "python_game.hpp"
 #include "python_instances.hpp"
 #include "python_json.hpp"
 #include "python_tables.hpp"
@@ -297,11 +297,12 @@ NB_MODULE(_kernel, m) {
              nb::keep_alive<1, 2>())
         .def("contributions_many", &PythonGroups::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
         .def_prop_ro("base", &PythonGroups::base);
-    using PythonBackground = mlrf::PythonBackground<PythonForest>;
-    nb::class_<PythonBackground>(m, "Background")
-        .def(nb::init<const PythonForest&, nb::handle, std::size_t, const PythonGroups*>(), nb::arg("forest"), nb::arg("rows"),
-             nb::arg("most_bytes"), nb::arg("groups").none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
-        .def("contributions_many", &PythonBackground::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
-        .def_prop_ro("base", &PythonBackground::base)
-        .def_prop_ro("size_bytes", &PythonBackground::size_bytes);
+    using PythonGame = mlrf::PythonGame<PythonForest>;
+    nb::class_<PythonGame>(m, "Game")
+        .def(nb::init<const PythonForest&, const std::string&, nb::handle, std::size_t, const PythonGroups*>(), nb::arg("forest"),
+             nb::arg("name"), nb::arg("rows"), nb::arg("most_bytes"), nb::arg("groups").none() = nb::none(), nb::keep_alive<1, 2>(),
+             nb::keep_alive<1, 6>())
+        .def("contributions_many", &PythonGame::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def_prop_ro("base", &PythonGame::base)
+        .def_prop_ro("size_bytes", &PythonGame::size_bytes);
 }

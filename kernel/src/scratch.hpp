@@ -181,7 +181,7 @@ struct Pattern {
     std::uint32_t count;
 };
 
-// What a background and its forest give; see background.hpp.
+// What a background and its forest give; see games/background.cpp.
 struct BackgroundTable {
     const std::uint8_t* bits;            // [nodes] of a node's player on its path
     const std::uint32_t* first_player;   // [leaves + 1]

@@ -1,4 +1,4 @@
-// Interventional Shapley values of one row against a background of rows, from a table of patterns (background.hpp).
+// Interventional Shapley values of one row against a background of rows, from a table of patterns (games/background.cpp).
 //
 // Against one background row b, a leaf of value v is a game of the players on its path: v where, for each of them, the row whose
 // value the player takes satisfies the player's tests. With q the players whose tests x fails and m those whose tests b passes, the

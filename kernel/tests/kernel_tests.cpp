@@ -19,9 +19,9 @@
 #include <string>
 #include <vector>
 
-#include "background.hpp"
 #include "engine.hpp"
 #include "explanation_json.hpp"
+#include "game.hpp"
 #include "json_rows.hpp"
 #include "json_tensor.hpp"
 
@@ -201,9 +201,10 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
         std::vector<double> interactions(2 * n_features * n_features * n_outputs);
         try {
             engine.explainer().interactions({rows.data(), false, 2}, 1, interactions.data());
-            const mlrf::Background background(engine, engine.forest(), mlrf::file_shares(engine.forest()), {rows.data(), false, n_explained},
-                                              std::size_t{1} << 26);
-            background.contributions_many({rows.data(), false, n_explained}, 1, contributions.data());
+            const mlrf::Rows explained{rows.data(), false, n_explained};
+            const auto background =
+                mlrf::make_game("background", {engine, engine.forest(), mlrf::file_shares(engine.forest()), explained, std::size_t{1} << 26});
+            background->contributions_many({rows.data(), false, n_explained}, 1, contributions.data());
         } catch (const mlrf::ForestFileError&) {
             // Nodes that are no trees: walking them is safe, listing the splits above them is not.
         } catch (const mlrf::TooLargeError&) {

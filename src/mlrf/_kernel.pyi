@@ -65,15 +65,18 @@ class Groups:
     @property
     def base(self) -> list[float]: ...
 
-# SHAP values against a background of rows (interventional), by a table of at most `most_bytes`; of groups, if they are given.
-class Background:
-    def __init__(self, forest: Forest, rows: Rows, most_bytes: int, groups: Groups | None = None) -> None: ...
+# SHAP values of the game of kernel/src/games/ with this name, made from rows, with tables of at most `most_bytes`; of groups,
+# if they are given.
+class Game:
+    def __init__(
+        self, forest: Forest, name: str, rows: Rows, most_bytes: int, groups: Groups | None = None
+    ) -> None: ...
     # Return the SHAP values of n rows, [n, F, K] row-major; with `base` they add up to the margins.
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]: ...
-    # The mean margin of the background, [K].
+    # What the contributions of a row add to, [K]: with a background its mean margin.
     @property
     def base(self) -> list[float]: ...
-    # Bytes of the table.
+    # Bytes of the tables.
     @property
     def size_bytes(self) -> int: ...
 

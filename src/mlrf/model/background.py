@@ -24,7 +24,7 @@ def explainer_against(
 
     def against(forest: _kernel.Forest, groups: _kernel.Groups | None) -> BackgroundExplainer:
         try:
-            return _kernel.Background(forest, rows, limit, groups)
+            return _kernel.Game(forest, "background", rows, limit, groups)
         except _kernel.TooLargeError as error:
             raise NotExplainableError(f"{error}; give fewer rows, or leave background out") from error
 

@@ -6,8 +6,8 @@ their checks and errors, what responses say of the game, the OpenAPI document, t
 answers, the file of the bundle that `mlrf.build` writes and servers pin, the arguments of `Model.explain` and of the
 clients, and the options of `mlrf build` and `mlrf explain`.
 
-What does not follow from it is an algorithm of its own: a file such as kernel/src/grouped_game.cpp (with bindings.cpp,
-CMakeLists.txt and `_kernel.pyi`), which the option's `explainer` plays by `other_game`, as `background.py` does.
+What does not follow from it is an algorithm of its own: a file in kernel/src/games/, which registers itself by its name, and
+which the option's `explainer` plays by `other_game`, as `background.py` does.
 
 Explanations of pairs of features, `interactions`, are numbers of another shape. They are not an option of a game: their request
 is `Interactions` in `serving/native/requests.py`, and their output `shap_interactions` in `serving/oip/output_tensors.py`.

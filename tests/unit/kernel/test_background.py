@@ -42,7 +42,7 @@ def check(forest: Forest, rows: np.ndarray, background: np.ndarray, tmp_path, co
     scale = max(1.0, float(np.abs(forest.value).max()), float(np.abs(margins).max()))
     slack = 1e-9 if forest.rounding == "float64" else 1e-5
     for engine in engines(forest, tmp_path):
-        against = _kernel.Background(engine, background.tobytes(), MOST_BYTES)
+        against = _kernel.Game(engine, "background", background.tobytes(), MOST_BYTES)
         found = np.array(against.contributions_many(rows.tobytes())).reshape(len(rows), n, k)
         np.testing.assert_allclose(against.base, mean, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found.sum(axis=1) + against.base, margins, rtol=0, atol=1e-9 * scale)
@@ -85,10 +85,11 @@ def test_every_row_of_the_background_counts(tmp_path):
     forest = naive.make_forest(rng, n_trees=20, max_leaves=20)
     engine = engines(forest, tmp_path)[-1]
     background = rng.normal(size=(300, forest.n_features))
-    whole = _kernel.Background(engine, background.tobytes(), MOST_BYTES)
+    whole = _kernel.Game(engine, "background", background.tobytes(), MOST_BYTES)
     row = rng.normal(size=(1, forest.n_features)).tobytes()
     alone = [
-        np.array(_kernel.Background(engine, each.tobytes(), MOST_BYTES).contributions_many(row)) for each in background
+        np.array(_kernel.Game(engine, "background", each.tobytes(), MOST_BYTES).contributions_many(row))
+        for each in background
     ]
     np.testing.assert_allclose(whole.contributions_many(row), np.mean(alone, axis=0), rtol=0, atol=1e-12)
 
@@ -98,10 +99,10 @@ def test_a_table_above_its_limit_is_refused(tmp_path):
     forest = naive.make_forest(rng, n_trees=20, max_leaves=20)
     engine = engines(forest, tmp_path)[0]
     background = naive.make_rows(rng, forest, 200).tobytes()
-    size = _kernel.Background(engine, background, MOST_BYTES).size_bytes
+    size = _kernel.Game(engine, "background", background, MOST_BYTES).size_bytes
     assert size < MOST_BYTES
     with pytest.raises(_kernel.TooLargeError, match="the table of this background takes more than 0 MB"):
-        _kernel.Background(engine, background, size // 4)
+        _kernel.Game(engine, "background", background, size // 4)
 
 
 def test_a_path_of_more_features_than_bits_is_refused(tmp_path):
@@ -109,11 +110,19 @@ def test_a_path_of_more_features_than_bits_is_refused(tmp_path):
     forest = naive.make_forest(rng, n_features=60, n_trees=3, max_leaves=120, is_chain=True)
     engine = engines(forest, tmp_path)[0]
     with pytest.raises(_kernel.TooLargeError, match="a path of its trees tests more than 32 different features"):
-        _kernel.Background(engine, naive.make_rows(rng, forest, 2).tobytes(), MOST_BYTES)
+        _kernel.Game(engine, "background", naive.make_rows(rng, forest, 2).tobytes(), MOST_BYTES)
 
 
 def test_a_background_without_rows_is_refused(tmp_path):
     rng = np.random.default_rng(9)
     engine = engines(naive.make_forest(rng), tmp_path)[0]
     with pytest.raises(ValueError, match="a background needs one row or more"):
-        _kernel.Background(engine, b"", MOST_BYTES)
+        _kernel.Game(engine, "background", b"", MOST_BYTES)
+
+
+def test_a_game_that_the_kernel_does_not_have_is_refused(tmp_path):
+    rng = np.random.default_rng(9)
+    forest = naive.make_forest(rng)
+    rows = naive.make_rows(rng, forest, 2).tobytes()
+    with pytest.raises(ValueError, match="the kernel has no game of the name another"):
+        _kernel.Game(engines(forest, tmp_path)[0], "another", rows, MOST_BYTES)

@@ -1,14 +1,25 @@
-#include "background.hpp"
-
+// Interventional Shapley values against a background of rows: a table of the patterns in which these rows pass each leaf's tests.
+//
+// The table is built once for a background; a row is then explained against all of its rows, none of which is left out.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engine.hpp"
 #include "engine_scratch.hpp"
+#include "forest.hpp"
+#include "game.hpp"
 #include "leaf_masks.hpp"
+#include "level.hpp"
 #include "pieces.hpp"
+#include "pool.hpp"
+#include "shap_paths.hpp"
+#include "shares.hpp"
 #include "tables.hpp"
 
 namespace mlrf {
@@ -34,9 +45,7 @@ std::vector<double> inputs_of(const Forest& f, const Rows& rows) {
     return inputs;
 }
 
-}  // namespace
-
-struct Background::RowsScratch {
+struct RowsScratch {
     explicit RowsScratch(const Forest& f)
         : row_columns(f.n_columns + kColumnRoom),
           columns(kBackgroundRows * row_columns * column_bytes(f)),
@@ -52,8 +61,43 @@ struct Background::RowsScratch {
     BackgroundScratch view;
 };
 
-Background::Background(const Engine& engine, const Forest& game, Shares shares, const Rows& rows, std::size_t most_bytes)
-    : engine_(engine), game_(game), shares_(std::move(shares)), base_(game.n_outputs), n_rows_(rows.n_rows) {
+class Background final : public Game {
+public:
+    // Throws std::invalid_argument for no rows, TooLargeError where a path has more than 32 players or the table takes more than
+    // `most_bytes`, ForestFileError where nodes are not trees.
+    explicit Background(GameInputs given);
+
+    std::size_t n_features() const override { return shares_.n_features; }
+    // The mean margin of the background.
+    const std::vector<double>& base() const override { return base_; }
+    std::size_t size_bytes() const override;
+    void contributions_many(const Rows& rows, unsigned threads, double* contributions) const override;
+
+private:
+    void list_players(std::size_t most_bytes);
+    void list_patterns(const Rows& inputs, std::size_t most_bytes);
+    void fill_weights();
+    BackgroundTable view() const;
+
+    const Engine& engine_;
+    const Forest game_;
+    const Shares shares_;
+    std::vector<std::uint8_t> bits_;
+    std::vector<std::uint32_t> first_player_, players_, first_pattern_, passed_by_any_;
+    std::vector<Pattern> patterns_;
+    std::vector<double> weights_, base_;
+    std::size_t n_rows_;
+    mutable Pool<RowsScratch> scratch_;
+};
+
+Background::Background(GameInputs given)
+    : engine_(given.engine),
+      game_(given.trees),
+      shares_(std::move(given.shares)),
+      base_(given.trees.n_outputs),
+      n_rows_(given.rows.n_rows) {
+    const Rows& rows = given.rows;
+    const std::size_t most_bytes = given.most_bytes;
     if (rows.n_rows == 0) throw std::invalid_argument("a background needs one row or more");
     if (rows.n_rows > 0xFFFFFFFFu) refuse_size(most_bytes);
     const std::vector<double> looked_up = inputs_of(game_, rows);
@@ -67,8 +111,6 @@ Background::Background(const Engine& engine, const Forest& game, Shares shares, 
         for (std::size_t k = 0; k < game_.n_outputs; ++k) base_[k] += margins[row * game_.n_outputs + k];
     for (double& base : base_) base /= static_cast<double>(rows.n_rows);
 }
-
-Background::~Background() = default;
 
 std::size_t Background::size_bytes() const {
     return bits_.size() + 4 * (first_player_.size() + players_.size() + first_pattern_.size() + passed_by_any_.size()) +
@@ -203,4 +245,9 @@ void Background::contributions_many(const Rows& rows, unsigned threads, double* 
     });
 }
 
+const RegisteredGame registered("background", [](GameInputs inputs) -> std::unique_ptr<const Game> {
+    return std::make_unique<const Background>(std::move(inputs));
+});
+
+}  // namespace
 }  // namespace mlrf

@@ -265,8 +265,9 @@ NB_MODULE(_kernel, m) {
         .def(nb::init<const nb::sequence&, bool, std::size_t>(), nb::arg("columns"), nb::arg("by_name"), nb::arg("most_rows"))
         .def("read", &mlrf::PythonJsonRows::read, nb::arg("body"));
     nb::class_<mlrf::PythonJsonTensor>(m, "JsonTensor")
-        .def(nb::init<const nb::sequence&, const nb::sequence&, std::size_t>(), nb::arg("columns"), nb::arg("names"), nb::arg("most_rows"))
-        .def("read", &mlrf::PythonJsonTensor::read, nb::arg("body"));
+        .def(nb::init<const nb::sequence&, const nb::sequence&, const nb::sequence&, std::size_t>(), nb::arg("columns"), nb::arg("names"),
+             nb::arg("outputs"), nb::arg("most_rows"))
+        .def("read", &mlrf::PythonJsonTensor::read, nb::arg("body"), nb::arg("json_bytes").none());
     nb::class_<mlrf::PythonExplanationJson>(m, "ExplanationJson")
         .def(nb::init<const nb::sequence&, const nb::sequence&, const std::string&>(), nb::arg("players"), nb::arg("outputs"),
              nb::arg("members"))

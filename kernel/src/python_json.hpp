@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,19 +50,27 @@ private:
 
 class PythonJsonTensor {
 public:
-    PythonJsonTensor(const nb::sequence& columns, const nb::sequence& names, std::size_t most_rows)
-        : tensor_(columns_of(columns), names_of(names)), most_rows_(most_rows) {}
+    // `names` of the tensor and of outputs are JSON strings, each with an object for what is then requested.
+    PythonJsonTensor(const nb::sequence& columns, const nb::sequence& names, const nb::sequence& outputs, std::size_t most_rows)
+        : tensor_(columns_of(columns), names_of(names), names_of(outputs)),
+          by_name_(requested_by(names)),
+          by_output_(requested_by(outputs)),
+          most_rows_(most_rows) {}
 
-    // The index of the tensor's name, the number of rows, their table and the id of a request; None for any other body.
-    nb::object read(nb::handle body) const {
+    // The object of the requested output, or else of the tensor, the number of rows, their table, the request's id, and whether the
+    // answer is binary; None for any other body. The first `json_bytes` of the body are JSON, without them all.
+    nb::object read(nb::handle body, std::optional<std::size_t> json_bytes) const {
         const Buffer buffer(body.ptr(), PyBUF_SIMPLE);
         const char* const begin = static_cast<const char*>(buffer.view().buf);
-        const char* const end = begin + buffer.view().len;
+        const auto size_bytes = static_cast<std::size_t>(buffer.view().len);
+        if (json_bytes.value_or(0) > size_bytes) return nb::none();
+        const TensorBody parts{begin, begin + json_bytes.value_or(size_bytes), begin + size_bytes};
         JsonTensorHead head;
-        if (!tensor_.read_head(begin, end, most_rows_, head)) return nb::none();
+        if (!tensor_.read_head(parts, most_rows_, head)) return nb::none();
         Answer table(head.n_rows * tensor_.n_columns());
-        if (!tensor_.read_rows(end, head, table.data())) return nb::none();
-        return nb::make_tuple(head.name, head.n_rows, table.release(), nb::str(head.id.data(), head.id.size()));
+        if (!tensor_.read_rows(parts, head, table.data())) return nb::none();
+        const nb::object& requested = head.output ? by_output_[*head.output] : by_name_[head.name];
+        return nb::make_tuple(requested, head.n_rows, table.release(), nb::str(head.id.data(), head.id.size()), head.answers_in_binary());
     }
 
 private:
@@ -74,13 +83,24 @@ private:
         }
         return read;
     }
-    static std::vector<std::string> names_of(const nb::sequence& names) {
+    static std::vector<std::string> names_of(const nb::sequence& named) {
         std::vector<std::string> read;
-        for (const nb::handle each : names) read.push_back(nb::cast<std::string>(each));
+        for (const nb::handle each : named) read.push_back(nb::cast<std::string>(pair_of(each)[0]));
         return read;
+    }
+    static std::vector<nb::object> requested_by(const nb::sequence& named) {
+        std::vector<nb::object> read;
+        for (const nb::handle each : named) read.push_back(nb::borrow(pair_of(each)[1]));
+        return read;
+    }
+    static nb::tuple pair_of(nb::handle named) {
+        const nb::tuple pair = nb::cast<nb::tuple>(named);
+        if (pair.size() != 2) throw nb::value_error("a name has an object");
+        return pair;
     }
 
     JsonTensor tensor_;
+    std::vector<nb::object> by_name_, by_output_;
     std::size_t most_rows_;
 };
 

@@ -245,14 +245,15 @@ void check_json_tensor(std::mt19937_64& random) {
         "{\"id\": \"a7\", \"inputs\": [{\"name\": \"features\", \"shape\": [2, 3], \"datatype\": \"FP32\", "
         "\"data\": [[1.25, null, 3], [-7E+2, 1, 0.0]]}]}";
     const mlrf::JsonTensor tensor({{-1e300, 1e300, false, true}, {0.0, 1.0, true, true}, {-1e300, 1e300, false, true}},
-                                  {"\"other\"", "\"features\""});
+                                  {"\"other\"", "\"features\""}, {"\"prediction\""});
     mlrf::JsonTensorHead head;
-    const auto read = [&](const std::string& text) {
+    const auto read = [&](const std::string& text, std::size_t n_following = 0) {
         const std::vector<char> exact(text.begin(), text.end());
         const char* const end = exact.data() + exact.size();
-        if (!tensor.read_head(exact.data(), end, 2, head)) return false;
+        const mlrf::TensorBody body{exact.data(), end - std::min(n_following, exact.size()), end};
+        if (!tensor.read_head(body, 2, head)) return false;
         std::vector<double> table(head.n_rows * tensor.n_columns());
-        return tensor.read_rows(end, head, table.data());
+        return tensor.read_rows(body, head, table.data());
     };
     expect(read(whole) && head.name == 1 && head.n_rows == 2 && head.is_float32, "an infer request is read");
     for (std::size_t size = 0; size < whole.size(); ++size) expect(!read(whole.substr(0, size)), "half an infer request is not read");
@@ -260,6 +261,19 @@ void check_json_tensor(std::mt19937_64& random) {
         std::string damaged = whole;
         for (int n = 0; n < 3; ++n) damaged[random() % damaged.size()] = "0123456789.eE+-,[]{}\"ntf :"[random() % 27];
         read(damaged);
+    }
+    const std::string head_of_bytes =
+        "{\"outputs\": [{\"name\": \"prediction\", \"parameters\": {\"binary_data\": true}}], \"inputs\": [{\"name\": \"features\", "
+        "\"shape\": [2, 3], \"datatype\": \"FP32\", \"parameters\": {\"binary_data_size\": 24}}], \"id\": \"a7\", "
+        "\"parameters\": {\"binary_data_output\": false}}";
+    const std::string bytes = head_of_bytes + std::string(24, '\0');
+    expect(read(bytes, 24) && head.output == std::size_t{0} && head.answers_in_binary() && head.id.size() == 2, "binary tensors are read");
+    for (std::size_t size = 24; size < bytes.size(); ++size) expect(!read(bytes.substr(0, size), 24), "half a binary tensor is not read");
+    for (std::size_t n = 0; n < bytes.size(); ++n) expect(n == 24 || !read(bytes, n), "a binary tensor of another size is not read");
+    for (int i = 0; i < 20000; ++i) {
+        std::string damaged = bytes;
+        for (int n = 0; n < 3; ++n) damaged[random() % damaged.size()] = "0123456789.eE+-,[]{}\"ntf :"[random() % 27];
+        read(damaged, 24);
     }
 }
 

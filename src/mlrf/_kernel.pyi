@@ -116,11 +116,16 @@ class JsonRows:
 # may_miss), `names` those of the tensor as JSON strings.
 class JsonTensor:
     def __init__(
-        self, columns: Sequence[tuple[float, float, bool, bool]], names: Sequence[str], most_rows: int
+        self,
+        columns: Sequence[tuple[float, float, bool, bool]],
+        names: Sequence[tuple[str, Any]],
+        outputs: Sequence[tuple[str, Any]],
+        most_rows: int,
     ) -> None: ...
-    # Return the index of the tensor's name, the number of rows, their float64 table [n, F], missing as NaN, and the request's
-    # id, empty without one. None for any other body, for more than `most_rows`, and where it is not certainly valid.
-    def read(self, body: bytes) -> tuple[int, int, array[float], str] | None: ...
+    # Return the object of the requested output, or else of the tensor's name, the number of rows, their float64 table [n, F],
+    # missing as NaN, the request's id, empty without one, and whether a binary answer is requested. None for any other body,
+    # for more than `most_rows`, and where it is not certainly valid. `json_bytes`: length of the JSON, None for all.
+    def read(self, body: bytes, json_bytes: int | None) -> tuple[Any, int, array[float], str, bool] | None: ...
 
 # Writes explanations as JSON without making an object for each number. Names of `players` (features or groups) and `outputs`
 # are JSON strings; a single output has no name. `members` are added to each document, each with a comma before it.

@@ -109,7 +109,7 @@ class ModelInference:
         A few rows without a cache need no `InferenceRun`, whose calls take a third of the time of one row.
         """
         try:
-            requested, n_rows, rows, _ = read
+            requested, n_rows, rows, _, _ = read
             if self._partition is not None or n_rows > self._max_rows_on_loop[False]:
                 run = InferenceRun(began_s, count=n_rows, requested=requested, encode_packed=partial(encode, read))
                 return self._answer(run, (rows,), partial(self._compute, run, rows))

@@ -22,9 +22,9 @@ Encode = Callable[[Any, InferResponse], bytes]
 """Encodes the response to a decoded request; called in any thread."""
 
 
-TableRequest = tuple[RequestedOutputs, int, Rows, str]
-"""A request whose only input has been read, a tensor of all features with valid numbers: the requested outputs, neither
-explanations nor leaves, the number of rows, their table [n, F], and the id."""
+TableRequest = tuple[RequestedOutputs, int, Rows, str, bool]
+"""A request whose only input has been read, a tensor of all features with valid numbers: the requested output, neither an
+explanation nor leaves, the number of rows, their table [n, F], the id, and whether the output is to be binary."""
 EncodeTable = Callable[[TableRequest, bytes], bytes]
 """Encodes the response to such a request from the data of its outputs (`Outputs.pack`); called in any thread."""
 

@@ -125,7 +125,7 @@ class Outputs:
         self._own: list[Kind] = [PROBABILITIES] if is_multiclass else [PREDICTION]
         if model.classes is not None:
             self._own = [self._first, LABEL] if is_multiclass else [PREDICTION, PROBABILITIES, LABEL]
-        self._one = {name: requested_outputs([(name, kind)]) for name, kind in kinds.items()}
+        self.single = {name: requested_outputs([(name, kind)]) for name, kind in kinds.items()}
         self._default = {name: requested_outputs([(name, kinds[name])]) for name in (self._first, *_FIRST_NAMES)}
 
     @property
@@ -175,8 +175,8 @@ class Outputs:
             inputs = request.inputs
             return self.default(inputs[0].name if len(inputs) == 1 else "")
         names = request.outputs
-        if len(names) == 1 and names[0] in self._one:
-            return self._one[names[0]]
+        if len(names) == 1 and names[0] in self.single:
+            return self.single[names[0]]
         for name in names:
             kind = self._kinds.get(name)
             if kind is None:

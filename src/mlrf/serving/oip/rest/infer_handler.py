@@ -19,7 +19,7 @@ from mlrf.serving.oip.rest.request_body import read_request
 from mlrf.serving.oip.rest.response_body import read_response, write_response
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
 from mlrf.serving.runtime.stages import DECODE, recording
-from mlrf.serving.runtime.thresholds import COMPRESSED_BYTES, TENSOR_JSON_BYTES
+from mlrf.serving.runtime.thresholds import COMPRESSED_BYTES, TENSOR_BYTES, TENSOR_JSON_BYTES
 
 _DIGITS = lazy_pattern(rb"[0-9]{1,18}")
 _LENGTH_LINE = lazy_pattern(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
@@ -52,7 +52,7 @@ class InferHandler:
         if (len(body) if header_bytes is None else header_bytes) > TENSOR_JSON_BYTES:
             decode = partial(read_request, name, body, header_bytes, began_s, self._max_values, self._plane.limits)
             made: Result = self._plane.infer_off_loop(name, decode, write_response, may_explain=self._may_explain)
-        elif header_bytes is None and (read := self._read_plain(body)) is not None:
+        elif len(body) <= TENSOR_BYTES and (read := self._read_plain(body, header_bytes)) is not None:
             made = self._infer_plain(read, self._write_plain, began_s)
         else:
             try:

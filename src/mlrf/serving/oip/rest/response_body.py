@@ -15,6 +15,8 @@ from mlrf.serving.oip.rest.request_body import RestInferRequest
 from mlrf.serving.runtime.thresholds import JSON_PIECE_VALUES
 
 OCTETS = b"application/octet-stream"
+HEADER_LENGTH = b"Inference-Header-Content-Length: %d\r\n"
+"""The header line of a response with binary tensors: how many bytes of it are JSON."""
 _encode = msgspec.json.encode
 
 
@@ -42,7 +44,7 @@ def write_response(request: RestInferRequest, response: InferResponse) -> bytes:
     text = _encode(document)
     if not blobs:
         return text
-    return Framed(b"".join([text, *blobs]), OCTETS, b"Inference-Header-Content-Length: %d\r\n" % len(text))
+    return Framed(b"".join([text, *blobs]), OCTETS, HEADER_LENGTH % len(text))
 
 
 def read_response(answer: bytes, header_bytes: int) -> InferResponse:

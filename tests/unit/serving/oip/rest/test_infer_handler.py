@@ -19,7 +19,9 @@ from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.head import parse_head
 from mlrf.serving.http.router import Framed
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.oip import infer
 from mlrf.serving.oip.data_plane import DataPlane
+from mlrf.serving.oip.rest import infer_handler
 from mlrf.serving.oip.rest.infer_handler import InferHandler
 from mlrf.serving.routes import layout
 from mlrf.serving.runtime.results import Continued, Deferred
@@ -49,13 +51,17 @@ class Served:
         )
         self.handler = InferHandler(DataPlane([self._model.make_inference()], lambda: None, "1"), "sample")
 
-    def answer(self, body, header_bytes):
-        """The answer and its header lines, or the error; and what was counted."""
+    def fitted(self, header_bytes):
+        """The handler of requests with so many bytes of JSON; None for all."""
         length = b"" if header_bytes is None else b"Inference-Header-Content-Length: %d\r\n" % header_bytes
         head = parse_head(b"POST /v2/models/sample/infer HTTP/1.1\r\nHost: x\r\n%b\r\n" % length, 10)
+        return self.handler.fitted(head, 1 << 20)
+
+    def answer(self, body, header_bytes):
+        """The answer and its header lines, or the error; and what was counted."""
         before = self.counts()
         try:
-            made = self.handler.fitted(head, 1 << 20)(body)
+            made = self.fitted(header_bytes)(body)
             if isinstance(made, Continued):
                 content = made.work.run()
                 made.work.after()
@@ -150,9 +156,35 @@ def test_a_request_has_one_answer(both, request):
     assert read == parsed
 
 
-def test_a_row_of_a_common_client_is_answered_from_what_the_kernel_reads(both):
-    body = json.dumps(
-        {"id": "7", "inputs": [{"name": "features", "shape": [1, F], "datatype": "FP64", "data": ROW}]}
-    ).encode()
-    assert both[0].handler._read_plain(body) is not None
-    assert both[0].answer(body, None) == both[1].answer(body, None)
+TENSOR = {"name": "features", "shape": [1, F], "datatype": "FP64"}
+BYTES = struct.pack(f"<{F}d", *ROW)
+BINARY = {"inputs": [TENSOR | {"parameters": {"binary_data_size": len(BYTES)}}]}
+
+
+def binary(members):
+    """A binary request with these members, and the length of its JSON."""
+    text = json.dumps(BINARY | members, separators=(",", ":")).encode()
+    return text + BYTES, len(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "header_bytes"),
+    [
+        (json.dumps({"id": "7", "inputs": [TENSOR | {"data": ROW}]}).encode(), None),
+        (json.dumps({"inputs": [TENSOR | {"data": [ROW]}], "outputs": [{"name": "prediction"}]}).encode(), None),
+        binary({}),
+        binary({"parameters": {"binary_data_output": True}}),
+        binary({"id": "7", "outputs": [{"name": "prediction", "parameters": {"binary_data": True}}]}),
+        binary({"outputs": [{"name": "prediction", "parameters": {"binary_data": False}}]}),
+    ],
+)
+def test_requests_of_common_clients_are_read_by_the_kernel(both, body, header_bytes):
+    assert both[0].handler._read_plain(body, header_bytes) is not None
+    assert both[0].answer(body, header_bytes) == both[1].answer(body, header_bytes)
+
+
+def test_long_tensors_are_left_to_the_worker_thread(both, monkeypatch):
+    body, header_bytes = binary({})
+    monkeypatch.setattr(infer_handler, "TENSOR_BYTES", len(body) - 1)
+    monkeypatch.setattr(infer, "TENSOR_BYTES", 0)
+    assert isinstance(both[0].fitted(header_bytes)(body), Deferred)

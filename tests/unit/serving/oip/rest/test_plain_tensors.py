@@ -28,7 +28,7 @@ SCHEMA = Schema(
 )
 MAX_ROWS = 5
 READER = TensorReader(SCHEMA, Leniency(), MAX_ROWS, None, 1)
-READ = kernel_reader(READER, MAX_ROWS).read
+READ = kernel_reader(READER, {name: name for name in READER.one_tensor_names}, {"prediction": None}).read
 ROW = [0.1, 7, 1, 0]
 
 
@@ -47,11 +47,11 @@ def by_parsers(body):
 
 
 def by_kernel(body):
-    read = READ(body)
+    read = READ(body, None)
     if read is None:
         return None
-    name, n_rows, table, request_id = read
-    return READER.one_tensor_names[name], n_rows, bits(table), request_id
+    name, n_rows, table, request_id, _ = read
+    return name, n_rows, bits(table), request_id
 
 
 def request(data, **members):
@@ -136,7 +136,7 @@ def test_other_requests_are_left_to_the_parsers(text):
 
 def test_float32_numbers_are_rounded():
     (rounded,) = struct.unpack("<f", struct.pack("<f", 0.1))
-    assert READ(json.dumps(request(ROW, datatype="FP32")).encode())[2][0] == rounded
+    assert READ(json.dumps(request(ROW, datatype="FP32")).encode(), None)[2][0] == rounded
 
 
 def test_a_feature_or_a_field_of_the_key_is_no_tensor_of_all_features():

@@ -10,20 +10,11 @@ import mmap
 import struct
 from pathlib import Path
 
-import msgspec
-
 from mlrf.core.errors import BundleError
 
 _HEADER = struct.Struct("<8s3I")
 _MAGIC, _FORMAT = b"MLRFLEAF", 1
 _NUMBER_BYTES = 4
-
-
-class LeafNumbers(msgspec.Struct, frozen=True):
-    """Trees [t] and the numbers of all leaves [n], as bytes of u32."""
-
-    trees: memoryview
-    numbers: memoryview
 
 
 def encode_leaf_numbers(trees: bytes, numbers: bytes) -> bytes:
@@ -32,8 +23,8 @@ def encode_leaf_numbers(trees: bytes, numbers: bytes) -> bytes:
     return _HEADER.pack(_MAGIC, _FORMAT, *counts) + trees + numbers
 
 
-def read_leaf_numbers(path: Path) -> LeafNumbers:
-    """Map the file; BundleError when it holds no leaf numbers."""
+def read_leaf_numbers(path: Path) -> tuple[memoryview, memoryview]:
+    """Map the file; return the trees and the numbers, as bytes of u32. BundleError when it holds no leaf numbers."""
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -50,4 +41,4 @@ def read_leaf_numbers(path: Path) -> LeafNumbers:
     middle = _HEADER.size + _NUMBER_BYTES * n_trees
     if len(content) != middle + _NUMBER_BYTES * n_leaves:
         raise BundleError(f"{path}: its leaf numbers do not have the length that it states", file=path.name)
-    return LeafNumbers(content[_HEADER.size : middle], content[middle:])
+    return content[_HEADER.size : middle], content[middle:]

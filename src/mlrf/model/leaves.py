@@ -17,8 +17,7 @@ class Leaves:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         """Read the leaf numbers; InvalidRequestError when the model has none, BundleError when the file is damaged."""
         self._engine = _walker(bundle, engine)
-        read = read_leaf_numbers(bundle.file(LEAVES))
-        self._trees, self._numbers = read.trees, read.numbers
+        self._trees, self._numbers = read_leaf_numbers(bundle.file(LEAVES))
         try:
             self._engine.leaves(b"", self._trees, self._numbers)
         except (ValueError, IndexError) as error:

@@ -97,31 +97,18 @@ def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path)
     assert all_modules_after(f"{serve}; {use}") & rare == rare - {"mlrf.serving.native.curve_handler"}
 
 
-def test_few_servers_import_keys_the_strict_parser_and_ctypes(tmp_path):
+def test_few_servers_import_keys_and_the_strict_parser(tmp_path):
     serve = _service(write_tree_bundle(tmp_path / "b"))
     found = all_modules_after(
         f"from mlrf.serving.processes import deferred_imports as d; d.defer_unused_imports(); {serve}"
     )
-    assert found & {"ctypes", "mlrf.serving.auth.keys", "mlrf.serving.native.strict_parser"} == set()
+    assert found & {"mlrf.serving.auth.keys", "mlrf.serving.native.strict_parser"} == set()
 
 
 def test_the_data_plane_of_many_models_is_made_at_the_start(tmp_path):
     serve = _service(write_tree_bundle(tmp_path / "b"))
     many = f"from mlrf.serving.models import generation as g; g.PLANE_MODELS = 0; {serve}"
     assert "mlrf.serving.oip.infer" in all_modules_after(many)
-
-
-def test_no_annotation_is_compiled_at_the_start(tmp_path):
-    """The first `compile` of a process makes the classes of syntax trees, which takes 2 % of a start."""
-    bundle = write_tree_bundle(tmp_path / "b")
-    count = (
-        "import builtins; real, compiled = builtins.compile, []; "
-        "builtins.compile = lambda *a, **k: (compiled.append(a[0]) if isinstance(a[0], str) else None, real(*a, **k))[1]; "
-        "from mlrf.serving.processes import deferred_imports as d; "
-        "d.defer_unused_imports(); d.import_gunicorn(); d.import_uvloop(); "
-    )
-    statement = f"{count}{_service(bundle)}; assert compiled == [], compiled"
-    assert "mlrf.serving.models.service" in all_modules_after(statement)
 
 
 _INPUTS = [{"name": "features", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, 3.0]}]

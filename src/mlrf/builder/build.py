@@ -29,10 +29,10 @@ from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
+from mlrf.model.explanation_kinds import BuildGames
 
 if TYPE_CHECKING:
     from mlrf.builder.bundle.graph_bundle import GraphBundle
-    from mlrf.model.explanation_kinds import BuildGames
 
 _INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]

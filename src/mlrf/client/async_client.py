@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from mlrf.client.async_transport import AsyncTransport
 from mlrf.client.calls import Call
@@ -12,9 +12,7 @@ from mlrf.client.configured_client import ConfiguredClient
 from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
 from mlrf.model.curve import Curve
-
-if TYPE_CHECKING:
-    from mlrf.model.explanation_kinds import StoredGameChoice
+from mlrf.model.explanation_kinds import StoredGameChoice
 
 T = TypeVar("T")
 

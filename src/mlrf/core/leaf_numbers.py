@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from mlrf.core.errors import BundleError
 
@@ -17,14 +18,21 @@ _MAGIC, _FORMAT = b"MLRFLEAF", 1
 _NUMBER_BYTES = 4
 
 
+class LeafNumbers(NamedTuple):
+    """Trees [t] and the numbers of all leaves [n], as bytes of u32."""
+
+    trees: memoryview
+    numbers: memoryview
+
+
 def encode_leaf_numbers(trees: bytes, numbers: bytes) -> bytes:
     """Return the file for trees and numbers, as bytes of u32."""
     counts = (len(part) // _NUMBER_BYTES for part in (trees, numbers))
     return _HEADER.pack(_MAGIC, _FORMAT, *counts) + trees + numbers
 
 
-def read_leaf_numbers(path: Path) -> tuple[memoryview, memoryview]:
-    """Map the file; return the trees and the numbers, as bytes of u32. BundleError when it holds no leaf numbers."""
+def read_leaf_numbers(path: Path) -> LeafNumbers:
+    """Map the file; BundleError when it holds no leaf numbers."""
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -41,4 +49,4 @@ def read_leaf_numbers(path: Path) -> tuple[memoryview, memoryview]:
     middle = _HEADER.size + _NUMBER_BYTES * n_trees
     if len(content) != middle + _NUMBER_BYTES * n_leaves:
         raise BundleError(f"{path}: its leaf numbers do not have the length that it states", file=path.name)
-    return content[_HEADER.size : middle], content[middle:]
+    return LeafNumbers(content[_HEADER.size : middle], content[middle:])

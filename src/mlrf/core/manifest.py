@@ -115,10 +115,6 @@ class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bool(self.row_coefficients) or self.final == "answers_and_rows"
 
 
-# The two types name each other, and the first `compile` of a process, of a string as well, takes 2 % of a server's start.
-MemberEntry.__annotations__["combination"] = CombinationEntry | None
-
-
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The size of a forest."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
-
-from mlrf.core.c_library import c_function
 
 _PR_SET_PDEATHSIG = 1
 
@@ -16,7 +15,7 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     The setting survives exec, but not fork. Linux sends the signal when the thread of the parent that forked ends, so fork in
     the main thread.
     """
-    prctl = c_function("prctl")
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:

@@ -18,35 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from mlrf.engines.interface import BackgroundExplainer, Rows
 from mlrf.model.game_model import GameModel
 
 if TYPE_CHECKING:
     from mlrf.model.feature_groups import FeatureGroups
-
-    # Only types: at run time a TypedDict would compile its annotations, which takes 2 % of a server's start.
-    class BuildGames(TypedDict, total=False):
-        """The arguments of `mlrf.build` for the files of games."""
-
-        background: Any
-        groups: str | PathLike[str] | Mapping[str, Sequence[str]] | None
-
-    class ExplainGames(TypedDict, total=False):
-        """The arguments of `Model.explain` that choose a game; True is the file of the bundle."""
-
-        background: Any
-        groups: Mapping[str, Sequence[str]] | bool | None
-
-    class StoredGameChoice(TypedDict, total=False):
-        """The arguments of `Client.explain` that choose a game of the served bundle."""
-
-        background: bool
-        groups: bool
-
 
 ExplanationKind = str
 """Explanations that take another time than path-dependent contributions: INTERACTIONS, or a game by `kind_name`."""
@@ -55,7 +33,7 @@ Chosen = tuple[str, ...]
 """The options of a game, by name, in the order of the table; empty for the path-dependent one of features."""
 
 
-class DocumentForm(msgspec.Struct, frozen=True):
+class DocumentForm(NamedTuple):
     """The form of a JSON document."""
 
     type: Any
@@ -64,7 +42,7 @@ class DocumentForm(msgspec.Struct, frozen=True):
     """An example, in messages."""
 
 
-class GameOption(msgspec.Struct, frozen=True):
+class GameOption(NamedTuple):
     """An option of a game: how it is requested, what it needs, what explains it, and what responses say of it."""
 
     name: str
@@ -103,6 +81,27 @@ class GameOption(msgspec.Struct, frozen=True):
     """Returns that member's value, from the content, or from None if it is large."""
     schema: dict[str, Any]
     """That member in OpenAPI."""
+
+
+class BuildGames(TypedDict, total=False):
+    """The arguments of `mlrf.build` for the files of games."""
+
+    background: Any
+    groups: str | PathLike[str] | Mapping[str, Sequence[str]] | None
+
+
+class ExplainGames(TypedDict, total=False):
+    """The arguments of `Model.explain` that choose a game; True is the file of the bundle."""
+
+    background: Any
+    groups: Mapping[str, Sequence[str]] | bool | None
+
+
+class StoredGameChoice(TypedDict, total=False):
+    """The arguments of `Client.explain` that choose a game of the served bundle."""
+
+    background: bool
+    groups: bool
 
 
 def _against(explainer: Any, rows: Rows) -> BackgroundExplainer:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
 
-
-class GameModel(msgspec.Struct, frozen=True):
+class GameModel(NamedTuple):
     """A model's name, its features, and the combinations of categories that are one player each."""
 
     name: str

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlrf.core.errors import InvalidRequestError, MlrfError
 from mlrf.engines.interface import BackgroundExplainer, Explainer
@@ -19,7 +17,7 @@ Refusal = Callable[[GameOption, InvalidRequestError], MlrfError]
 """Returns the error to raise for what an option's content is refused for."""
 
 
-class PreparedGame(msgspec.Struct, frozen=True):
+class PreparedGame(NamedTuple):
     """A game: what explains it, its players, and the members by which an explanation in JSON names it."""
 
     explainer: BackgroundExplainer

@@ -84,7 +84,7 @@ def _in_a_child(
         if meanwhile is not None:
             meanwhile()
         with os.fdopen(reading, "rb") as stream:
-            results = [Replayed(*msgspec.msgpack.decode(each)) for each in _messages(stream)]
+            results = [msgspec.msgpack.decode(each, type=Replayed) for each in _messages(stream)]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -109,9 +109,7 @@ def _replay_all(
             signal.SIGINT, signal.SIG_IGN
         )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
-            message = msgspec.msgpack.encode(
-                msgspec.structs.astuple(_replayed(bundle, engine, limit_s, measure, prepare))
-            )
+            message = msgspec.msgpack.encode(_replayed(bundle, engine, limit_s, measure, prepare))
             os.write(writing, len(message).to_bytes(_LENGTH_BYTES, "big") + message)
             signal.alarm(0)
         status = 0

@@ -14,7 +14,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
 from mlrf.engines.interface import Engine
-from mlrf.model.explanation_kinds import GAME_OPTIONS, GameOption, given_options
+from mlrf.model.explanation_kinds import GAME_OPTIONS, ExplainGames, GameOption, given_options
 from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from mlrf.model.curve import Curve
     from mlrf.model.explanation import Explanation
-    from mlrf.model.explanation_kinds import ExplainGames
 
 MOST_THREADS = 1 << 16
 """More than any machine has processors, and within the integers of the kernel."""

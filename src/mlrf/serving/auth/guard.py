@@ -7,8 +7,7 @@ dropped as soon as the keys change.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -138,13 +137,10 @@ class _Body(msgspec.Struct, gc=False):
     instances: list[msgspec.Raw] = []
 
 
+_decode_instance = msgspec.json.Decoder(_Instance).decode
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _OBJECT, _ARRAY = b"{", b"["
-
-
-@cache
-def _decode(kind: Any) -> Callable[[bytes | msgspec.Raw], Any]:
-    """Return a decoder, made when it is first needed: msgspec compiles the annotations of its types."""
-    return msgspec.json.Decoder(kind).decode
 
 
 def _requests_explanation(body: bytes) -> bool:
@@ -153,14 +149,14 @@ def _requests_explanation(body: bytes) -> bool:
     Values are skipped, not decoded, so that no value that the parser accepts can prevent the check of what follows.
     """
     if body.lstrip(_BLANKS).startswith(_ARRAY):
-        instances = _decode(list[msgspec.Raw])(body)
+        instances = _decode_array(body)
     else:
-        document = _decode(_Body)(body)
+        document = _decode(body)
         if document.explain is not False:
             return True
         instances = document.instances
     objects = (each for each in instances if bytes(each).lstrip(_BLANKS).startswith(_OBJECT))
-    return any(_decode(_Instance)(each).explain is not False for each in objects)
+    return any(_decode_instance(each).explain is not False for each in objects)
 
 
 def _refusing_explanations(handler: Handler) -> Handler:

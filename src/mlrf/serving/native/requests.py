@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -69,7 +69,7 @@ ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
 """The row, or the key to look it up by; whether an explanation is requested; which details the response has."""
 
 
-class PlainBatch(msgspec.Struct, frozen=True):
+class PlainBatch(NamedTuple):
     """The rows of a batch whose instances have no options of their own."""
 
     table: array[float]

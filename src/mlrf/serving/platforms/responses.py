@@ -1,7 +1,6 @@
-"""Rewrites the native answer to a batch in the shape of another platform.
+"""Rewrites the native answer to a batch in the shape of another platform."""
 
-Annotations are evaluated here, as in `core/manifest.py`, because the first request waits for the import of this module.
-"""
+from __future__ import annotations
 
 from collections.abc import Callable
 

@@ -11,7 +11,6 @@ import importlib
 import os
 import sys
 import threading
-import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -101,19 +100,8 @@ def _import_msgspec() -> None:
         return
     # Its package is not imported yet, so it has no specification; msgspec uses it to write JSON schemas only.
     sys.modules["msgspec.inspect"] = _DeferredModule("msgspec.inspect")
-    with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()), _uncompiled_references():
+    with _in_place_of(_BACKPORTS, None), _in_place_of("platform", _platform()):
         importlib.import_module("msgspec")
-
-
-@contextmanager
-def _uncompiled_references() -> Iterator[None]:
-    """Let msgspec make a reference to a type, to see which arguments it takes: the first `compile` of a process takes long."""
-    original = typing.ForwardRef
-    typing.ForwardRef = lambda *_arguments, **_named: None  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        typing.ForwardRef = original  # type: ignore[misc]
 
 
 def _import_pathlib() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,8 +32,12 @@ from mlrf.serving.processes.signature_check import check_keys, check_signature
 from mlrf.serving.processes.single_bundle import begin_single_bundle
 from mlrf.serving.runtime.cost_model import CostModel, measure_costs
 
-_Candidate = tuple[Version, Bundle]
-"""A version of a model whose files passed all checks."""
+
+class _Candidate(NamedTuple):
+    """A version of a model whose files passed all checks."""
+
+    version: Version
+    bundle: Bundle
 
 
 class ModelsAtStart:
@@ -91,14 +96,16 @@ class ModelsAtStart:
     def _choose(self, single_bundles: dict[str, Bundle]) -> dict[str, Bundle]:
         """Return a bundle for each model: the one to serve, or, if no version can be served, what could be read of one."""
         chosen: dict[str, Bundle] = {}
-        trials = {name: iter([(Version(1, bundle.version), bundle)]) for name, bundle in single_bundles.items()}
+        trials = {
+            name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in single_bundles.items()
+        }
         trials |= {name: self._candidates(directory) for name, directory in self.model_directories.items()}
         while trials:
             tried = {name: found for name, trial in trials.items() if (found := next(trial, None)) is not None}
             for name in trials.keys() - tried.keys():
                 chosen[name] = self._unavailable(name)
             meanwhile, self._while_replaying = self._while_replaying, None
-            bundles = [bundle for _, bundle in tried.values()]
+            bundles = [each.bundle for each in tried.values()]
             limit_s = self._settings.reload_timeout_s
             replayed = replay_in_child(bundles, self._settings.engine, limit_s, meanwhile, _measured, self._prepare)
             failures = {name: each.reason for name, each in replayed.items() if each.reason}
@@ -140,10 +147,10 @@ class ModelsAtStart:
             bundle = directory.read(version)
             check_signature(bundle, self._settings.require_signature)
             check_engine(bundle, self._settings.engine)
+            return [_Candidate(version, bundle)]
         except BundleError as error:
             self._refuse(directory.name, version, str(error))
             return []
-        return [(version, bundle)]
 
     def _refuse(self, name: str, version: Version, reason: str) -> None:
         """Record a version that failed its checks; raises BundleError if no fallback is allowed."""

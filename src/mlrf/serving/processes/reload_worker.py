@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import weakref
@@ -15,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.c_library import c_function
 from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.repository import Version
@@ -176,7 +176,7 @@ class WorkerReload:
                 break
         # Decoders create classes, which are reference cycles; the heap of the start is frozen, so this collection is short.
         gc.collect()
-        trim = c_function("malloc_trim")
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, trim, 0)
 

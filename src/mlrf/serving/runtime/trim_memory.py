@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mlrf.core.c_library import c_function
+import ctypes
+
+_LIBC = ctypes.CDLL(None)
 
 
 def trim_memory() -> None:
     """Return free memory to the system, where the C library can (glibc)."""
-    trim = c_function("malloc_trim")
-    if trim is not None:
-        trim(0)
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)

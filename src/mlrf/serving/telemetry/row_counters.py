@@ -1,9 +1,9 @@
 """The counters of the rows that are answered for one model: the only place that counts them, for every route and transport.
 
 A metric of rows is a family in metrics.py and a line of the functions below.
-
-Annotations are evaluated here, as in `core/manifest.py`: a named tuple would compile those that are strings.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -6,19 +6,27 @@ numbers takes one.
 
 from __future__ import annotations
 
-import os
+from secrets import token_hex
+from typing import NamedTuple
 
 from mlrf.core.lazy_pattern import lazy_pattern
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 _KEY = b'"data"'
 _DATA_ARRAY = lazy_pattern(rb'"data"\s*:\s*\[')
-_TOKEN = os.urandom(16).hex().encode()
+_TOKEN = token_hex(16).encode()
 """Random, so that no client can write the placeholder of an array."""
 
 
-def cut_number_arrays(document: bytes) -> tuple[bytes | memoryview, dict[bytes, bytes]]:
-    """Return a document without the long arrays of numbers in its members `data`, and these by their placeholders.
+class CutDocument(NamedTuple):
+    """A document, and the arrays that were taken out of it, by placeholder."""
+
+    document: bytes | memoryview
+    arrays: dict[bytes, bytes]
+
+
+def cut_number_arrays(document: bytes) -> CutDocument:
+    """Return a document without the long arrays of numbers in its members `data`.
 
     The arrays are not checked to be JSON. NaN and Infinity, which JSON lacks, are replaced by null and 1e999 in them.
     """
@@ -40,4 +48,4 @@ def cut_number_arrays(document: bytes) -> tuple[bytes | memoryview, dict[bytes, 
         arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")
         parts += [document[copied_to:start], name]
         copied_to = searched_to = end
-    return b"".join([*parts, document[copied_to:]]) if parts else document, arrays
+    return CutDocument(b"".join([*parts, document[copied_to:]]) if parts else document, arrays)

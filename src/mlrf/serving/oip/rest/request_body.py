@@ -1,7 +1,6 @@
-"""Decodes an infer request: JSON, followed by the tensors of the binary extension.
+"""Decodes an infer request: JSON, followed by the tensors of the binary extension."""
 
-Annotations are evaluated here, as in `core/manifest.py`, because the first request waits for the import of this module.
-"""
+from __future__ import annotations
 
 import math
 import re

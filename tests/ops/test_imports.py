@@ -89,7 +89,8 @@ def test_handlers_of_rare_routes_are_imported_with_their_first_request(tmp_path)
         "mlrf.serving.native.curve_handler",
         "mlrf.serving.oip.infer",
         "mlrf.serving.oip.rest.infer_handler",
-        "mlrf.serving.platforms.handlers",
+        "mlrf.serving.platforms.invocations",
+        "mlrf.serving.platforms.kserve_v1",
     }
     serve = _service(write_tree_bundle(tmp_path / "b"))
     use = "[h.handler() for r in s.routes.values() for h in r.handlers.values() if type(h).__name__ == 'OnFirstUse']"

@@ -25,7 +25,6 @@ ALIKE = {
     "limited_connection": ({"serving/http", "serving/http2"}, "a connection that enforces its limits"),
     "connection": ({"serving/http", "serving/http2"}, "the protocol of a connection"),
     "server_process": ({"demo", "testing"}, "`mlrf serve` as a child process"),
-    "handlers": ({"serving/oip/rest", "serving/platforms"}, "the handlers of a set of routes"),
     "features": (IMPORTERS - {"builder/importers/onnx_trees"} | {"cli"}, "a model's features; `mlrf features`"),
     "objective": (IMPORTERS, "task and link of a model"),
     "trees": (

@@ -137,15 +137,15 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec(
         "POST", V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
-        lambda g, name: g.of(name).platforms.handler(lambda p: p.v1_predict), scope=PREDICT, body=Body.FORM_JSON, predicts=True,
+        lambda g, name: g.of(name).platforms.handler("kserve_v1", "predict"), scope=PREDICT, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
         "POST", V1_EXPLAIN, "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
-        lambda g, name: g.of(name).platforms.handler(lambda p: p.v1_explain), scope=EXPLAIN, body=Body.FORM_JSON, predicts=True,
+        lambda g, name: g.of(name).platforms.handler("kserve_v1", "explain"), scope=EXPLAIN, body=Body.FORM_JSON, predicts=True,
     ),
     RouteSpec(
         "POST", INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
-        lambda g, name: g.of(name).platforms.handler(lambda p: p.invocations),
+        lambda g, name: g.of(name).platforms.handler("invocations", "invocations"),
         scope=PREDICT, body=Body.ROWS, predicts=True, is_per_model=True, needs_default=True,
     ),
     RouteSpec(

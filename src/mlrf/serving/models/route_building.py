@@ -97,7 +97,7 @@ def _rest_fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | No
 
 
 def _platform_fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
-    from mlrf.serving.platforms.handlers import fit  # noqa: PLC0415  as above
+    from mlrf.serving.platforms.invocations import fit  # noqa: PLC0415  as above
 
     return fit(handler, head, max_body_bytes)
 

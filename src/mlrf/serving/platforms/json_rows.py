@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 
 import msgspec
@@ -26,14 +27,23 @@ _NO_PARAMETERS = frozenset((b"null", b"{}"))
 _LINE = lazy_pattern(rb"\S[^\n]*")
 """A line that is not blank."""
 Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
+_known_members = cache(KnownMembers)
 
 
-def body_members(writer: RowWriter, body: bytes, what: str, known: KnownMembers) -> dict[str, msgspec.Raw]:
-    """Return the members of a body, which must be an object; `what` describes the expected object in the error."""
+def rows_of_form(writer: RowWriter, body: bytes, forms: Mapping[str, Reader], parameters: str, *ignored: str) -> Rows:
+    """Return the rows of an object's one member of `forms`; InvalidRequestError if it has none, two or an unknown member.
+
+    The member `parameters` must be empty, because no model takes any; the members `ignored` may have any value.
+    """
     raw = document(writer, body)
     if not begins_with(raw, b"{"):
-        raise InvalidRequestError(f"the body must be an object ({what}), not {type_of(raw)}", expected="object")
-    return known.of(raw, "the body")
+        expected = f'{{"{next(iter(forms))}": …}}'
+        raise InvalidRequestError(f"the body must be an object ({expected}), not {type_of(raw)}", expected="object")
+    others = (parameters, *ignored)
+    members = _known_members((*forms, *others)).of(raw, "the body")
+    name = _the_one_form(members, forms, others)
+    _refuse_parameters(members, parameters)
+    return forms[name](writer, members[name], name)
 
 
 def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
@@ -48,28 +58,6 @@ def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
             max_instances=writer.max_rows,
         )
     return raw
-
-
-def the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader], others: Sequence[str]) -> str:
-    """Return the name of the member with the rows; InvalidRequestError if there are none or two, or an unknown member."""
-    known = " or ".join(f'"{name}"' for name in forms)
-    given = [name for name in members if name in forms]
-    for name in members:
-        if name not in forms and name not in others:
-            raise InvalidRequestError(
-                f"unknown member {shown_name(name)} in the request body; send {known}", field=clip(name)
-            )
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        raise InvalidRequestError(f"the body must have exactly one of {known}; it has {found}", field="body")
-    return given[0]
-
-
-def refuse_parameters(members: Mapping[str, msgspec.Raw], name: str) -> None:
-    """Raise InvalidRequestError if a body has parameters, because no model takes any."""
-    raw = members.get(name)
-    if raw is not None and b"".join(bytes(raw).split()) not in _NO_PARAMETERS:
-        raise InvalidRequestError(f'the model has no parameters; leave "{name}" out, or send {{}}', field=name)
 
 
 def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
@@ -166,3 +154,25 @@ def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgs
 
 def _rows_of_object(writer: RowWriter, raw: msgspec.Raw, name: str, index: int = 0) -> Rows:
     return rows_of_columns(writer, raw, name, index) or [bytes(raw)]
+
+
+def _the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader], others: Sequence[str]) -> str:
+    """Return the name of the member with the rows; InvalidRequestError if there are none or two, or an unknown member."""
+    known = " or ".join(f'"{name}"' for name in forms)
+    given = [name for name in members if name in forms]
+    for name in members:
+        if name not in forms and name not in others:
+            raise InvalidRequestError(
+                f"unknown member {shown_name(name)} in the request body; send {known}", field=clip(name)
+            )
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise InvalidRequestError(f"the body must have exactly one of {known}; it has {found}", field="body")
+    return given[0]
+
+
+def _refuse_parameters(members: Mapping[str, msgspec.Raw], name: str) -> None:
+    """Raise InvalidRequestError if a body has parameters, because no model takes any."""
+    raw = members.get(name)
+    if raw is not None and b"".join(bytes(raw).split()) not in _NO_PARAMETERS:
+        raise InvalidRequestError(f'the model has no parameters; leave "{name}" out, or send {{}}', field=name)

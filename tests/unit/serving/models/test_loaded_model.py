@@ -65,6 +65,6 @@ def test_the_first_request_of_a_platform_compiles_no_decoder_of_a_wide_model(tmp
         return sum(type(each) is RowDecoder for each in gc.get_objects())
 
     before = n_decoders()
-    predict = served.platforms.handler(lambda platform: platform.v1_predict)
+    predict = served.platforms.handler("kserve_v1", "predict")
     assert b"predictions" in predict(b'{"instances": [[%b]]}' % b",".join([b"0.5"] * n_features))
     assert n_decoders() - before == n_compiled

@@ -8,7 +8,7 @@ import pytest
 from bundles import NUMBERS
 from mlrf.core.errors import BatchTooLargeError, InvalidRequestError, MalformedRequestError
 from mlrf.serving.native.canonical_rows import RowWriter
-from mlrf.serving.native.json_scanner import KnownMembers, has_more_items
+from mlrf.serving.native.json_scanner import has_more_items
 from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
 
@@ -40,7 +40,7 @@ def test_a_document_with_too_many_values_is_refused(writer):
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
 def test_a_body_that_is_no_object_is_refused(writer, body):
     with pytest.raises(InvalidRequestError, match="the body must be an object"):
-        json_rows.body_members(writer, body, '{"instances": …}', KnownMembers(FORMS))
+        json_rows.rows_of_form(writer, body, FORMS, "parameters")
 
 
 NESTED = b'[{"a":[1,{}],"b":"],}"}, [ ] ]'
@@ -75,73 +75,32 @@ def test_a_count_is_exact_where_few_items_are_too_many():
 
 def test_a_body_that_is_not_json_is_refused(writer):
     with pytest.raises(MalformedRequestError):
-        json_rows.body_members(writer, b'{"instances": [', '{"instances": …}', KnownMembers(FORMS))
+        json_rows.rows_of_form(writer, b'{"instances": [', FORMS, "parameters")
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"instances": raw([]), "rows": raw([])}, 'unknown member "rows".*"instances" or "inputs"'),
+        ({"instances": [], "rows": []}, 'unknown member "rows".*"instances" or "inputs"'),
         ({}, "it has none of them"),
-        ({"instances": raw([]), "inputs": raw([])}, "it has instances and inputs"),
+        ({"instances": [], "inputs": []}, "it has instances and inputs"),
     ],
 )
-def test_exactly_one_member_holds_the_rows(members, message):
+def test_exactly_one_member_holds_the_rows(writer, members, message):
     with pytest.raises(InvalidRequestError, match=message.replace('"', "['\"]")):
-        json_rows.the_one_form(members, FORMS, ("parameters",))
+        json_rows.rows_of_form(writer, msgspec.json.encode(members), FORMS, "parameters")
 
 
-def test_parameters_are_refused_unless_empty():
+def test_parameters_are_refused_unless_empty(writer):
     for value in (b"null", b"{ }"):
-        json_rows.refuse_parameters({"parameters": msgspec.Raw(value)}, "parameters")
+        body = b'{"instances": [[1, 2, 3]], "parameters": %b}' % value
+        assert len(json_rows.rows_of_form(writer, body, FORMS, "parameters")) == 1
     with pytest.raises(InvalidRequestError, match="the model has no parameters"):
-        json_rows.refuse_parameters({"parameters": raw({"threshold": 1})}, "parameters")
+        json_rows.rows_of_form(
+            writer, b'{"instances": [[1, 2, 3]], "parameters": {"threshold": 1}}', FORMS, "parameters"
+        )
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (1, "instances must be an array of rows"),
-        ([1, 2, 3], r"instances\[0\] must be a row .* a single row is instances: \[\[…\]\]"),
-        ([[1, 2, 3], "x"], r"instances\[1\] must be a row"),
-        ([{"x0": {"a": 1}, "x1": {"b": 1}}], "different row labels"),
-        ([{"x0": [1, 2], "x1": [1]}], "differ in length: x0 has 2, x1 has 1"),
-    ],
-)
-def test_a_list_of_rows_holds_arrays_and_objects(writer, value, message):
-    with pytest.raises(InvalidRequestError, match=message):
-        json_rows.rows_of_list(writer, raw(value), "instances")
-
-
-@pytest.mark.parametrize(
-    ("read", "value"),
-    [
-        (json_rows.rows_of_list, [[1, 2, 3]] * 5),
-        (json_rows.rows_of_list, [{"x0": [1] * 5}]),
-        (json_rows.rows_of_list, [{"x0": [1] * 3}] * 2),
-        (json_rows.rows_of_records, [{"x0": 1}] * 5),
-    ],
-)
-def test_more_rows_than_the_limit_are_refused(writer, read, value):
-    with pytest.raises(BatchTooLargeError, match="more than 4"):
-        read(writer, raw(value), "instances")
-
-
-def test_more_lines_than_the_limit_are_refused(writer):
-    with pytest.raises(BatchTooLargeError, match="5 or more rows"):
-        json_rows.rows_of_lines(writer, b"[1,2,3]\n" * 9)
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [({"x0": 1}, "must be an array of objects by name"), ([[1, 2, 3]], r"\[0\] must be an object by name")],
-)
-def test_records_are_objects(writer, value, message):
-    with pytest.raises(InvalidRequestError, match=message):
-        json_rows.rows_of_records(writer, raw(value), "dataframe_records")
-
-
-def test_a_line_that_is_not_json_is_named(writer):
-    with pytest.raises(MalformedRequestError, match="line 1:") as refused:
-        json_rows.rows_of_lines(writer, b"[1,2,3]\n{\n[1,2,3]")
-    assert refused.value.details["index"] == 1
+def test_other_members_may_have_any_value(writer):
+    body = b'{"instances": [[1, 2, 3]], "signature_name": "serving_default"}'
+    assert len(json_rows.rows_of_form(writer, body, FORMS, "parameters", "signature_name")) == 1

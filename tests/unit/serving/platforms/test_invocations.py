@@ -8,7 +8,10 @@ from msgspec.structs import replace
 from bundles import NUMBERS
 from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.serving.http.head import Head
-from mlrf.serving.platforms.handlers import CUSTOM_ATTRIBUTES, PlatformHandlers, fit
+from mlrf.serving.native.canonical_rows import RowWriter
+from mlrf.serving.platforms.invocations import CUSTOM_ATTRIBUTES, fit, invocations
+from mlrf.serving.platforms.responses import Responses
+from mlrf.serving.platforms.rows_handler import PlatformModel
 
 HEAD = Head(
     method=b"POST",
@@ -26,8 +29,9 @@ ANSWER = b'{"predictions":[1.5]}'
 
 
 def fitted(platform, **head):
-    handlers = PlatformHandlers(NUMBERS, 4, lambda _body: ANSWER, platform, predicts_labels=False)
-    return fit(handlers.invocations, replace(HEAD, **head), 1 << 20)
+    writer = RowWriter(NUMBERS, 4, "--max-infer-rows")
+    model = PlatformModel(writer, lambda _body: ANSWER, Responses(predicts_labels=False), platform)
+    return fit(invocations(model), replace(HEAD, **head), 1 << 20)
 
 
 def test_attributes_of_up_to_1024_ascii_characters_come_back():

@@ -1,11 +1,8 @@
 #include "json_rows.hpp"
 
 #include <algorithm>
-#include <limits>
 
-#include "integers.hpp"
 #include "json_cursor.hpp"
-#include "json_number.hpp"
 
 namespace mlrf {
 namespace {
@@ -13,20 +10,13 @@ namespace {
 constexpr std::ptrdiff_t kMostTopDigits = 6;
 
 bool read_value(JsonCursor& cursor, const JsonColumn& column, double& value) {
-    cursor.skip_space();
-    if (cursor.at < cursor.end && *cursor.at == 'n') {
-        value = std::numeric_limits<double>::quiet_NaN();
-        return column.may_miss && cursor.takes("null");
-    }
+    if (takes_null(cursor, value)) return column.range.may_miss;
     if (column.is_boolean) {
         const bool is_true = cursor.takes("true");
         value = is_true ? 1.0 : 0.0;
         return is_true || cursor.takes("false");
     }
-    const char* const stopped = read_json_number(cursor.at, cursor.end, value);
-    if (stopped == nullptr || !(value >= column.least && value <= column.most) || (column.is_whole && !is_integer(value))) return false;
-    cursor.at = stopped;
-    return true;
+    return takes_number(cursor, value) && column.range.admits(value);
 }
 
 bool read_instance(JsonCursor& cursor, const std::vector<JsonColumn>& columns, bool by_name, double* row) {

@@ -10,13 +10,14 @@
 #include <utility>
 #include <vector>
 
+#include "json_value.hpp"
+
 namespace mlrf {
 
-// What a column admits: numbers from least to most, only whole ones if is_whole, null if may_miss; or true and false alone.
 struct JsonColumn {
     std::string name;  // as JSON: with its quotes
-    double least, most;
-    bool is_whole, may_miss, is_boolean;
+    ValueRange range;
+    bool is_boolean;  // true and false are admitted, and no number
 };
 
 // Whether the rows are to be explained, and with how many of the largest contributions: 0 for all of them.

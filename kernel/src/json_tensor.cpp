@@ -3,10 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
-
-#include "integers.hpp"
-#include "json_number.hpp"
 
 namespace mlrf {
 namespace {
@@ -50,24 +46,14 @@ bool read_name(JsonCursor& cursor, const std::vector<std::string>& names, std::s
     return found != names.end();
 }
 
-bool admits(const TensorColumn& column, double value) {
-    return value >= column.least && value <= column.most && !(column.is_whole && !is_integer(value));
-}
-
-bool read_value(JsonCursor& cursor, const TensorColumn& column, bool is_float32, double& value) {
-    cursor.skip_space();
-    if (cursor.at < cursor.end && *cursor.at == 'n') {
-        value = std::numeric_limits<double>::quiet_NaN();
-        return column.may_miss && cursor.takes("null");
-    }
-    const char* const stopped = read_json_number(cursor.at, cursor.end, value);
-    if (stopped == nullptr) return false;
+bool read_value(JsonCursor& cursor, const ValueRange& column, bool is_float32, double& value) {
+    if (takes_null(cursor, value)) return column.may_miss;
+    if (!takes_number(cursor, value)) return false;
     if (is_float32) {
         value = static_cast<double>(static_cast<float>(value));
         if (std::isinf(value)) return false;
     }
-    cursor.at = stopped;
-    return admits(column, value);
+    return column.admits(value);
 }
 
 }  // namespace
@@ -160,12 +146,12 @@ bool JsonTensor::read_values(JsonCursor& cursor, const JsonTensorHead& head, dou
 template <typename Number>
 bool JsonTensor::read_bytes(const char* bytes, const JsonTensorHead& head, double* table) const {
     for (std::size_t row = 0; row < head.n_rows; ++row) {
-        for (const TensorColumn& column : columns_) {
+        for (const ValueRange& column : columns_) {
             Number number;
             std::memcpy(&number, bytes, sizeof(Number));
             bytes += sizeof(Number);
             *table = static_cast<double>(number);
-            if (std::isnan(*table) ? !column.may_miss : !admits(column, *table)) return false;
+            if (std::isnan(*table) ? !column.may_miss : !column.admits(*table)) return false;
             ++table;
         }
     }

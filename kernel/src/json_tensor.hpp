@@ -14,14 +14,9 @@
 #include <vector>
 
 #include "json_cursor.hpp"
+#include "json_value.hpp"
 
 namespace mlrf {
-
-// What a column admits: numbers from least to most, only whole ones if is_whole, null if may_miss.
-struct TensorColumn {
-    double least, most;
-    bool is_whole, may_miss;
-};
 
 struct JsonTensorHead {
     std::size_t name = 0;  // its index in the names of the reader
@@ -44,7 +39,7 @@ struct TensorBody {
 class JsonTensor {
 public:
     // `names` are those that the tensor may have, `outputs` those that may be requested, as JSON: with their quotes.
-    JsonTensor(std::vector<TensorColumn> columns, std::vector<std::string> names, std::vector<std::string> outputs)
+    JsonTensor(std::vector<ValueRange> columns, std::vector<std::string> names, std::vector<std::string> outputs)
         : columns_(std::move(columns)), names_(std::move(names)), outputs_(std::move(outputs)) {}
 
     std::size_t n_columns() const { return columns_.size(); }
@@ -63,7 +58,7 @@ private:
     template <typename Number>
     bool read_bytes(const char* bytes, const JsonTensorHead& head, double* table) const;
 
-    std::vector<TensorColumn> columns_;
+    std::vector<ValueRange> columns_;
     std::vector<std::string> names_, outputs_;
 };
 

@@ -38,8 +38,9 @@ private:
         for (const nb::handle each : columns) {
             const nb::tuple column = nb::cast<nb::tuple>(each);
             if (column.size() != 6) throw nb::value_error("a column has a name, a least and a most number, and three flags");
-            read.push_back({nb::cast<std::string>(column[0]), nb::cast<double>(column[1]), nb::cast<double>(column[2]),
-                            nb::cast<bool>(column[3]), nb::cast<bool>(column[4]), nb::cast<bool>(column[5])});
+            read.push_back({nb::cast<std::string>(column[0]),
+                            {nb::cast<double>(column[1]), nb::cast<double>(column[2]), nb::cast<bool>(column[3]), nb::cast<bool>(column[4])},
+                            nb::cast<bool>(column[5])});
         }
         return read;
     }
@@ -74,8 +75,8 @@ public:
     }
 
 private:
-    static std::vector<TensorColumn> columns_of(const nb::sequence& columns) {
-        std::vector<TensorColumn> read;
+    static std::vector<ValueRange> columns_of(const nb::sequence& columns) {
+        std::vector<ValueRange> read;
         for (const nb::handle each : columns) {
             const nb::tuple column = nb::cast<nb::tuple>(each);
             if (column.size() != 4) throw nb::value_error("a column has a least and a most number, and two flags");

@@ -6,10 +6,10 @@ Runtime and NumPy start threads, and threads do not survive a fork.
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 from mlrf.core.errors import BundleError
+from mlrf.core.trim_memory import trim_memory
 from mlrf.engines.quiet_onnxruntime import ort
 
 _SILENT = 4
@@ -30,7 +30,7 @@ def start_session(model: Path) -> ort.InferenceSession:
         raise BundleError(
             f"{model}: ONNX Runtime {ort.__version__} cannot load it: {error}", file=model.name
         ) from error
-    _release_memory()
+    trim_memory()  # measured: 24 of 77 MB per worker
     return session
 
 
@@ -48,10 +48,3 @@ class InterruptibleRuns:
     def resume(self) -> None:
         """Allow runs again."""
         self.run_options.terminate = False
-
-
-def _release_memory() -> None:
-    """Return memory that was freed after loading to the system (measured: 24 of 77 MB per worker)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
-    if trim is not None:
-        trim(0)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
+from mlrf.core.trim_memory import trim_memory
 from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.http2.header_blocks import Fields
 from mlrf.serving.http2.limits import Http2Limits
 from mlrf.serving.http2.request_stream import Sender, Stream
 from mlrf.serving.runtime.request_runtime import RequestRuntime
-from mlrf.serving.runtime.trim_memory import trim_memory
 
 _DRAIN_TICK_S = 0.02
 _SETTLE_S = 0.25

@@ -7,7 +7,6 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
 import weakref
@@ -19,6 +18,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.repository import Version
+from mlrf.core.trim_memory import trim_memory
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.models.loaded_model import LoadedModel
@@ -176,9 +176,7 @@ class WorkerReload:
                 break
         # Decoders create classes, which are reference cycles; the heap of the start is frozen, so this collection is short.
         gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            await asyncio.get_running_loop().run_in_executor(self._thread, trim, 0)
+        await asyncio.get_running_loop().run_in_executor(self._thread, trim_memory)
 
     def _report(self, *, prepared: bool, reason: str = "", schema_changed: bool = False) -> None:
         self._page.write(

@@ -89,21 +89,30 @@ def test_chunk_extensions_and_trailers_are_read_and_forgotten(server):
         assert client.ask("GET", "/healthz").status == 200
 
 
-def test_an_empty_line_before_a_request_is_forgiven(server):
-    for stream in (
-        b"\r\n" + request("GET", "/healthz"),
-        request("GET", "/healthz") + b"\r\n" + request("GET", "/healthz"),
-    ):
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_empty_line_before_a_request_is_forgiven(server, is_first):
+    stream = b"\r\n" + request("GET", "/healthz")
+    for cut in range(5):
         with server.client() as client:
-            client.send(stream)
-            assert client.answer().status == 200
-    for cut in (1, 2):
-        with server.client() as client:
-            stream = b"\r\n" + request("GET", "/healthz")
+            if not is_first:
+                assert client.ask("GET", "/healthz").status == 200
             client.send(stream[:cut])
-            time.sleep(0.02)
+            time.sleep(0.01)
             client.send(stream[cut:])
             assert client.answer().status == 200
+
+
+@pytest.mark.parametrize("lines", [b"\r\n\n", b"\r\n\r", b"\r\n\r\n"])
+def test_another_line_end_behind_an_empty_line_is_refused(server, lines):
+    stream = lines + request("GET", "/healthz")
+    for cut in range(len(lines) + 2):
+        with server.client() as client:
+            client.send(stream[:cut])
+            time.sleep(0.01)
+            with contextlib.suppress(ConnectionError):
+                client.send(stream[cut:])
+            assert client.answer().status == 400
+            assert client.is_closed()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/models", "/metrics", "/docs", "/openapi.json", "/nowhere", "/predict"])

@@ -20,6 +20,7 @@ from mlrf.serving.http.router import Call, refused_call
 from mlrf.serving.http.server import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINE_END = b"\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """Bytes read ahead while a response is pending; reading continues so that a disconnect is noticed."""
@@ -69,9 +70,7 @@ class Connection(LimitedConnection):
     def resume_writing(self) -> None:
         """Continue where `pause_writing` stopped."""
         self._paused_since = self._unsent_since = 0.0
-        if self._closing_since:
-            return
-        if self._waiting is None:
+        if not self._closing_since and self._waiting is None:
             self._continue_reading()
 
     def eof_received(self) -> bool:
@@ -214,15 +213,14 @@ class Connection(LimitedConnection):
             self._transport.pause_reading()
 
     def _await_head(self, data: bytes, position: int) -> None:
-        n_bytes = len(data) - position
-        if data.startswith(b"\r\n", position):
-            # An empty line before a request is ignored (RFC 9112, 2.2).
-            data, position = data[position + 2 :], 0
-        if n_bytes > self._server.limits.max_header_bytes:
+        # An empty line before a request is ignored (RFC 9112, 2.2), but kept: another one is refused, however they arrive.
+        begin = position + len(_LINE_END) if data.startswith(_LINE_END, position) else position
+        if len(data) - position > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
-        elif position == len(data):
+        elif begin == len(data):
+            self._keep(data, position, 0)
             self._request_began_s = 0.0
-        elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
+        elif data[begin] not in METHOD_STARTS and data[begin:] != b"\r":
             self._refuse(MalformedRequestError("the bytes received are not an HTTP request"))
         elif has_bare_lf(data, position):
             self._refuse(MalformedRequestError("the request head contains a bare LF; end lines with CR LF"))
@@ -241,15 +239,14 @@ class Connection(LimitedConnection):
 
     def _call_of(self, raw: bytes) -> Call | None:
         """Parse a new head and return its Call, or None when it was refused and the connection is closing."""
-        server = self._server
-        limits = server.limits
+        server, limits = self._server, self._server.limits
         if self._call is not None and not self._call.chunked:
             return self._call
         head, lines = None, b""
         try:
             if len(raw) > limits.max_header_bytes:
                 raise _headers_too_large(limits.max_header_bytes)
-            head = parse_head(raw.lstrip(b"\r\n") if raw.startswith(b"\r\n") else raw, limits.max_header_fields)
+            head = parse_head(raw.removeprefix(_LINE_END), limits.max_header_fields)
             lines = b"" if server.cors is None else server.cors.lines(head)
             call = server.call_of(head, lines)
         except MlrfError as fault:

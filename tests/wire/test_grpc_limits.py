@@ -61,6 +61,21 @@ def test_truncated_call_is_answered(raw, call, sent):
     assert raw.ended(stream, SOON_S)
 
 
+@pytest.mark.parametrize("call", [INFER, STREAM, LIVE])
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [(message_head(1 << 30), b"a message of 1073741824 bytes"), (b"\2\0\0\0\x63", b"the byte 0 or 1")],
+)
+@pytest.mark.parametrize("cut", range(6))
+def test_a_message_is_refused_by_its_head_however_that_arrives(raw, call, head, reason, cut):
+    stream = raw.call(call)
+    raw.send(stream, head[:cut])
+    time.sleep(0.01)
+    raw.send(stream, head[cut:] + b"a")
+    assert raw.ended(stream, SOON_S)
+    assert reason in text_of(raw, stream)
+
+
 @pytest.mark.parametrize("call", [INFER, STREAM])
 def test_unfinished_message_is_ended_by_its_time_limit(raw, call):
     began = time.monotonic()

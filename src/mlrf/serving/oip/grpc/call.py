@@ -94,7 +94,7 @@ class Call(Stream):
             if not self._reserve(len(content)):
                 return
             buffer += content
-            if len(buffer) < _PREFIX.size or len(buffer) - _PREFIX.size < int.from_bytes(buffer[1:5], "big"):
+            if self._is_incomplete(buffer):
                 self._widen()
                 return
             content = bytes(buffer)
@@ -160,6 +160,13 @@ class Call(Stream):
             return MalformedRequestError("a message does not begin with the byte 0 or 1, as gRPC's framing requires")
         most = self._handler.max_message_bytes
         return BodyTooLargeError(f"a message of {n_bytes} bytes is longer than {most} bytes", max_bytes=most)
+
+    def _is_incomplete(self, buffer: bytearray) -> bool:
+        """Whether more of a message must arrive before it can be accepted or refused."""
+        if len(buffer) < _PREFIX.size:
+            return True
+        n_bytes = int.from_bytes(buffer[1:5], "big")
+        return buffer[0] <= 1 and len(buffer) - _PREFIX.size < n_bytes <= self._handler.max_message_bytes
 
     def _widen(self) -> None:
         """Let the client send the rest of the message that has begun."""

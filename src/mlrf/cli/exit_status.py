@@ -26,6 +26,14 @@ BY_SIGNAL = 128
 """Offset of the exit status from a signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a write without disk space."""
+_REFUSED_PATHS = {
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "give a path without a loop of links",
+    errno.EACCES: "permit this user to use it, or give another path",
+    errno.EPERM: "permit this user to use it, or give another path",
+    errno.EROFS: "give a path on a file system that can be written",
+}
+"""What to do about a path that the system refuses, by the error number: a command may use it before it looks at it."""
 EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (BundleError, BAD_BUNDLE),
     (ConfigError, MISUSED),
@@ -51,7 +59,10 @@ def exit_status(error: MlrfError) -> int:
 
 @contextmanager
 def reported() -> Iterator[Outcome]:
-    """Report an MlrfError, or the end of memory, as a line on stderr and an exit status; other exceptions stay tracebacks."""
+    """Report an MlrfError, a path that the system refuses, or the end of memory, as a line on stderr and an exit status.
+
+    Other exceptions stay tracebacks.
+    """
     outcome = Outcome()
     try:
         yield outcome
@@ -76,8 +87,14 @@ def reported() -> Iterator[Outcome]:
         _drop_output()
         outcome.status = FAILED
     except OSError as error:
+        path = error.filename
+        if isinstance(path, str | bytes) and error.errno in _REFUSED_PATHS:
+            what = f"{os.fsdecode(path)}: {error.strerror}; {_REFUSED_PATHS[error.errno]}"
+            print(f"mlrf: {escaped(what)}", file=sys.stderr)
+            outcome.status = MISUSED
+            return
         is_closed = error.errno == errno.EBADF and sys.__stdout__ is None
-        if (not is_closed and error.errno not in _FULL) or error.filename is not None:
+        if (not is_closed and error.errno not in _FULL) or path is not None:
             raise
         why = "it is closed; write to a file" if is_closed else f"{error.strerror}; free space, or write elsewhere"
         print(f"mlrf: standard output cannot be written: {why}", file=sys.stderr)

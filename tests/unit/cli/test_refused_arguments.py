@@ -64,6 +64,38 @@ def test_a_command_says_what_it_refuses(message, home, tmp_path, monkeypatch, ca
     assert not (home / "out").exists()
 
 
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect {}",
+        "verify {}",
+        "predict {} rows.json",
+        "predict one rows.json -o {}.csv",
+        "explain one {}.json",
+        "build {} -o out --name m",
+        "diff one {}",
+    ],
+)
+def test_a_path_that_is_too_long_is_refused_in_a_line(command, home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    assert main(command.format(LONG).split()) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlrf: ")
+    assert "File name too long" in line
+
+
+@pytest.mark.parametrize("path", ["rows.csv", b"rows.csv"])
+def test_a_path_that_may_not_be_used_is_reported_with_the_remedy(path, capsys):
+    with reported() as outcome:
+        raise PermissionError(13, "Permission denied", path)
+    assert outcome.status == 2
+    line = "mlrf: rows.csv: Permission denied; permit this user to use it, or give another path\n"
+    assert capsys.readouterr().err == line
+
+
 def test_an_error_of_the_system_is_not_taken_for_a_full_disk():
-    with pytest.raises(PermissionError), reported():
-        raise PermissionError(13, "Permission denied", "rows.csv")
+    with pytest.raises(OSError, match="Input/output error"), reported():
+        raise OSError(5, "Input/output error", "rows.csv")

@@ -138,14 +138,61 @@ def test_frame_gives_names_kinds_and_categories(tmp_path):
         import_model(booster, ImportOptions({"price": ["a"]}))
     with pytest.raises(SampleError, match="not a feature"):
         import_model(booster, ImportOptions({"prize": ["a"]}))
-    umlauts = table.assign(shop=table["shop"].cat.rename_categories({"south": "süd"}))
-    other = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(umlauts, target, enable_categorical=True), 5)
-    assert import_model(other).features[1].categories is None
-    assert import_model(other, ImportOptions({"shop": ["east", "north", "süd"]})).features[1].categories[2] == "süd"
     bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table)
     served = mlrf.load(bundle)
     margins = booster.predict(xgb.DMatrix(table, enable_categorical=True), output_margin=True)
     np.testing.assert_array_equal(served.margin(table), margins.astype(np.float64))
+
+
+@pytest.mark.skipif(
+    tuple(map(int, xgb.__version__.split(".")[:2])) < (3, 1), reason="XGBoost keeps a frame's categories from 3.1 on"
+)
+def test_categories_beyond_ascii_are_completed_by_what_fits(tmp_path):
+    table, target = frame()
+
+    def trained(shops, order=None):
+        shop = table["shop"].cat.rename_categories(dict(zip(["east", "north", "south"], shops, strict=True)))
+        rows = table.assign(shop=shop if order is None else shop.cat.reorder_categories(order))
+        return rows, xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(rows, target, enable_categorical=True), 5)
+
+    def categories(booster, lists=None, sampled=None):
+        options = ImportOptions(lists or {}, sampled=lambda name: sampled if name == "shop" else None)
+        return import_model(booster, options).features[1].categories
+
+    rows, booster = trained(["nord", "ost", "süd"])
+    assert categories(booster) is None
+    assert categories(booster, {"shop": ["nord", "ost", "süd"]}) == ("nord", "ost", "süd")
+    assert categories(booster, sampled=["nord", "ost", "süd"]) == ("nord", "ost", "süd")
+    # A sample that lacks one, or has another, does not name them.
+    assert categories(booster, sampled=["nord", "süd"]) is None
+    assert categories(booster, sampled=["nord", "ort", "süd"]) is None
+    for wrong in (["ost", "nord", "süd"], ["nord", "ost", "süden"], ["nord", "ost", 3]):
+        with pytest.raises(SampleError, match="differs from the categories in the model file"):
+            categories(booster, {"shop": wrong})
+    served = mlrf.load(mlrf.build(booster, tmp_path / "b", name="m", sample=rows))
+    margins = booster.predict(xgb.DMatrix(rows, enable_categorical=True), output_margin=True)
+    np.testing.assert_array_equal(served.margin(rows), margins.astype(np.float64))
+    # The bytes of the last two are cut off, and both have the same length: their order is unknown.
+    _, booster = trained(["ääää", "äöä", "äöü"])
+    assert categories(booster, sampled=["ääää", "äöä", "äöü"]) is None
+    # An order that the sample cannot show must be listed.
+    rows, booster = trained(["nord", "ost", "süd"], ["süd", "nord", "ost"])
+    with pytest.raises(SampleError, match="which cannot be read from the model: list them with --categories"):
+        mlrf.build(booster, tmp_path / "c", name="m", sample=rows)
+    mlrf.build(booster, tmp_path / "c", name="m", sample=rows, categories={"shop": ["süd", "nord", "ost"]})
+
+
+def test_a_wrapper_with_another_missing_value_builds_after_set_params(tmp_path):
+    rows, target = data(3)
+    rows = np.nan_to_num(rows, nan=-999.0)
+    wrapper = xgb.XGBRegressor(n_estimators=3, missing=-999.0, verbosity=0).fit(rows, target)
+    expected = wrapper.predict(rows)
+    with pytest.raises(UnsupportedModelError, match=r"call its set_params\(missing=float\('nan'\)\)"):
+        mlrf.build(wrapper, tmp_path / "b", name="m")
+    wrapper.set_params(missing=float("nan"))
+    served = mlrf.load(mlrf.build(wrapper, tmp_path / "b", name="m"))
+    assert (rows == -999.0).any()
+    np.testing.assert_array_equal(served.predict(np.where(rows == -999.0, np.nan, rows)), expected.astype(np.float64))
 
 
 def test_wrappers_use_best_iteration_and_keep_classes(tmp_path):
@@ -198,7 +245,7 @@ def test_what_is_not_served_is_refused_by_name():
     rows, target = data(5)
     with pytest.raises(UnsupportedModelError, match=r"gblinear.*linear model"):
         import_model(xgb.train({"booster": "gblinear", "verbosity": 0}, xgb.DMatrix(np.nan_to_num(rows), target), 2))
-    with pytest.raises(UnsupportedModelError, match="missing=nan"):
+    with pytest.raises(UnsupportedModelError, match="reads 0.0 as missing"):
         import_model(xgb.XGBRegressor(n_estimators=2, missing=0.0, verbosity=0).fit(rows, target))
     with pytest.raises(UnsupportedModelError, match="not from DMatrix"):
         import_model(xgb.DMatrix(rows))

@@ -62,6 +62,11 @@ def choose_labels(
     labels = given if given is not None else own
     if labels is None:
         return tuple(range(n_classes))
+    if given is None and len(labels) < n_classes:
+        raise SampleError(
+            f"the model was trained on rows of {len(labels)} class{'es' * (len(labels) != 1)}, {list(labels)}, but has outputs "
+            f"for {n_classes}; train it on rows of all classes, or list {n_classes} labels with --classes"
+        )
     if len(labels) != n_classes or len(set(labels)) != len(labels):
         raise SampleError(f"the model has {n_classes} classes, each of which needs its own label, not {list(labels)}")
     return tuple(labels)

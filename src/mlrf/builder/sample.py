@@ -27,6 +27,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 
 MAX_SAMPLE_ROWS = 100_000
+_UNNAMED = "; a model that was trained on an array has no names: rename the sample's columns, or give an array"
 _LENIENT = Leniency(unknown_categories="missing")
 
 
@@ -44,7 +45,8 @@ class Sample:
             raise SampleError(
                 f"the sample has no column {', '.join(map(repr, absent[:5]))}"
                 + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")  # noqa: PLR2004  as many as shown
-                + f"; it has {', '.join(map(repr, table.column_names[:10]))}",
+                + f"; it has {', '.join(map(repr, table.column_names[:10]))}"
+                + _UNNAMED * (len(absent) == len(names)),
                 missing=absent[:20],
             )
         if not table.num_rows:
@@ -200,7 +202,8 @@ def _table(sample: Any) -> pa.Table:
             return pa.table(dict(sample))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SampleError(f"the sample is not a table of plain columns: {error}") from error
-    raise SampleError(f"a sample must be the path of a Parquet file or a table, not {type(sample).__name__}")
+    remedy = "; make it dense with its toarray()" if hasattr(sample, "toarray") else ""
+    raise SampleError(f"a sample must be the path of a Parquet file or a table, not {type(sample).__name__}{remedy}")
 
 
 def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bool) -> list[float] | F64:
@@ -213,6 +216,9 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bo
             missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is missing in a column of floats
             numbers.append(schema.number(index, None if missing else value, _LENIENT, by_code=by_code))
         except RequestError as error:
+            feature = schema.features[index]
+            if isinstance(value, str) and feature.kind is Kind.CATEGORICAL and feature.categories is None:
+                raise _unnamed_categories(schema.names[index], value) from error
             raise SampleError(f"the sample's row {row}: {error}", row=row, **error.details) from error
     if schema.codes[index] is not None and all(map(math.isnan, numbers)) and column.null_count < len(column):
         raise SampleError(
@@ -221,6 +227,14 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bo
             feature=schema.names[index],
         )
     return numbers
+
+
+def _unnamed_categories(name: str, value: str) -> SampleError:
+    return SampleError(
+        f"the sample's column {name!r} contains names of categories such as {value!r}, which cannot be read from the model: "
+        "list them with --categories in the order of their codes",
+        feature=name,
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

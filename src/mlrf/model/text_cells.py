@@ -11,7 +11,8 @@ from mlrf.core.feature import Feature, Kind
 
 EMPTY = ("", "NA", "NaN", "nan", "null")
 """The cells that are missing values, unless one is a category of its feature."""
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+_BOOLEAN_NAMES = {"true": True, "false": False}
+_BOOLEANS = _BOOLEAN_NAMES | {"1": True, "0": False}
 
 
 def read_column(feature: Feature, texts: Sequence[str]) -> list[Any]:
@@ -32,6 +33,10 @@ def read_cell(feature: Feature, text: str) -> Any:
         for category in feature.categories:
             if text == (msgspec.json.encode(category).decode() if not isinstance(category, str) else category):
                 return category
+        # pandas writes True where JSON has true.
+        boolean = _BOOLEAN_NAMES.get(text.strip().lower())
+        if boolean is not None and any(category is boolean for category in feature.categories):
+            return boolean
     if text.strip() in EMPTY:
         return None
     if feature.kind is Kind.BOOLEAN:

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse
 
 import mlrf
 from mlrf.builder.bundle.game_files import game_files, read_games
@@ -147,6 +148,8 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
         (lambda f: pd.concat([f, f[["stock"]]], axis=1), "Duplicate"),
         (lambda f: pa.table([f["price"], f["price"]], names=["price", "price"]), "two columns 'price'"),
         (lambda f: f.drop(columns=["price", "shop"]), "no column 'price', 'shop'"),
+        (lambda f: f.add_prefix("my "), "trained on an array has no names: rename the sample's columns, or give an array"),
+        (lambda f: scipy.sparse.csr_matrix((9, 3)), r"not csr_matrix; make it dense with its toarray\(\)"),
         (lambda f: f.assign(price="cheap"), "'price' contains"),
         (lambda f: f.assign(stock="2024-01-01"), "'stock' contains"),
         (lambda f: f.assign(shop=1.5), "none of the feature's categories"),
@@ -162,6 +165,29 @@ def test_invalid_sample_is_refused_leaving_nothing(change, message, booster, fra
     with pytest.raises(SampleError, match=message):
         mlrf.build(booster, tmp_path / "b", name="m", sample=change(frame))
     assert not any(tmp_path.iterdir())
+
+
+def test_names_of_categories_that_only_the_sample_has_must_be_listed(tmp_path, frame):
+    coded = frame.assign(shop=frame["shop"].cat.codes).to_numpy(float)
+    options = {"verbosity": -1, "min_data_in_leaf": 5}
+    names = list(frame)
+    data = lgb.Dataset(coded, coded[:, names.index("shop")], feature_name=names, categorical_feature=["shop"])
+    booster = lgb.train(options, data, 2)
+    named = frame.assign(shop=frame["shop"].astype(object))
+    with pytest.raises(SampleError, match="'shop' contains names of categories .* list them with --categories"):
+        mlrf.build(booster, tmp_path / "b", name="m", sample=named)
+    lists = {"shop": frame["shop"].cat.categories.tolist()}
+    served = mlrf.load(mlrf.build(booster, tmp_path / "b", name="m", sample=named, categories=lists))
+    assert np.array_equal(served.predict(named), booster.predict(coded))
+
+
+def test_a_classifier_of_one_class_needs_labels(tmp_path):
+    rows = np.random.default_rng(0).random((99, 2))
+    wrapper = lgb.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, np.full(99, "no"))
+    with pytest.raises(SampleError, match=r"trained on rows of 1 class, \['no'\], but has outputs for 2"):
+        mlrf.build(wrapper, tmp_path / "b", name="m")
+    model = mlrf.load(mlrf.build(wrapper, tmp_path / "b", name="m", classes=["no", "yes"]))
+    assert set(model.label(rows)) == {"no"}
 
 
 def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):

@@ -372,6 +372,8 @@ ELSEWHERE = {
     "unclear which list belongs": "unit/builder/importers/lightgbm/test_text.py::test_category_lists_are_held_to_the_model",
     "the file does not list its values": "parity/test_onnx_graphs.py::test_caller_lists_strings_that_the_file_lacks",
     "serve only its numbers with --task raw": "parity/test_onnx_graphs.py::test_the_votes_of_support_vectors_are_served_as_numbers",
+    "which cannot be read from the model": "parity/test_xgboost_models.py::test_categories_beyond_ascii_are_completed_by_what_fits",
+    "or list {} labels with --classes": "unit/builder/test_build.py::test_a_classifier_of_one_class_needs_labels",
     "contains none of the feature's categories": "unit/builder/test_build.py::test_invalid_sample_is_refused_leaving_nothing",
     "publish one with `mlrf publish`": "unit/cli/test_remedies_of_calls.py::test_a_published_version_fills_an_empty_model_directory",
     "(`mlrf inspect` says why)": "unit/cli/test_remedies_of_calls.py::test_without_an_onnx_model_the_engine_advised_serves",

@@ -28,6 +28,7 @@ KINDS = {
     "integer": Feature("x", Kind.INTEGER),
     "boolean": Feature("x", Kind.BOOLEAN),
     "category": Feature("x", Kind.CATEGORICAL, ("east", "west", "NA", "12")),
+    "boolean as category": Feature("x", Kind.CATEGORICAL, (False, True)),
     "number as category": Feature("x", Kind.CATEGORICAL, (12, 1)),
     "code": Feature("x", Kind.CATEGORICAL),
     "required": Feature("x", nullable=False),
@@ -65,3 +66,13 @@ def test_an_empty_file_is_refused_and_one_without_rows_read(tmp_path):
         read_file(tmp_path / "rows.csv", schema)
     (tmp_path / "rows.csv").write_text("a\n")
     assert read_file(tmp_path / "rows.csv", schema) == []
+
+
+def test_a_boolean_category_is_read_as_pandas_writes_it(tmp_path):
+    schema = Schema((Feature("a", Kind.CATEGORICAL, (False, True)), Feature("b", Kind.CATEGORICAL, ("true", "True"))))
+    (tmp_path / "rows.csv").write_text("a,b\nTrue,True\nfalse,true\n,NA\n")
+    rows = read_file(tmp_path / "rows.csv", schema)
+    assert rows == [{"a": True, "b": "True"}, {"a": False, "b": "true"}, {"a": None, "b": None}]
+    with pytest.raises(MlrfError, match="'yes' is not|\"yes\" is not"):
+        (tmp_path / "rows.csv").write_text("a,b\nyes,True\n")
+        mlrf.load(write_tree_bundle(tmp_path / "m", schema=schema)).predict(read_file(tmp_path / "rows.csv", schema))

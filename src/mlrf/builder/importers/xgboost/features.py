@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlrf.builder.category_lists import check_category_names
-from mlrf.builder.importers.imported_model import CategoryLists
+from mlrf.builder.importers.imported_model import CategoryNames
 from mlrf.builder.importers.xgboost.document import Member
 from mlrf.core.errors import ModelUnreadableError, SampleError
 from mlrf.core.feature import Feature, Kind
@@ -15,8 +17,36 @@ from mlrf.core.feature import Feature, Kind
 _KINDS = {"c": Kind.CATEGORICAL, "int": Kind.INTEGER, "i": Kind.BOOLEAN}
 
 
+@dataclass(frozen=True, slots=True)
+class _CutNames:
+    """Category names that are not plain ASCII, of which the file lacks the end.
+
+    XGBoost 3.1 and 3.2 count the characters of all names, and write as many bytes.
+    """
+
+    lengths: tuple[int, ...]
+    """Of each name, in characters, or in bytes if the file is complete."""
+    raw: bytes
+    """The first bytes of the joined names."""
+
+    def fits(self, names: Sequence[Any]) -> bool:
+        """Return whether these names, in this order, can be those of the file."""
+        if not all(isinstance(name, str) for name in names):
+            return False
+        encoded = [name.encode() for name in names]
+        if tuple(map(len, encoded)) == self.lengths:
+            return b"".join(encoded) == self.raw
+        return tuple(map(len, names)) == self.lengths and b"".join(encoded).startswith(self.raw)
+
+    def is_order_of(self, names: Sequence[str]) -> bool:
+        """Return whether no other order of these names fits: those that the bytes lack differ in length."""
+        ends = np.cumsum([len(name.encode()) for name in names])
+        lacking = [len(name) for name, end in zip(names, ends.tolist(), strict=True) if end > len(self.raw)]
+        return self.fits(names) and len(set(lacking)) == len(lacking)
+
+
 def read_features(
-    learner: Member, booster: Member, n_features: int, split_by_category: dict[int, int], lists: CategoryLists
+    learner: Member, booster: Member, n_features: int, split_by_category: dict[int, int], categories: CategoryNames
 ) -> tuple[Feature, ...]:
     """Return the model's features in column order.
 
@@ -31,18 +61,35 @@ def read_features(
         )
     if not all(names) or len(set(names)) != len(names):
         raise ModelUnreadableError("the XGBoost model file has a feature without a name, or two with the same name")
-    check_category_names(lists, names)
+    check_category_names(categories.lists, names)
     own = _own_lists(booster, n_features)
     return tuple(
         _feature(
             name,
             "c" if index in split_by_category else types[index],
-            lists.get(name),
-            own.get(index),
+            categories.lists.get(name),
+            _whole(own.get(index), name, categories),
             split_by_category.get(index, -1),
         )
         for index, name in enumerate(names)
     )
+
+
+def _whole(own: list[Any] | _CutNames | None, name: str, categories: CategoryNames) -> list[Any] | None:
+    """Return a column's categories; names that the file lacks parts of are taken from a list or the sample that fits."""
+    if not isinstance(own, _CutNames):
+        return own
+    given = categories.lists.get(name)
+    if given is not None:
+        if not own.fits(given):
+            raise SampleError(
+                f"feature {name!r}: the list given differs from the categories in the model file, as far as it contains them; "
+                "list those of the training data in the order of their codes",
+                feature=name,
+            )
+        return given
+    sampled = categories.sampled(name)
+    return sampled if sampled is not None and own.is_order_of(sampled) else None
 
 
 def _feature(name: str, kind: str, given: Any, own: Any, greatest: int) -> Feature:
@@ -72,36 +119,35 @@ def _feature(name: str, kind: str, given: Any, own: Any, greatest: int) -> Featu
         raise SampleError(str(error), feature=name) from error
 
 
-def _own_lists(booster: Member, n_features: int) -> dict[int, list[Any]]:
+def _own_lists(booster: Member, n_features: int) -> dict[int, list[Any] | _CutNames]:
     """Return the categories of each column of the training frame that had any, in the order of their codes."""
     if "cats" not in booster:
         return {}
-    found = {}
+    found: dict[int, list[Any] | _CutNames] = {}
     encoded = booster.member("cats").items("enc")
     for index, column in enumerate(encoded if len(encoded) == n_features else []):
         listed = _decoded(column)
-        if listed:
+        if listed is not None:
             found[index] = listed
     return found
 
 
-def _decoded(column: Any) -> list[Any]:
-    """Return one column's categories: numbers unchanged, text as Arrow stores it (offsets into one byte array)."""
+def _decoded(column: Any) -> list[Any] | _CutNames | None:
+    """Return one column's categories, None if it has none: numbers unchanged, text as Arrow stores it (offsets into bytes)."""
     if not isinstance(column, dict):
-        return []
+        return None
     values = np.asarray(column.get("values", []))
     if "offsets" not in column:
-        return list(values.tolist())
+        return list(values.tolist()) or None
     offsets = np.asarray(column["offsets"])
     if offsets.ndim != 1 or values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise ModelUnreadableError("the XGBoost model file is damaged: its categories are not text")
     if not offsets.size:
-        return []
+        return None
     ascending = offsets[0] == 0 and offsets[-1] == len(values) and np.all(np.diff(offsets) >= 0)
     if not ascending:
         raise ModelUnreadableError("the XGBoost model file is damaged: its categories end early")
     raw = bytes((values.astype(np.int64) & 0xFF).astype(np.uint8))
     if not raw.isascii():
-        # XGBoost 3.1 and 3.2 count characters but write bytes, and so truncate such text, which cannot be restored.
-        return []
-    return [raw[a:b].decode("ascii") for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+        return _CutNames(tuple(np.diff(offsets).tolist()), raw)
+    return [raw[a:b].decode("ascii") for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)] or None

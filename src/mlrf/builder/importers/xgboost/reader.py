@@ -83,7 +83,7 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
         ),
         # multi:softmax predicts the number of a class itself.
         labels_known=import_options.classes is not None or own_classes is not None or name == "multi:softmax",
-        features=read_features(learner, booster, n_features, _greatest_codes(forest), import_options.categories),
+        features=read_features(learner, booster, n_features, _greatest_codes(forest), import_options.category_names),
         library="xgboost",
         source=given.raw,
         answers="mlrf.builder.importers.xgboost.reference",
@@ -117,7 +117,7 @@ def _given(source: Source) -> _Given:
         if missing is not None and missing == missing:  # noqa: PLR0124  NaN is the usual one
             raise UnsupportedModelError(
                 f"the {type(model).__name__} reads {missing} as missing (its parameter `missing`), which model files do not "
-                "record; train it with missing=nan, and send null where a value is missing"
+                f"record; call its set_params(missing=float('nan')), which needs no training, and send null instead of {missing}"
             )
         try:
             booster = model.get_booster()

@@ -15,6 +15,7 @@ import xgboost as xgb
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_selection import RFE, SelectFromModel, SelectKBest, f_regression
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -249,6 +250,19 @@ def test_columns_chosen_in_any_way_are_folded(tmp_path):
     model = lgb.LGBMRegressor(n_estimators=5, verbosity=-1)
     pipeline = Pipeline([("all", "passthrough"), ("none", None), ("columns", steps), ("model", model)])
     assert_library_agrees(import_model(pipeline.fit(raw(), numbers())), tmp_path, most=500)
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [SelectKBest(f_regression, k=2), SelectFromModel(DecisionTreeRegressor(max_depth=2)), RFE(LinearRegression())],
+)
+def test_a_first_step_that_selects_columns_and_refuses_missing_values_is_folded(selection, tmp_path):
+    table = raw()[NUMBERS].fillna(1.0)
+    pipeline = fitted(RandomForestRegressor(4, max_depth=3, random_state=0), ("chosen", selection), table=table)
+    model = import_model(pipeline)
+    assert [feature.name for feature in model.features] == list(table.columns[pipeline[0].get_support()])
+    assert 0 < len(model.features) < len(NUMBERS)
+    assert_library_agrees(model, tmp_path, most=500)
 
 
 def test_skops_file_with_a_column_selector_is_read(tmp_path):

@@ -301,7 +301,11 @@ def refused():
         ),
         "a search": (
             model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2).fit(rows, target),
-            "build from its best_estimator_",
+            "build from its best_estimator_$",
+        ),
+        "a search without the best model": (
+            model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2, refit=False).fit(rows, target),
+            "build from its best_estimator_, which it has if it is fitted with refit=True",
         ),
         "a chain of classifiers": (
             multioutput.ClassifierChain(tree.DecisionTreeClassifier(max_depth=1)).fit(rows, rows > 0),
@@ -311,7 +315,10 @@ def refused():
             ensemble.IsolationForest(n_estimators=2, max_samples=1).fit(rows),
             "raise max_samples",
         ),
-        "a linear model": (linear_model.LinearRegression().fit(rows, target), "it serves DecisionTreeClassifier"),
+        "a linear model": (
+            linear_model.LinearRegression().fit(rows, target),
+            "to ONNX .* it serves DecisionTreeClassifier",
+        ),
         "not fitted": (ensemble.RandomForestRegressor(), "not fitted"),
         "one class": (tree.DecisionTreeClassifier().fit(rows, np.zeros(60)), "single class 0.0"),
         "an init estimator": (

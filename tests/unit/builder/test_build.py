@@ -148,7 +148,10 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
         (lambda f: pd.concat([f, f[["stock"]]], axis=1), "Duplicate"),
         (lambda f: pa.table([f["price"], f["price"]], names=["price", "price"]), "two columns 'price'"),
         (lambda f: f.drop(columns=["price", "shop"]), "no column 'price', 'shop'"),
-        (lambda f: f.add_prefix("my "), "trained on an array has no names: rename the sample's columns, or give an array"),
+        (
+            lambda f: f.add_prefix("my "),
+            "trained on an array has no names: rename the sample's columns, or give an array",
+        ),
         (lambda f: scipy.sparse.csr_matrix((9, 3)), r"not csr_matrix; make it dense with its toarray\(\)"),
         (lambda f: f.assign(price="cheap"), "'price' contains"),
         (lambda f: f.assign(stock="2024-01-01"), "'stock' contains"),
@@ -174,7 +177,7 @@ def test_names_of_categories_that_only_the_sample_has_must_be_listed(tmp_path, f
     data = lgb.Dataset(coded, coded[:, names.index("shop")], feature_name=names, categorical_feature=["shop"])
     booster = lgb.train(options, data, 2)
     named = frame.assign(shop=frame["shop"].astype(object))
-    with pytest.raises(SampleError, match="'shop' contains names of categories .* list them with --categories"):
+    with pytest.raises(SampleError, match=r"'shop' contains names of categories .* list them with --categories"):
         mlrf.build(booster, tmp_path / "b", name="m", sample=named)
     lists = {"shop": frame["shop"].cat.categories.tolist()}
     served = mlrf.load(mlrf.build(booster, tmp_path / "b", name="m", sample=named, categories=lists))

@@ -60,7 +60,8 @@ class RawTable:
         """Return rows [n, F] over the used columns as the pipeline's table of all columns."""
         given = iter(rows.T)
         columns = [
-            self._values(column, next(given)) if column.is_used else np.full(len(rows), math.nan)
+            # A selection of columns that drops this one may still refuse missing values.
+            self._values(column, next(given)) if column.is_used else np.zeros(len(rows))
             for column in self.columns
         ]
         if self.is_frame:

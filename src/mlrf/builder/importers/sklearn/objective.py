@@ -171,11 +171,15 @@ def _link(estimator: Any, name: str, family: Family, n_classes: int) -> Link:
 
 def _why_not(name: str, estimator: Any) -> str:
     if name in _WRAPPERS:
-        return f"mlrf does not serve a {name}: build from its best_estimator_"
+        remedy = "" if hasattr(estimator, "best_estimator_") else ", which it has if it is fitted with refit=True"
+        return f"mlrf does not serve a {name}: build from its best_estimator_{remedy}"
     if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):
         return (
             f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; export it to ONNX with "
             f"skl2onnx and build from that, without explanations, or build from one of its models"
         )
     known = ", ".join(_FAMILIES)
-    return f"mlrf does not serve a {name}; of scikit-learn it serves {known}"
+    return (
+        f"mlrf does not serve a {name} as a tree model; export it, or the whole pipeline that it ends, to ONNX "
+        f"(skl2onnx.to_onnx(model, X[:1])) and build from that, without explanations; of scikit-learn it serves {known}"
+    )

@@ -38,11 +38,13 @@ class _CutNames:
             return b"".join(encoded) == self.raw
         return tuple(map(len, names)) == self.lengths and b"".join(encoded).startswith(self.raw)
 
-    def is_order_of(self, names: Sequence[str]) -> bool:
-        """Return whether no other order of these names fits: those that the bytes lack differ in length."""
+    def is_order_of(self, names: Sequence[Any]) -> bool:
+        """Return whether these names fit in no other order: those that the bytes lack differ in length."""
+        if not self.fits(names):
+            return False
         ends = np.cumsum([len(name.encode()) for name in names])
         lacking = [len(name) for name, end in zip(names, ends.tolist(), strict=True) if end > len(self.raw)]
-        return self.fits(names) and len(set(lacking)) == len(lacking)
+        return len(set(lacking)) == len(lacking)
 
 
 def read_features(

@@ -117,7 +117,7 @@ def _given(source: Source) -> _Given:
         if missing is not None and missing == missing:  # noqa: PLR0124  NaN is the usual one
             raise UnsupportedModelError(
                 f"the {type(model).__name__} reads {missing} as missing (its parameter `missing`), which model files do not "
-                f"record; call its set_params(missing=float('nan')), which needs no training, and send null instead of {missing}"
+                f"record; call its set_params(missing=float('nan')), which trains nothing, and send null instead of {missing}"
             )
         try:
             booster = model.get_booster()

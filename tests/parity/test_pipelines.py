@@ -16,6 +16,7 @@ from sklearn.compose import ColumnTransformer, make_column_selector, make_column
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.feature_selection import RFE, SelectFromModel, SelectKBest, f_regression
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
@@ -263,6 +264,21 @@ def test_a_first_step_that_selects_columns_and_refuses_missing_values_is_folded(
     assert [feature.name for feature in model.features] == list(table.columns[pipeline[0].get_support()])
     assert 0 < len(model.features) < len(NUMBERS)
     assert_library_agrees(model, tmp_path, most=500)
+
+
+def test_frozen_steps_and_a_frozen_model_are_folded(tmp_path):
+    table = raw()[NUMBERS]
+    scaler = FrozenEstimator(StandardScaler().fit(table))
+    columns = ColumnTransformer([("scaled", scaler, NUMBERS)])
+    matrix = MinMaxScaler().fit_transform(scaler.transform(table))
+    model = FrozenEstimator(DecisionTreeRegressor(max_depth=4).fit(matrix, numbers()))
+    pipeline = fitted(
+        model,
+        ("columns", columns),
+        ("again", FrozenEstimator(MinMaxScaler().fit(scaler.transform(table)))),
+        table=table,
+    )
+    assert_library_agrees(import_model(pipeline), tmp_path, most=500)
 
 
 def test_skops_file_with_a_column_selector_is_read(tmp_path):

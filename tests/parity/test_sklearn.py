@@ -19,6 +19,7 @@ import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
+from sklearn.frozen import FrozenEstimator
 
 import mlrf
 import skops_files
@@ -26,6 +27,7 @@ from bundles import rows_of
 from damaged_models import check_damaged_models
 from examples import examples
 from library_answers import assert_library_agrees, contributions
+from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
@@ -307,6 +309,12 @@ def refused():
             model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2, refit=False).fit(rows, target),
             "build from its best_estimator_, which it has if it is fitted with refit=True",
         ),
+        "a threshold": (
+            model_selection.FixedThresholdClassifier(tree.DecisionTreeClassifier(max_depth=1), threshold=0.2).fit(
+                rows, target > 0
+            ),
+            "build from its estimator_, and compare its probabilities with threshold$",
+        ),
         "a chain of classifiers": (
             multioutput.ClassifierChain(tree.DecisionTreeClassifier(max_depth=1)).fit(rows, rows > 0),
             "does not serve a ClassifierChain",
@@ -337,6 +345,14 @@ def test_models_that_are_not_tree_sums_are_refused_by_name(what):
     with pytest.raises(BuildError, match=reason) as caught:
         import_model(estimator)
     assert "\n" not in str(caught.value)
+
+
+def test_a_frozen_model_is_read_like_the_model():
+    rows = np.random.default_rng(9).normal(size=(60, 2))
+    forest = ensemble.RandomForestRegressor(n_estimators=2, random_state=0).fit(rows, rows[:, 0])
+    frozen, plain = import_model(FrozenEstimator(forest)), import_model(forest)
+    assert encode_forest(frozen.forest) == encode_forest(plain.forest)
+    assert frozen.features == plain.features
 
 
 def test_a_skops_file_is_read_like_the_object(tmp_path):

@@ -65,6 +65,13 @@ class ModelObject:
 Source = ModelFile | ModelObject
 
 
+def unfrozen(estimator: Any) -> Any:
+    """Return the estimator that scikit-learn's `FrozenEstimator` holds, or the estimator itself."""
+    while type(estimator).__name__ == "FrozenEstimator":
+        estimator = estimator.estimator
+    return estimator
+
+
 def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
     """Return the source of `model`; ModelUnreadableError if a path does not lead to a model.
 

@@ -15,7 +15,7 @@ from mlrf.builder import importers
 from mlrf.builder.foreign_files import foreign_container, foreign_file, foreign_object
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.importers.interface import Library
-from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source
+from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source, unfrozen
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 
@@ -45,6 +45,8 @@ def import_model(
     served.
     """
     source = open_source(model, allow_pickle=allow_pickle)
+    if isinstance(source, ModelObject):
+        source = replace(source, value=unfrozen(source.value))
     library, import_options = recognise(source), import_options or ImportOptions()
     if not library.takes_names and (import_options.feature_names is not None or import_options.task is not None):
         what = "feature names are" if import_options.task is None else "a task is"

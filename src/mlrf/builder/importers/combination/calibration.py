@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, Response, classes_of, fitted, unfrozen
+from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, Response, classes_of, fitted
+from mlrf.builder.model_source import unfrozen
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.link import Link
 from mlrf.core.manifest import CalibratorEntry

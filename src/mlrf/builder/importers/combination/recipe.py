@@ -93,10 +93,3 @@ def fitted(estimator: Any, attribute: str) -> Any:
     if found is None:
         raise ModelUnreadableError(f"the {type(estimator).__name__} is not fitted; call its fit first")
     return found
-
-
-def unfrozen(estimator: Any) -> Any:
-    """Return the estimator that a `FrozenEstimator` holds, or the estimator itself."""
-    while type(estimator).__name__ == "FrozenEstimator":
-        estimator = estimator.estimator
-    return estimator

@@ -9,7 +9,8 @@ import numpy as np
 
 from mlrf.builder.class_labels import targets_note
 from mlrf.builder.importers.combination.calibration import calibrated
-from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, classes_of, fitted, unfrozen
+from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, classes_of, fitted
+from mlrf.builder.model_source import unfrozen
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.link import Link
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlrf.builder.importers.pipeline.encoder_package import FOLDED_ENCODERS, MODULE, encoded_columns
 from mlrf.builder.importers.pipeline.function_steps import check_function, check_order, described, is_exact, is_total
+from mlrf.builder.model_source import unfrozen
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (
@@ -107,6 +108,7 @@ class _Tracer:
             return columns
         if isinstance(step, str):
             return []
+        step = unfrozen(step)
         kind = type(step).__name__
         if type(step).__module__.startswith("sklearn."):
             if kind in _FOLDERS:

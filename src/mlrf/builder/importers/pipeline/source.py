@@ -14,7 +14,7 @@ from typing import Any
 from mlrf.builder.importers.pipeline.older_steps import complete
 from mlrf.builder.importers.pipeline.stored_encoders import with_pandas_tables, with_plain_tables
 from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
-from mlrf.builder.model_source import ModelFile, Source
+from mlrf.builder.model_source import ModelFile, Source, unfrozen
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 PREPROCESSING_TYPES = (
@@ -80,9 +80,9 @@ def open_pipeline(source: Source) -> FittedPipeline:
             f"mlrf supports scikit-learn's Pipeline, not {type(pipeline).__module__}.{type(pipeline).__name__}: make a "
             "sklearn.pipeline.Pipeline of its fitted steps without the samplers, and build from that"
         )
-    steps = [(str(name), step) for name, step in pipeline.steps]
+    steps = [(str(name), unfrozen(step)) for name, step in pipeline.steps]
     while is_pipeline(steps[-1][1]):
-        steps[-1:] = [(str(name), step) for name, step in steps[-1][1].steps]
+        steps[-1:] = [(str(name), unfrozen(step)) for name, step in steps[-1][1].steps]
     if not steps or steps[-1][1] is None or isinstance(steps[-1][1], str):
         raise UnsupportedModelError("the pipeline does not end in a model; add the fitted model as its last step")
     steps = [(name, step) for name, step in steps[:-1] if step is not None and step != "passthrough"] + steps[-1:]

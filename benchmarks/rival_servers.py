@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from contenders import HOST, MLRF, PEER, PEERS, BenchmarkError
 from rival_environments import HOME, python_of, run
 
 _PROGRAMS = HOME / "programs"
+_RAY_VARIABLES = ("RAY_SERVE_THROUGHPUT_OPTIMIZED=1", "RAY_USAGE_STATS_ENABLED=0")
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,34 @@ def _mlserver(bundle: Path, port: int) -> list[str]:
     return ["env", "OMP_NUM_THREADS=1", python_of("MLServer").with_name("mlserver"), "start", folder]  # type: ignore[list-item]
 
 
+def _script(rival: str, file: str, *variables: str) -> Callable[[Path, int], list[str]]:
+    """Return how a server is started that is a script of its own, which takes a port."""
+    return lambda _, port: ["env", "OMP_NUM_THREADS=1", *variables, python_of(rival), PEERS / file, port]  # type: ignore[list-item]
+
+
+def _mlflow(bundle: Path, port: int) -> list[str]:
+    mlflow, model = python_of("MLflow").with_name("mlflow"), _PROGRAMS / "mlflow"
+    if not model.exists():
+        run([python_of("MLflow"), PEERS / "mlflow_save.py", bundle.with_name("model.txt"), model])
+    # MLflow starts the uvicorn that is first in PATH.
+    variables = ("OMP_NUM_THREADS=1", "UVICORN_ACCESS_LOG=false", f"PATH={mlflow.parent}:{os.environ['PATH']}")
+    served = ("-m", model, "-h", HOST, "-p", port, "-w", "1", "--env-manager", "local")
+    return ["env", *variables, mlflow, "models", "serve", *served]  # type: ignore[list-item]
+
+
+def _rows(body: bytes) -> list[list[float | None]]:
+    sent = json.loads(body)
+    return [each["features"] for each in sent.get("instances", [sent])]
+
+
+def _listed(member: str) -> Callable[[bytes], bytes]:
+    """Return what makes a body that has the rows as a member."""
+    return lambda body: json.dumps({member: _rows(body)}).encode()
+
+
 def _tensor(body: bytes) -> bytes:
     """Return an inference request of the Open Inference Protocol."""
-    sent = json.loads(body)
-    rows = [each["features"] for each in sent.get("instances", [sent])]
+    rows = _rows(body)
     values = [value for row in rows for value in row]
     tensor = {"name": "features", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": values}
     return json.dumps({"inputs": [tensor]}).encode()
@@ -143,6 +169,24 @@ SERVERS: dict[str, Server] = {
         batch_path="/v2/models/sales/infer",
         convert=_tensor,
         read=lambda answer: answer["outputs"][0]["data"],  # type: ignore[index]
+    ),
+    "LitServe": Server("LitServe", _script("LitServe", "litserve_api.py"), ("litserve_api.py",), batch_path="/predict"),
+    "Ray Serve": Server("Ray Serve", _script("Ray Serve", "ray_serve_app.py", *_RAY_VARIABLES), ("ray_serve_app.py",)),
+    "MLflow": Server(
+        "MLflow",
+        _mlflow,
+        ("mlflow_save.py",),
+        row_path="/invocations",
+        batch_path="/invocations",
+        convert=_listed("inputs"),
+    ),
+    "KServe": Server(
+        "KServe",
+        _script("KServe", "kserve_model.py"),
+        ("kserve_model.py",),
+        row_path="/v1/models/sales:predict",
+        batch_path="/v1/models/sales:predict",
+        convert=_listed("instances"),
     ),
 }
 

@@ -40,8 +40,7 @@ def make(reference: Path, folder: Path) -> None:
         iterations=500, depth=8, verbose=False, thread_count=2, random_seed=1, allow_writing_files=False
     )
     symmetric.fit(rows, target)
-    # YDF counts the root as depth 1. For trees of more than 64 leaves it takes another engine, whose answers mlrf does not
-    # equal to the bit, and which it therefore refuses.
+    # YDF counts the root as depth 1. For trees of more than 64 leaves it takes a slower engine.
     grown = ydf.GradientBoostedTreesLearner(
         label="y",
         task=ydf.Task.REGRESSION,

@@ -31,14 +31,15 @@ _PART_CASES = 50
 """Cases that hypothesis generates at a time: it stores what it tried, and becomes slower and larger."""
 _MISSPELT = """
 from mlrf.serving.http.response_writer import ResponseWriter
-send = ResponseWriter._send
-def misspelt(self, call, identity, started, content_type, status, content, extra):
+write = ResponseWriter._write
+def misspelt(self, answer):
+    head, end, content = answer.partition(b'\\r\\n\\r\\n')
     if content.startswith(b'{"prediction'):
         content = content.replace(b'"version"', b'"Version"')
     if content.startswith(b'{"model_name'):
         content = content.replace(b'"model_version"', b'"model_Version"')
-    send(self, call, identity, started, content_type, status, content, extra)
-ResponseWriter._send = misspelt
+    write(self, head + end + content)
+ResponseWriter._write = misspelt
 """
 
 

@@ -53,6 +53,5 @@ def train(name: str, seed: int = 0, trees: int = 8, **options: Any) -> ydf.Gener
     if what == "shares":
         options["winner_take_all"] = False
     kind = getattr(ydf, f"{learner}Learner")
-    return kind(
-        label="y", task=task, num_trees=trees, max_depth=5, min_examples=3, random_seed=seed % 1000, **options
-    ).train(table)
+    options = {"max_depth": 5, "min_examples": 3} | options
+    return kind(label="y", task=task, num_trees=trees, random_seed=seed % 1000, **options).train(table)

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf import _kernel
-from mlrf.core.column_rules import rule_of
+from mlrf.core.column_rules import ColumnRule, rule_of
 from mlrf.core.errors import FeatureCountError, InvalidRequestError
 from mlrf.core.feature import Kind
-from mlrf.core.infinities import REFUSED
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.row_values import at_row, number_of
@@ -57,16 +56,16 @@ def array_rows(
 
 def _in_range(schema: Schema, table: Table) -> bool:
     """Return whether all numbers are in their columns' ranges; may be false in error for integers, codes and booleans."""
-    kinds = {id(feature.infinities): feature.infinities for feature in schema.features if feature.kind is Kind.NUMERIC}
-    ranges = {each.range for each in kinds.values()}
-    is_bounded = any(feature.is_bounded for feature in schema.features)
+    # Features without bounds of their own that treat infinities alike have one rule.
+    alike = {id(feature.infinities): feature for feature in schema.features if feature.kind is Kind.NUMERIC}
     least: Any
     most: Any
-    if len(ranges) > 1 or is_bounded:
+    if len(alike) > 1 or any(feature.is_bounded for feature in schema.features):
         rules = [rule_of(feature) for feature in schema.features]
         least, most = np.array([rule.least for rule in rules]), np.array([rule.most for rule in rules])
     else:
-        least, most = ranges.pop() if ranges else REFUSED.range
+        rule = rule_of(*alike.values()) if alike else ColumnRule()
+        least, most = rule.least, rule.most
     parts = np.array_split(table, max(1, table.size // _CHUNK_VALUES))
     if isinstance(most, float) and -least == most:
         return math.isinf(most) or not any((np.abs(part) > most).any() for part in parts)

@@ -12,7 +12,7 @@ import numpy as np
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
-from mlrf.builder.importers.join_trees import join_trees
+from mlrf.builder.importers.join_trees import TreeArrays, join_trees
 from mlrf.builder.importers.ydf.nodes import read_nodes
 from mlrf.builder.importers.ydf.protobuf import Message
 from mlrf.builder.importers.ydf.trees import TreeReader
@@ -21,6 +21,7 @@ from mlrf.builder.model_source import ModelFile, Source
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.forest import LEAF
 from mlrf.core.link import Link
 from mlrf.core.manifest import Task
 
@@ -38,6 +39,7 @@ _BY_LOSS: dict[int, tuple[Task, Link]] = {
     **dict.fromkeys((_NDCG5, _XE_NDCG, _NDCG), ("ranking", Link())),
 }
 _MAX_TREES = 1 << 24
+_QUICK_SCORER_LEAVES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def read_ydf(source: Source, import_options: ImportOptions) -> ImportedModel:
         category_sets=list(reader.sets),
         inputs="float32",
         rounding="float32",
+        base_order="first" if not head.is_boosted or _begins_with_base(trees, outputs, reader) else "last",
     )
     n_classes = {"binary": 2, "multiclass": outputs}.get(task)
     name = "gradient boosted trees" if head.is_boosted else "random forest"
@@ -111,6 +114,15 @@ def read_ydf(source: Source, import_options: ImportOptions) -> ImportedModel:
         known_codes_only=tuple(i for i, feature in enumerate(head.features) if feature.kind is Kind.CATEGORICAL),
         notes=_notes(head),
     )
+
+
+def _begins_with_base(trees: Sequence[TreeArrays], outputs: int, reader: TreeReader) -> bool:
+    """Return whether YDF adds the trees to the initial predictions: its QuickScorer does, its other engines add these last.
+
+    It takes that engine for one output, trees that fit in a mask of 64 bits, and no test of whether a number is missing.
+    """
+    n_leaves = max(int(np.count_nonzero(tree.feature == LEAF)) for tree in trees)
+    return outputs == 1 and n_leaves <= _QUICK_SCORER_LEAVES and not reader.tests_missing
 
 
 def _saved(model: Any) -> bytes:

@@ -41,6 +41,8 @@ class TreeReader:
     """What a leaf adds, one number for each of a tree's outputs."""
     sets: dict[CategorySet, int] = field(default_factory=dict)
     has_covers: bool = True
+    tests_missing: bool = False
+    """Whether a condition is that a number is missing."""
 
     def read(self, outputs: tuple[int, ...]) -> TreeArrays:
         """Return the next tree; ModelUnreadableError if the nodes end before it does."""
@@ -92,6 +94,7 @@ class TreeReader:
             number = self.sets.setdefault(elements, len(self.sets))
             return _Node(index, default_left=na_is_positive, category_set=number, positive_is_left=True)
         if _NA in test:
+            self.tests_missing = True
             # No number is above infinity, so that NaN alone is positive.
             return _Node(index, math.inf, default_left=False)
         if _TRUE in test and feature.kind is Kind.BOOLEAN:

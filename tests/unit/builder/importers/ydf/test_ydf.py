@@ -27,11 +27,25 @@ def saved(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("source", ydf_models.SOURCES)
-def test_margins_are_ydfs_to_the_bit(source, tmp_path):
+# With more than 64 leaves, and with conditions on missing numbers, YDF takes an engine that adds the initial prediction last.
+DEEP = {"max_depth": 12, "min_examples": 1, "trees": 40}
+ON_MISSING = {"allow_na_conditions": True, "trees": 40, "features": ["price", "size", "open"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        *((source, {}) for source in ydf_models.SOURCES),
+        ("GradientBoostedTrees regression", DEEP),
+        ("GradientBoostedTrees binary", DEEP),
+        ("GradientBoostedTrees ranking", DEEP),
+        ("GradientBoostedTrees regression", ON_MISSING),
+    ],
+)
+def test_margins_are_ydfs_to_the_bit(source, options, tmp_path):
     from mlrf.builder.importers.ydf.reference import answer  # noqa: PLC0415  imports ydf
 
-    model = import_model(ydf_models.train(source))
+    model = import_model(ydf_models.train(source, **options))
     rows = golden_rows_of(model, None).rows.dense()
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, 2000).astype(int))]
     kept = np.arange(0, len(rows), 10)

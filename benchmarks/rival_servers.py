@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders import HOST, MLRF, PEER, PEERS, BenchmarkError
+from contenders import HOST, MLRF, PEER, PEERS, BenchmarkError, free_port
 from rival_environments import HOME, python_of, run
 
 _PROGRAMS = HOME / "programs"
@@ -107,8 +107,8 @@ def _mlserver(bundle: Path, port: int) -> list[str]:
     settings = {
         "host": HOST,
         "http_port": port,
-        "grpc_port": port + 1,
-        "metrics_port": port + 2,
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
         "parallel_workers": 0,
         "debug": False,
     }

@@ -24,7 +24,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "shap": ("shap", "lightgbm", "xgboost-cpu", "numpy"),
     "shapiq": ("shapiq==1.8.0", "lightgbm==4.7.0", "xgboost-cpu", "numpy"),
     "fasttreeshap": ("fasttreeshap", "lightgbm", "xgboost-cpu", "numpy"),
-    "woodelf": ("woodelf_explainer", "lightgbm", "xgboost-cpu", "catboost", "numpy"),
+    "woodelf": ("woodelf_explainer", "shap", "lightgbm", "xgboost-cpu", "catboost", "numpy"),
     "oneDAL": ("scikit-learn-intelex", "lightgbm", "xgboost-cpu", "catboost", "numpy"),
     "YDF": ("ydf", "numpy"),
     "timber": ("timber-compiler[serve]", "numpy"),

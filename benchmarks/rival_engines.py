@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import rival_environments
 from contenders import BenchmarkError
@@ -73,7 +74,7 @@ class EngineProcess:
         )  # fmt: skip
         self._answer()
 
-    def ask(self, task: str, limit_s: float = _ANSWER_S) -> float | list[float]:
+    def ask(self, task: str, limit_s: float = _ANSWER_S) -> Any:
         """Let it do a task; BenchmarkError with what it wrote if it fails, or takes longer, which ends it."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended: what it wrote says why
@@ -81,7 +82,7 @@ class EngineProcess:
             self.process.stdin.flush()
         return self._answer(limit_s)
 
-    def _answer(self, limit_s: float = _ANSWER_S) -> float | list[float]:
+    def _answer(self, limit_s: float = _ANSWER_S) -> Any:
         assert self.process.stdout is not None
         limit = threading.Timer(limit_s, self.process.kill)
         limit.start()
@@ -152,7 +153,7 @@ def measure_model(
 def _take_turn(table: Table, engine: EngineProcess, task: str) -> None:
     if not _takes_too_long(table, engine, task):
         began = time.perf_counter()
-        table[task][engine.name].append(float(engine.ask(task, _MOST_S)))  # type: ignore[arg-type]
+        table[task][engine.name].append(engine.ask(task, _MOST_S))
         engine.spent_s[task] += time.perf_counter() - began
 
 

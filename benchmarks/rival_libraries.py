@@ -33,6 +33,11 @@ class Engine(NamedTuple):
     """Of the rows, if the engine cannot read the library's own."""
 
 
+def _any_size(margins: Callable[[Table], Any], **others: Any) -> Engine:
+    """Return an engine that takes single rows as it takes tables."""
+    return Engine(margins, margins, **others)
+
+
 def mlrf_(home: Path) -> Engine:
     from mlrf.engines.tree_kernel import TreeEngine
 
@@ -84,7 +89,7 @@ def xgboost_(home: Path) -> Engine:
     def shap(table: Table) -> Any:
         return booster.predict(xgboost.DMatrix(table), pred_contribs=True)
 
-    return Engine(many, many, shap=shap)
+    return _any_size(many, shap=shap)
 
 
 def catboost_(home: Path) -> Engine:
@@ -95,8 +100,7 @@ def catboost_(home: Path) -> Engine:
     def shap(table: Table) -> Any:
         return model.get_feature_importance(catboost.Pool(table), "ShapValues", thread_count=1)
 
-    many = lambda table: model.predict(table, prediction_type="RawFormulaVal", thread_count=1)  # noqa: E731
-    return Engine(many, many, shap=shap)
+    return _any_size(lambda table: model.predict(table, prediction_type="RawFormulaVal", thread_count=1), shap=shap)
 
 
 def onnxruntime_(home: Path) -> Engine:
@@ -142,7 +146,7 @@ def onedal_(home: Path) -> Engine:
 
     daal4py.daalinit(1)
     model = daal4py.mb.convert_model(_library_model(home))
-    return Engine(model.predict, model.predict, shap=lambda table: model.predict(table, pred_contribs=True))
+    return _any_size(model.predict, shap=lambda table: model.predict(table, pred_contribs=True))
 
 
 def timber_(home: Path) -> Engine:
@@ -152,7 +156,7 @@ def timber_(home: Path) -> Engine:
     model = TimberPredictor.from_model(
         next(home / each for each in ("model.txt", "model.json") if (home / each).exists())
     )
-    return Engine(model.predict, model.predict, precision="float32")
+    return _any_size(model.predict, precision="float32")
 
 
 def _file_of(home: Path) -> Path:
@@ -197,15 +201,14 @@ def tl2cgen_(home: Path) -> Engine:
     def many(table: Table) -> Any:
         return predictor.predict(tl2cgen.DMatrix(table, dtype=table.dtype.name), pred_margin=True)
 
-    return Engine(many, many)
+    return _any_size(many)
 
 
 def treelite_(home: Path) -> Engine:
     import treelite
 
     model = _treelite_model(home)
-    many = lambda table: treelite.gtil.predict(model, table, nthread=1, pred_margin=True)  # noqa: E731
-    return Engine(many, many)
+    return _any_size(lambda table: treelite.gtil.predict(model, table, nthread=1, pred_margin=True))
 
 
 def lleaves_(home: Path) -> Engine:
@@ -214,8 +217,7 @@ def lleaves_(home: Path) -> Engine:
 
     model = lleaves.Model(model_file=home / "model.txt")
     model.compile(cache=home / "lleaves-margins.bin", raw_score=True)
-    many = lambda table: model.predict(table, n_jobs=1)  # noqa: E731
-    return Engine(many, many)
+    return _any_size(lambda table: model.predict(table, n_jobs=1))
 
 
 def pylignum_(home: Path) -> Engine:
@@ -228,8 +230,7 @@ def pylignum_(home: Path) -> Engine:
         if not compiled.exists():
             model.compile(library=compiled)
         model = lignum.load(str(file), compiled=compiled)
-    many = lambda table: model.predict(table, raw_score=True, n_jobs=1)  # noqa: E731
-    return Engine(many, many)
+    return _any_size(lambda table: model.predict(table, raw_score=True, n_jobs=1))
 
 
 def shap_(home: Path) -> Engine:
@@ -245,8 +246,9 @@ def shapiq_(home: Path) -> Engine:
     import shapiq
 
     explainer = shapiq.TreeExplainer(model=_library_model(home), index="SV", max_order=1)
-    values = lambda table: np.array([explainer.explain(row).get_n_order_values(1) for row in table])  # noqa: E731
-    return Engine(None, None, shap=values)
+    return Engine(
+        None, None, shap=lambda table: np.array([explainer.explain(row).get_n_order_values(1) for row in table])
+    )
 
 
 def fasttreeshap_(home: Path) -> Engine:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contenders import HOST, MLRF, PEER, PEERS, BenchmarkError, free_port
 from rival_environments import HOME, python_of, run
@@ -21,14 +22,14 @@ class Server:
     """A rival's server. `row_path` and `batch_path` are its routes, `convert` makes its body of mlrf's."""
 
     name: str
-    make: Callable[[Path, int], list[str]]
+    make: Callable[[Path, int], list[object]]
     """The command that starts it, from a bundle and a port."""
     user_code: tuple[str, ...] = ()
     """Files under peers/ that a user would have to write."""
     row_path: str = "/predict"
     batch_path: str = "/predict/batch"
     convert: Callable[[bytes], bytes] | None = None
-    read: Callable[[object], list[float]] = lambda answer: answer.get("predictions") or [answer["prediction"]]  # type: ignore[attr-defined]
+    read: Callable[[Any], list[float]] = lambda answer: answer.get("predictions") or [answer["prediction"]]
 
     def command(self, bundle: Path, port: int, workers: int) -> list[str]:
         """Return the command that starts it with one worker."""
@@ -42,8 +43,8 @@ class Server:
         return sum(1 for line in lines if line and not line.startswith(("#", "//", '"""')))
 
 
-def _go(tuned: str) -> Callable[[Path, int], list[str]]:
-    def make(bundle: Path, port: int) -> list[str]:
+def _go(tuned: str) -> Callable[[Path, int], list[object]]:
+    def make(bundle: Path, port: int) -> list[object]:
         library = next(
             python_of("Go").parent.parent.glob("lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.*")
         )
@@ -60,12 +61,12 @@ def _go(tuned: str) -> Callable[[Path, int], list[str]]:
                 "CGO_CFLAGS": "-O2 -w -std=gnu11",
             }
             run([go, "build", "-C", PEERS / "go", "-o", program], **cached)
-        return ["env", f"LD_LIBRARY_PATH={links}", f"TUNED={tuned}", program, port, bundle / "model.onnx"]  # type: ignore[list-item]
+        return ["env", f"LD_LIBRARY_PATH={links}", f"TUNED={tuned}", program, port, bundle / "model.onnx"]
 
     return make
 
 
-def _cpp(bundle: Path, port: int) -> list[str]:
+def _cpp(bundle: Path, port: int) -> list[object]:
     program, sources = _PROGRAMS / "epoll", _PROGRAMS / "trees"
     if not program.exists():
         shutil.rmtree(sources, ignore_errors=True)
@@ -79,10 +80,10 @@ def _cpp(bundle: Path, port: int) -> list[str]:
         for source in sorted(sources.glob("*.c")):
             run(["gcc", "-O2", "-c", source, "-o", source.with_suffix(".o")])
         run(["g++", "-O2", "-std=c++20", PEERS / "epoll_tl2cgen.cpp", *sources.glob("*.o"), "-o", program])
-    return [program, port]  # type: ignore[list-item]
+    return [program, port]
 
 
-def _bentoml(bundle: Path, port: int) -> list[str]:  # noqa: ARG001
+def _bentoml(bundle: Path, port: int) -> list[object]:  # noqa: ARG001
     bento = python_of("BentoML").with_name("bentoml")
     quiet = "BENTOML_CONFIG_OPTIONS=api_server.logging.access.enabled=false"
     return [
@@ -97,10 +98,10 @@ def _bentoml(bundle: Path, port: int) -> list[str]:  # noqa: ARG001
         HOST,
         "--port",
         port,
-    ]  # type: ignore[list-item]
+    ]
 
 
-def _mlserver(bundle: Path, port: int) -> list[str]:
+def _mlserver(bundle: Path, port: int) -> list[object]:
     folder = _PROGRAMS / "mlserver"
     folder.mkdir(parents=True, exist_ok=True)
     # Its own worker processes cost a copy of each request between processes: without them it is faster.
@@ -119,22 +120,22 @@ def _mlserver(bundle: Path, port: int) -> list[str]:
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "model-settings.json").write_text(json.dumps(model))
-    return ["env", "OMP_NUM_THREADS=1", python_of("MLServer").with_name("mlserver"), "start", folder]  # type: ignore[list-item]
+    return ["env", "OMP_NUM_THREADS=1", python_of("MLServer").with_name("mlserver"), "start", folder]
 
 
-def _script(rival: str, file: str, *variables: str) -> Callable[[Path, int], list[str]]:
+def _script(rival: str, file: str, *variables: str) -> Callable[[Path, int], list[object]]:
     """Return how a server is started that is a script of its own, which takes a port."""
-    return lambda _, port: ["env", "OMP_NUM_THREADS=1", *variables, python_of(rival), PEERS / file, port]  # type: ignore[list-item]
+    return lambda _, port: ["env", "OMP_NUM_THREADS=1", *variables, python_of(rival), PEERS / file, port]
 
 
-def _mlflow(bundle: Path, port: int) -> list[str]:
+def _mlflow(bundle: Path, port: int) -> list[object]:
     mlflow, model = python_of("MLflow").with_name("mlflow"), _PROGRAMS / "mlflow"
     if not model.exists():
         run([python_of("MLflow"), PEERS / "mlflow_save.py", bundle.with_name("model.txt"), model])
     # MLflow starts the uvicorn that is first in PATH.
     variables = ("OMP_NUM_THREADS=1", "UVICORN_ACCESS_LOG=false", f"PATH={mlflow.parent}:{os.environ['PATH']}")
     served = ("-m", model, "-h", HOST, "-p", port, "-w", "1", "--env-manager", "local")
-    return ["env", *variables, mlflow, "models", "serve", *served]  # type: ignore[list-item]
+    return ["env", *variables, mlflow, "models", "serve", *served]
 
 
 def _rows(body: bytes) -> list[list[float | None]]:
@@ -168,7 +169,7 @@ SERVERS: dict[str, Server] = {
         row_path="/v2/models/sales/infer",
         batch_path="/v2/models/sales/infer",
         convert=_tensor,
-        read=lambda answer: answer["outputs"][0]["data"],  # type: ignore[index]
+        read=lambda answer: answer["outputs"][0]["data"],
     ),
     "LitServe": Server("LitServe", _script("LitServe", "litserve_api.py"), ("litserve_api.py",), batch_path="/predict"),
     "Ray Serve": Server("Ray Serve", _script("Ray Serve", "ray_serve_app.py", *_RAY_VARIABLES), ("ray_serve_app.py",)),

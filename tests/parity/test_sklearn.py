@@ -369,6 +369,14 @@ class Stranger:
     """A type of no tree model."""
 
 
+def test_a_skops_file_of_a_frozen_model_is_that_of_the_model(tmp_path):
+    rows = np.random.default_rng(7).normal(size=(200, 3))
+    forest = ensemble.RandomForestRegressor(5, random_state=0).fit(rows, rows[:, 0])
+    skops_files.dump(FrozenEstimator(forest), tmp_path / "model.skops")
+    frozen, plain = import_model(tmp_path / "model.skops"), import_model(forest)
+    assert encode_forest(frozen.forest) == encode_forest(plain.forest)
+
+
 def test_a_skops_file_with_other_types_is_not_loaded(tmp_path):
     estimator, _ = fit("DecisionTreeRegressor", np.random.default_rng(10))
     estimator.stranger = Stranger()

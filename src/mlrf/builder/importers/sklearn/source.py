@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from mlrf.builder.importers.sklearn.objective import Kind, read_kind
-from mlrf.builder.model_source import ModelFile, Source
+from mlrf.builder.model_source import ModelFile, Source, unfrozen
 from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
 
 MAX_UNPACKED_BYTES = 8 << 30
@@ -66,8 +66,10 @@ def skops_class(content: bytes) -> tuple[str, str] | None:
 def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:
     """Return the estimator of an object or of a skops file, its kind, and its skops file."""
     if isinstance(source, ModelFile):
-        estimator = load_skops(source.content)
-        return estimator, read_kind(estimator), source.content
+        saved = load_skops(source.content)
+        estimator = unfrozen(saved)
+        kind = read_kind(estimator)
+        return estimator, kind, source.content if estimator is saved else dump_skops(estimator)
     estimator = source.value
     kind = read_kind(estimator)  # unsupported estimators are not written either
     return estimator, kind, dump_skops(estimator)

@@ -43,10 +43,17 @@ def message_head(size: int, *, compressed: bool = False) -> bytes:
 
 
 class RawHttp2:
-    """One connection."""
+    """One connection, whose receive buffer may be made small for a client that reads slowly."""
 
-    def __init__(self, port: int, *, acks_pings: bool = True, acks_settings: bool = True) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(
+        self, port: int, *, acks_pings: bool = True, acks_settings: bool = True, receive_bytes: int | None = None
+    ) -> None:
+        self.socket = socket.socket()
+        if receive_bytes is not None:
+            # Before it connects: a buffer made smaller later takes back what the server may send, and then both sides may
+            # wait for each other until a timeout of minutes.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(_PREFACE + frame(SETTINGS, 0, 0))
         self.frames: list[Frame] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
 from pathlib import Path
 
@@ -67,12 +66,11 @@ def test_a_client_that_reads_nothing_from_its_socket_is_cut(path):
     with (
         serving(path, options=["--grpc-port", "0", "--write-timeout", "0.5"]) as server,
         Peer(address_of(server)) as peer,
-        RawHttp2(int(address_of(server).rpartition(":")[2])) as client,
+        RawHttp2(int(address_of(server).rpartition(":")[2]), receive_bytes=4096) as client,
     ):
         wide = frame(SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, (1 << 31) - 1))
         wider = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 1 - 65535))
         client.socket.settimeout(120.0)
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.socket.sendall(wide + wider + frame(SETTINGS, ACK, 0))
         with contextlib.suppress(ConnectionError):
             for _ in range(20_000):

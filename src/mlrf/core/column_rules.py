@@ -34,6 +34,9 @@ class ColumnRule(msgspec.Struct, frozen=True):
         return self.least <= x <= self.most and not (self.whole and x != math.trunc(x))
 
 
+_ADMITS_ALL = ColumnRule(-math.inf, math.inf)
+
+
 class ColumnRules:
     """The rules of a table's columns."""
 
@@ -41,13 +44,14 @@ class ColumnRules:
         self.rules = tuple(rules)
         self.packed = array("d", [float(number) for rule in self.rules for number in astuple(rule)])
         """The rules as the kernel takes them: 4 numbers each."""
+        self._admit_all = all(rule == _ADMITS_ALL for rule in self.rules)
 
     def first_outside(self, rows: bytes | bytearray | memoryview[Any] | array[float]) -> int | None:
         """Return the index of the first of n x F float64 that breaks its column's rule; None if none does.
 
         The GIL is released, so any thread may call it. Measured: 0.8 to 1.8 ns a value; a loop in Python takes 150.
         """
-        return _kernel.first_outside(rows, self.packed)
+        return None if self._admit_all else _kernel.first_outside(rows, self.packed)
 
 
 def rule_of(feature: Feature) -> ColumnRule:

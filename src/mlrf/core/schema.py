@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from mlrf.core.column_rules import ColumnRules, rule_of
 from mlrf.core.errors import (
     FeatureCountError,
     InvalidRequestError,
@@ -48,7 +49,7 @@ from mlrf.core.value_text import clip, json_type, listed, plural, shown_name
 class Schema:
     """The features of a model, in the order of its columns; ValueError if there are none or two share a name."""
 
-    __slots__ = ("codes", "codes_by_hash", "features", "names")
+    __slots__ = ("_column_rules", "codes", "codes_by_hash", "features", "names")
 
     def __init__(self, features: tuple[Feature, ...]) -> None:
         names = tuple(f.name for f in features)
@@ -62,6 +63,14 @@ class Schema:
         """Codes by category; None for a feature without a list."""
         self.codes_by_hash: Final[dict[str, Mapping[int, float]]] = {}
         """Codes by the hash of the category, by the name of each feature that has met an unlisted category."""
+        self._column_rules: ColumnRules | None = None
+
+    @property
+    def column_rules(self) -> ColumnRules:
+        """The rules for a table of numbers and codes, made when they are first needed."""
+        if self._column_rules is None:
+            self._column_rules = ColumnRules(map(rule_of, self.features))
+        return self._column_rules
 
     def __eq__(self, other: object) -> bool:
         return self.features == other.features if isinstance(other, Schema) else NotImplemented

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlrf import _kernel
-from mlrf.core.column_rules import ColumnRules, rule_of
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table
 
@@ -42,6 +41,5 @@ def fill_numbers(schema: Schema, columns: Mapping[int, Any], rows: Table) -> set
         found.append((ord(code), index, values, validity if chunk.null_count else None, chunk.offset))
     if not found:
         return set()
-    rules = ColumnRules(map(rule_of, schema.features))
-    refused = set(_kernel.fill_columns(found, rules.packed, rows, len(rows)))
+    refused = set(_kernel.fill_columns(found, schema.column_rules.packed, rows, len(rows)))
     return {index for at, (_, index, *_) in enumerate(found) if at not in refused}

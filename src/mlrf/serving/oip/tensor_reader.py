@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from mlrf.core.column_rules import ColumnRule, ColumnRules, rule_by_value, rule_of
+from mlrf.core.column_rules import ColumnRule, ColumnRules, rule_by_value
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -62,7 +62,7 @@ class TensorReader:
         """Whether an input of that name is not a feature or a field of the key."""
         self.one_tensor_names = [name for name in ALSO_KNOWN if name not in self._names and name not in of_key]
         """Names under which a tensor of all features is certainly no other one."""
-        self._rules = ColumnRules(map(rule_of, schema.features))
+        self._rules = schema.column_rules
         self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
 
     @property

@@ -166,9 +166,16 @@ void Engine::score_few(const Rows& rows, double* margins) const {
         return;
     }
     const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
-    for (std::size_t row = 0; row < rows.n_rows; ++row)
-        level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
-                         margins + row * f.n_outputs);
+    void* columns = scratch->columns.data();
+    double* leaf_of_tree = scratch->leaf_of_tree.data();
+    for (std::size_t row = 0; row < rows.n_rows; ++row) {
+        const void* values = row_at(f, rows, row);
+        double* sums = margins + row * f.n_outputs;
+        if (symmetric_.holds_all())
+            level_.score_symmetric_row(f, symmetric_.view(), values, rows.is_float32, columns, leaf_of_tree, sums);
+        else
+            level_.score_row(f, values, rows.is_float32, columns, leaf_of_tree, sums);
+    }
 }
 
 void Engine::walked_margins(const Rows& rows, unsigned threads, double* margins) const {

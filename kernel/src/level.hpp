@@ -16,6 +16,9 @@ struct Level {
     // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
     void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
                       double* margins);
+    // The same of a row that is not wide; all trees are symmetric.
+    void (*score_symmetric_row)(const Forest& f, const SymmetricTrees& symmetric, const void* values, bool is_float32, void* columns,
+                                double* leaf_of_tree, double* margins);
     // Margins [n][K] of at most as many rows as the scratch was made for, by walking.
     void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
                       double* margins);

@@ -33,6 +33,17 @@ static void score_row(const Forest& f, const void* values, bool is_float32, void
     add_leaves(f, leaf_of_tree, margins);
 }
 
+static void score_symmetric_row(const Forest& f, const SymmetricTrees& symmetric, const void* values, bool is_float32, void* columns,
+                                double* leaf_of_tree, double* margins) {
+    fill_row<std::uint16_t>(f, values, is_float32, columns);
+    const std::uint16_t* ranks = static_cast<const std::uint16_t*>(columns);
+    if (f.sweep_lane_bytes == 1)
+        find_symmetric_leaves<-kBias<std::int8_t>>(f, symmetric, ranks, leaf_of_tree);
+    else
+        find_symmetric_leaves<-kBias<std::int16_t>>(f, symmetric, ranks, leaf_of_tree);
+    add_leaves(f, leaf_of_tree, margins);
+}
+
 template <typename Node, typename Column, typename Value>
 void walk_block_in(const Forest& f, const Value* values, unsigned n_rows, const WalkScratch& scratch, double* margins) {
     Column* group = static_cast<Column*>(scratch.columns);
@@ -190,7 +201,7 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, score_table_rows, rank_values,
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, score_symmetric_row, walk_rows, prepare_sweep, score_block, score_table_rows, rank_values,
                                 explain_one, explain_several, explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
     return level;
 }

@@ -58,13 +58,14 @@ void fill_row_of_tables(const Forest& f, const RankedTables& tables, const Value
                         [&](std::size_t column, Lane lane) { scratch.columns[column] = lane; });
 }
 
-// The leaf value that a row reaches in each tree; all trees are symmetric.
-inline void find_symmetric_leaves(const Forest& f, const SymmetricTrees& symmetric, const std::int16_t* columns, double* leaf_of_tree) {
+// The leaf value that a row reaches in each tree; all trees are symmetric. The columns are greater than lanes of a sweep by kAbove.
+template <int kAbove, typename Column>
+void find_symmetric_leaves(const Forest& f, const SymmetricTrees& symmetric, const Column* columns, double* leaf_of_tree) {
     const SymmetricLevel* level = symmetric.levels;
     for (std::size_t t = 0; t < f.n_trees; ++t) {
         std::size_t leaf = 0;
         for (const SymmetricLevel* const end = symmetric.levels + symmetric.first_level[t + 1]; level != end; ++level)
-            leaf = leaf + leaf + static_cast<std::size_t>(columns[level->column] > level->rank);
+            leaf = leaf + leaf + static_cast<std::size_t>(int{columns[level->column]} > level->rank + kAbove);
         leaf_of_tree[t] = f.leaf_values[f.trees[t].first_value + leaf];
     }
 }
@@ -74,7 +75,7 @@ void score_rows_of_tables(const Forest& f, const RankedTables& tables, const Sym
                           std::size_t n_rows, const TableRowScratch& scratch, double* margins) {
     for (std::size_t row = 0; row < n_rows; ++row) {
         fill_row_of_tables<Lane>(f, tables, values + row * f.n_features, scratch);
-        find_symmetric_leaves(f, symmetric, scratch.columns, scratch.leaf_of_tree);
+        find_symmetric_leaves<0>(f, symmetric, scratch.columns, scratch.leaf_of_tree);
         add_leaves(f, scratch.leaf_of_tree, margins + row * f.n_outputs);
     }
 }

@@ -130,7 +130,7 @@ std::size_t Engine::swept_rows(std::size_t n_rows) const {
     // A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
     // longer than a block (ADR 19). At level vbmi, sweeps in lanes of two bytes are slower than packed trees at any number of rows.
     const std::size_t block_rows = kSweepBytes / forest_.sweep_lane_bytes;
-    std::size_t least = symmetric_.holds_all() ? block_rows / 10 : block_rows / 6;
+    std::size_t least = symmetric_.holds_all() ? block_rows / 16 : block_rows / 6;
     if (packed_) {
         least = kSweepBytes * level_.packed_sixteenths / 16;
         if (least > block_rows) return 0;

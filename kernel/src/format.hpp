@@ -45,7 +45,7 @@ enum Section : std::uint32_t {
     kWalkTrees,         // WalkTree [T] in the order of their depth
     kWalkNodes,         // NarrowNode or WideNode []
     kLeafValues,        // f64 [] by tree, leaves from left to right
-    kSweepNodes,        // SweepNode [] by tree, children before their parents
+    kSweepNodes,        // SweepNode [] by tree, children before their parents, best with those over two leaves first
     kShapFeatures,      // u32 [U] inputs or groups (n_features + group) that contributions are summed for, ascending
     kShapChunks,        // ShapChunk []
     kShapRuns,          // ShapRun []

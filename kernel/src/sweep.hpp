@@ -183,7 +183,17 @@ const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const S
     constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
     Lane* out = middle;
     const std::size_t n_nodes = tree.n_leaves - 1;
-    for (std::size_t i = 0; i < n_nodes; ++i, out += kRows) {
+    std::size_t i = 0;
+    // First come nodes over two leaves, whose numbers need not be read: the slots of a deep tree do not fit the nearest cache.
+    for (; i < n_nodes && (nodes[i].left & nodes[i].right) < 0; ++i, out += kRows) {
+        const SweepNode node = nodes[i];
+        const Vector* column = reinterpret_cast<const Vector*>(columns + node.column * kRows);
+        const Vector left = Vector{} + static_cast<Lane>(-1 - node.left);
+        const Vector right = Vector{} + static_cast<Lane>(-1 - node.right);
+        const Vector rank = Vector{} + static_cast<Lane>(node.rank);
+        for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<Vector*>(out)[g] = column[g] > rank ? right : left;
+    }
+    for (; i < n_nodes; ++i, out += kRows) {
         const SweepNode node = nodes[i];
         const Vector* column = reinterpret_cast<const Vector*>(columns + node.column * kRows);
         const Vector* left = reinterpret_cast<const Vector*>(middle + node.left * kRows);

@@ -61,12 +61,20 @@ void fill_row_of_tables(const Forest& f, const RankedTables& tables, const Value
 // The leaf value that a row reaches in each tree; all trees are symmetric. The columns are greater than lanes of a sweep by kAbove.
 template <int kAbove, typename Column>
 void find_symmetric_leaves(const Forest& f, const SymmetricTrees& symmetric, const Column* columns, double* leaf_of_tree) {
+    // The values of a group of trees are asked for before the first is read: each may be far away.
+    constexpr std::size_t kGroup = 64;
+    const double* values[kGroup];
     const SymmetricLevel* level = symmetric.levels;
-    for (std::size_t t = 0; t < f.n_trees; ++t) {
-        std::size_t leaf = 0;
-        for (const SymmetricLevel* const end = symmetric.levels + symmetric.first_level[t + 1]; level != end; ++level)
-            leaf = leaf + leaf + static_cast<std::size_t>(int{columns[level->column]} > level->rank + kAbove);
-        leaf_of_tree[t] = f.leaf_values[f.trees[t].first_value + leaf];
+    for (std::size_t first = 0; first < f.n_trees; first += kGroup) {
+        const std::size_t n = f.n_trees - first < kGroup ? f.n_trees - first : kGroup;
+        for (std::size_t i = 0; i < n; ++i) {
+            std::size_t leaf = 0;
+            for (const SymmetricLevel* const end = symmetric.levels + symmetric.first_level[first + i + 1]; level != end; ++level)
+                leaf = leaf + leaf + static_cast<std::size_t>(int{columns[level->column]} > level->rank + kAbove);
+            values[i] = f.leaf_values.data + f.trees[first + i].first_value + leaf;
+            __builtin_prefetch(values[i]);
+        }
+        for (std::size_t i = 0; i < n; ++i) leaf_of_tree[first + i] = *values[i];
     }
 }
 

@@ -187,7 +187,9 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
     sweep_nodes = np.zeros(0, dtype=SWEEP_NODE)
     if layout.sweep_lane_bytes:
         splits = np.flatnonzero(inner)
-        before_parents = np.lexsort((shape.first_leaf[splits], -shape.depth[splits], shape.tree[splits]))
+        # The kernel needs children before their parents, and is faster if those over two leaves come first.
+        has_split = inner[forest.left[splits]] | inner[forest.right[splits]]
+        before_parents = np.lexsort((shape.first_leaf[splits], -shape.depth[splits], has_split, shape.tree[splits]))
         splits = splits[before_parents]
         first_sweep = np.cumsum(shape.tree_leaves - 1) - (shape.tree_leaves - 1)
         trees["first_sweep"] = first_sweep

@@ -62,9 +62,7 @@ def _doubles(rows: npt.NDArray[Any]) -> Table:
         return np.ascontiguousarray(rows, dtype=_DOUBLE)
 
 
-def _convert(
-    schema: Schema, rows: npt.NDArray[Any], table: Table, indices: Iterable[int], leniency: Leniency
-) -> None:
+def _convert(schema: Schema, rows: npt.NDArray[Any], table: Table, indices: Iterable[int], leniency: Leniency) -> None:
     """Write rows into a table, value by value; InvalidRequestError for the first invalid value, in row order."""
     for row_index in indices:
         try:

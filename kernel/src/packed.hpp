@@ -36,7 +36,7 @@ struct PackedBlock {
 struct PackedFeature {
     std::uint32_t first_byte;
     std::uint32_t n_bytes;
-    // If n_bytes is 1: the last threshold of each group of 16, then the thresholds, both filled up to 16 with infinity.
+    // If n_bytes is 1: the last threshold of each full group of 16, then the thresholds, both filled up with infinity.
     const double* thresholds;
 };
 constexpr std::size_t kGroupThresholds = 16;

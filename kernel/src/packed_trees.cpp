@@ -17,9 +17,9 @@ constexpr std::uint32_t kNone = 0xFFFFFFFF;
 // Cost of a mispredicted branch, in strides.
 constexpr std::size_t kStridesPerMisprediction = 6;
 
-// Number of thresholds, rounded up to whole groups; at least one group.
-std::size_t rounded_up(std::size_t n_thresholds) {
-    return std::max<std::size_t>(1, (n_thresholds + kGroupThresholds - 1) / kGroupThresholds) * kGroupThresholds;
+// Number of thresholds, filled up to whole groups. The last has room: a value above all full groups is compared with the next.
+std::size_t filled_up(std::size_t n_thresholds) {
+    return (n_thresholds / kGroupThresholds + 1) * kGroupThresholds;
 }
 
 template <typename Node>
@@ -78,7 +78,7 @@ bool PackedForest::pack_features(const Forest& f, std::size_t most_byte_columns)
         if (n_bytes * record.n_columns > most_byte_columns - next) return false;
         features_.push_back({static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes), nullptr});
         first_thresholds.push_back(next_threshold);
-        if (n_bytes == 1) next_threshold += kGroupThresholds + rounded_up(record.n_thresholds);
+        if (n_bytes == 1) next_threshold += kGroupThresholds + filled_up(record.n_thresholds);
         for (std::uint32_t c = 0; c < record.n_columns; ++c, next += n_bytes)
             byte_columns_[record.first_column + c] = {static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes)};
     }

@@ -54,8 +54,7 @@ void fill_numeric_feature(const Forest& f, const NumericFeature& record, const V
         ranked.x[row] = value != value ? 0.0 : value;
         ranked.is_zero[row] = ranked.x[row] >= -kZeroBand && ranked.x[row] <= kZeroBand;
     }
-    for (std::size_t row = 0; row < n_rows; row += kTogether)
-        count_below_together(f.thresholds.data + record.first_threshold, record.n_thresholds, ranked.x + row, ranked.ranks + row);
+    count_below_block(f.thresholds.data + record.first_threshold, record.n_thresholds, ranked.x, n_rows, ranked.ranks);
     for (std::size_t c = 0; c < record.n_columns; ++c) {
         const std::uint8_t rule = f.column_rules[record.first_column - 1 + c];
         Lane* out = columns + c * kRows;

@@ -17,6 +17,7 @@ from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.forest import NOT_NEGATIVE, Forest
 from mlrf.core.table_columns import PartKind
+from split_forests import forest_of_splits
 
 N_ROWS = 150
 N_EXPLAINED = 6
@@ -71,6 +72,11 @@ def main() -> None:
     write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)
     write_case(directory, "deep", make(rng, n_trees=3, max_leaves=80, n_features=60, is_chain=True), rng, 20)
     write_case(directory, "leaves", make(rng, n_trees=4, max_leaves=1), rng)
+    for n in (16, 32, 240, 256):  # whole groups of thresholds, and values above all of them
+        splits = np.arange(n, dtype=np.float64)
+        write_answers(
+            directory, f"thresholds-{n}", forest_of_splits(splits), np.linspace(-1.5, n + 1.5, N_ROWS)[:, None]
+        )
     tabled = make(rng, n_trees=20, max_leaves=20, n_outputs=2, inputs="float32", category_share=0.2)
     write_case(directory, "tables", naive.with_tables(tabled, rng), rng)
     wide_tables = naive.with_tables(make(rng, n_trees=3, max_leaves=80, n_features=30, is_chain=True), rng, 9, 40)

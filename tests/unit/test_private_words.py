@@ -110,6 +110,8 @@ READERS: dict[str, Callable[[str], frozenset[str]]] = {
 def files(*folders: str) -> list[Path]:
     """The files of these folders, relative to the repository; without what Python caches and builds in them."""
     found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.suffix in PROSE]
+    results = ROOT / "benchmarks/results"  # the rivals' environments
+    found = [path for path in found if not path.is_relative_to(results)]
     return [path.relative_to(ROOT) for path in found if path != Path(__file__)]
 
 

@@ -83,7 +83,7 @@ def _cpp(bundle: Path, port: int) -> list[object]:
     return [program, port]
 
 
-def _bentoml(bundle: Path, port: int) -> list[object]:  # noqa: ARG001
+def _bentoml(_: Path, port: int) -> list[object]:
     bento = python_of("BentoML").with_name("bentoml")
     quiet = "BENTOML_CONFIG_OPTIONS=api_server.logging.access.enabled=false"
     return [

@@ -25,6 +25,20 @@ struct ValueRule {
     }
 };
 
+// A float64 that need not be aligned.
+inline double read_number(const unsigned char* values, std::size_t index) {
+    double x;
+    std::memcpy(&x, values + index * sizeof x, sizeof x);
+    return x;
+}
+
+// Return the index of the first value of a row that its column's rule does not admit; n_columns if all are admitted.
+inline std::size_t first_outside_of_row(const unsigned char* values, const ValueRule* rules, std::size_t n_columns) {
+    std::size_t column = 0;
+    while (column < n_columns && rules[column].admits(read_number(values, column))) ++column;
+    return column;
+}
+
 // The rules of a table's columns, in the form that checks many values at once.
 class RuleTable {
 public:
@@ -47,8 +61,8 @@ public:
     std::size_t first_outside(const unsigned char* values, std::size_t n) const {
         for (std::size_t row = 0; row < n; ++row, values += n_columns_ * sizeof(double)) {
             if (is_admitted(values)) continue;
-            for (std::size_t column = 0; column < n_columns_; ++column)
-                if (!rules_[column].admits(read(values, column))) return row * n_columns_ + column;
+            const std::size_t column = first_outside_of_row(values, rules_, n_columns_);
+            if (column < n_columns_) return row * n_columns_ + column;
         }
         return n * n_columns_;
     }
@@ -66,12 +80,6 @@ private:
         Mask columns;
         std::size_t pair;
     };
-
-    static double read(const unsigned char* values, std::size_t column) {
-        double x;
-        std::memcpy(&x, values + column * sizeof x, sizeof x);
-        return x;
-    }
 
     static Pair read_pair(const unsigned char* values, std::size_t pair) {
         Pair x;
@@ -94,7 +102,7 @@ private:
             outside |= ((x + rounder) - rounder != x) & (x == x) & whole.columns;
         }
         if ((outside[0] | outside[1]) != 0) return false;
-        return n_columns_ % 2 == 0 || rules_[n_columns_ - 1].admits(read(values, n_columns_ - 1));
+        return n_columns_ % 2 == 0 || rules_[n_columns_ - 1].admits(read_number(values, n_columns_ - 1));
     }
 
     const ValueRule* rules_;
@@ -108,14 +116,11 @@ private:
 inline std::size_t first_outside(const unsigned char* values, std::size_t n, const ValueRule* rules, std::size_t n_columns) {
     constexpr std::size_t few_rows = 4;  // less time than to make a table of the rules
     if (n >= few_rows) return RuleTable(rules, n_columns).first_outside(values, n);
-    std::size_t position = 0;
-    for (std::size_t row = 0; row < n; ++row)
-        for (std::size_t column = 0; column < n_columns; ++column, ++position) {
-            double x;
-            std::memcpy(&x, values + position * sizeof x, sizeof x);
-            if (!rules[column].admits(x)) return position;
-        }
-    return position;
+    for (std::size_t row = 0; row < n; ++row) {
+        const std::size_t column = first_outside_of_row(values + row * n_columns * sizeof(double), rules, n_columns);
+        if (column < n_columns) return row * n_columns + column;
+    }
+    return n * n_columns;
 }
 
 }  // namespace mlrf

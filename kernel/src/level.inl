@@ -201,8 +201,9 @@ static void explain_against(const Forest& f, const BackgroundTable& table, const
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, score_symmetric_row, walk_rows, prepare_sweep, score_block, score_table_rows, rank_values,
-                                explain_one, explain_several, explain_one_pairs, fill_columns_of_row, explain_against, nullptr, 0, 0};
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, score_symmetric_row, walk_rows, prepare_sweep, score_block,
+                                score_table_rows, rank_values, explain_one, explain_several, explain_one_pairs, fill_columns_of_row,
+                                explain_against, nullptr, 0, 0};
     return level;
 }
 

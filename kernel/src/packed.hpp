@@ -36,10 +36,8 @@ struct PackedBlock {
 struct PackedFeature {
     std::uint32_t first_byte;
     std::uint32_t n_bytes;
-    // If n_bytes is 1: the last threshold of each full group of 16, then the thresholds, both filled up with infinity.
-    const double* thresholds;
+    const double* grouped_thresholds;  // (threshold_groups.hpp) if n_bytes is 1
 };
-constexpr std::size_t kGroupThresholds = 16;
 
 // The nodes of a category feature that go right: a bit for each category node of a block, in their order.
 struct PackedCategories {

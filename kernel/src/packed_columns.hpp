@@ -1,35 +1,11 @@
 // The byte columns and category masks of a row, for packed trees (packed.hpp).
 #pragma once
 
-#include <immintrin.h>
-
 #include "forest.hpp"
 #include "packed.hpp"
 #include "ranks.hpp"
 
 namespace mlrf::MLRF_LEVEL {
-
-// Count the thresholds below x among at most 256: first among the last of each group of 16, then in one group.
-inline std::size_t count_below_in_groups(const double* thresholds, std::size_t n, double x) {
-#if defined(__AVX512F__)
-    const __m512d value = _mm512_set1_pd(x);
-    const auto below = [&](const double* group) {
-        const std::uint32_t low = _mm512_cmp_pd_mask(_mm512_load_pd(group), value, _CMP_LT_OQ);
-        const std::uint32_t high = _mm512_cmp_pd_mask(_mm512_load_pd(group + 8), value, _CMP_LT_OQ);
-        return static_cast<std::uint32_t>(__builtin_popcount(low | high << 8));
-    };
-#else
-    const __m256d value = _mm256_set1_pd(x);
-    const auto below = [&](const double* group) {
-        const auto quarter = [&](std::size_t at) {
-            return static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(group + at), value, _CMP_LT_OQ)));
-        };
-        return static_cast<std::uint32_t>(__builtin_popcount(quarter(0) | quarter(4) << 4 | quarter(8) << 8 | quarter(12) << 12));
-    };
-#endif
-    const std::size_t group = n > kGroupThresholds ? below(thresholds) : 0;
-    return group * kGroupThresholds + below(thresholds + (group + 1) * kGroupThresholds);
-}
 
 // The part of a rank above the first thresholds, as a byte; 255 if it is greater.
 inline unsigned char byte_above(std::uint32_t column, std::size_t first_rank) {
@@ -49,7 +25,7 @@ void fill_bytes(const Forest& f, const PackedTrees& p, const Value* values, unsi
         const std::uint8_t* rules = f.column_rules.data + (record.first_column - 1);
         unsigned char* out = bytes + packed.first_byte;
         if (packed.n_bytes == 1) {
-            const std::size_t rank = count_below_in_groups(packed.thresholds, record.n_thresholds, x);
+            const std::size_t rank = count_below_in_groups(packed.grouped_thresholds, record.n_thresholds, x);
             for (std::size_t c = 0; c < record.n_columns; ++c)
                 out[c] = read_column<unsigned char>(rules[c], rank, is_nan, is_zero);
             continue;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "threshold_groups.hpp"
+
 namespace mlrf {
 namespace {
 
@@ -16,11 +18,6 @@ constexpr std::uint32_t kNone = 0xFFFFFFFF;
 
 // Cost of a mispredicted branch, in strides.
 constexpr std::size_t kStridesPerMisprediction = 6;
-
-// Number of thresholds, filled up to whole groups. The last has room: a value above all full groups is compared with the next.
-std::size_t filled_up(std::size_t n_thresholds) {
-    return (n_thresholds / kGroupThresholds + 1) * kGroupThresholds;
-}
 
 template <typename Node>
 bool is_leaf(const Node* nodes, std::uint32_t node) {
@@ -78,22 +75,18 @@ bool PackedForest::pack_features(const Forest& f, std::size_t most_byte_columns)
         if (n_bytes * record.n_columns > most_byte_columns - next) return false;
         features_.push_back({static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes), nullptr});
         first_thresholds.push_back(next_threshold);
-        if (n_bytes == 1) next_threshold += kGroupThresholds + filled_up(record.n_thresholds);
+        if (n_bytes == 1) next_threshold += grouped_size(record.n_thresholds);
         for (std::uint32_t c = 0; c < record.n_columns; ++c, next += n_bytes)
             byte_columns_[record.first_column + c] = {static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes)};
     }
     view_.n_bytes = next;
     thresholds_ = std::make_unique<Arena<double>>(next_threshold);
-    std::fill(thresholds_->data(), thresholds_->data() + next_threshold, std::numeric_limits<double>::infinity());
     for (std::size_t i = 0; i < features_.size(); ++i) {
         if (features_[i].n_bytes != 1) continue;
         const NumericFeature& record = f.numeric_features[i];
-        const double* thresholds = f.thresholds.data + record.first_threshold;
-        double* out = thresholds_->data() + first_thresholds[i];
-        for (std::size_t last = kGroupThresholds - 1; last < record.n_thresholds; last += kGroupThresholds)
-            out[last / kGroupThresholds] = thresholds[last];
-        std::copy(thresholds, thresholds + record.n_thresholds, out + kGroupThresholds);
-        features_[i].thresholds = out;
+        double* grouped = thresholds_->data() + first_thresholds[i];
+        group_thresholds(f.thresholds.data + record.first_threshold, record.n_thresholds, grouped);
+        features_[i].grouped_thresholds = grouped;
     }
     return true;
 }

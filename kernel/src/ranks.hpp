@@ -5,11 +5,16 @@
 // for each instruction set, inside that set's namespace, so nothing here may use library code.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
 #include "forest.hpp"
 #include "scratch.hpp"
+#include "threshold_groups.hpp"
 
 namespace mlrf::MLRF_LEVEL {
 
@@ -43,55 +48,49 @@ inline void count_below_together(const double* thresholds, std::size_t n, const 
     for (std::size_t i = 0; i < kTogether; ++i) counts[i] = low[i] + static_cast<std::uint32_t>(thresholds[low[i]] < x[i]);
 }
 
-// A feature's thresholds for many values: each value is compared with the last of every sixteen, then with sixteen.
-//
-// Measured with AVX2 on 254 thresholds: 4.8 ns a value; binary searches, eight at once, take 7.6.
-class ThresholdBuckets {
-public:
-    static constexpr std::size_t kMost = 256;  // thresholds
-
-    ThresholdBuckets(const double* thresholds, std::size_t n) : is_one_(n <= kBucket) {
-        for (std::size_t i = 0; i < n; ++i) thresholds_[i] = thresholds[i];
-        const std::size_t n_full = n / kBucket;
-        // Infinity is below no value.
-        for (std::size_t i = n; i < (n_full + 1) * kBucket; ++i) thresholds_[i] = __builtin_inf();
-        for (std::size_t i = 0; i < kBucket; ++i) last_[i] = i < n_full ? thresholds[i * kBucket + kBucket - 1] : __builtin_inf();
-    }
-
-    std::uint32_t count_below(double x) const {
-        const std::uint32_t first = is_one_ ? 0 : count_below_in(last_, x) * kBucket;
-        return first + count_below_in(thresholds_ + first, x);
-    }
-
-private:
-    static constexpr std::uint32_t kBucket = 16;
-    typedef double Doubles __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
-    typedef long long Counts __attribute__((vector_size(MLRF_VECTOR_BYTES)));
-
-    static std::uint32_t count_below_in(const double* bucket, double x) {
-        constexpr std::size_t kLanes = sizeof(Doubles) / sizeof(double);
-        const Doubles wide = Doubles{} + x;
+// Count the thresholds below x among n that are grouped (threshold_groups.hpp).
+inline std::size_t count_below_in_groups(const double* grouped, std::size_t n, double x) {
+#if defined(__AVX512F__)
+    const __m512d value = _mm512_set1_pd(x);
+    const auto below = [&](const double* group) {
+        const std::uint32_t low = _mm512_cmp_pd_mask(_mm512_load_pd(group), value, _CMP_LT_OQ);
+        const std::uint32_t high = _mm512_cmp_pd_mask(_mm512_load_pd(group + 8), value, _CMP_LT_OQ);
+        return static_cast<std::uint32_t>(__builtin_popcount(low | high << 8));
+    };
+#elif defined(__AVX2__)
+    const __m256d value = _mm256_set1_pd(x);
+    const auto below = [&](const double* group) {
+        const auto quarter = [&](std::size_t at) {
+            return static_cast<std::uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(group + at), value, _CMP_LT_OQ)));
+        };
+        return static_cast<std::uint32_t>(__builtin_popcount(quarter(0) | quarter(4) << 4 | quarter(8) << 8 | quarter(12) << 12));
+    };
+#else
+    typedef double Pair __attribute__((vector_size(16), may_alias));
+    typedef long long Counts __attribute__((vector_size(16)));
+    const Pair value = {x, x};
+    const auto below = [&](const double* group) {
         Counts counts{};
         // A true comparison is -1.
-        for (std::size_t i = 0; i < kBucket; i += kLanes) counts -= *reinterpret_cast<const Doubles*>(bucket + i) < wide;
-        long long count = 0;
-        for (std::size_t lane = 0; lane < kLanes; ++lane) count += counts[lane];
-        return static_cast<std::uint32_t>(count);
-    }
+        for (std::size_t i = 0; i < kGroupThresholds; i += 2) counts -= *reinterpret_cast<const Pair*>(group + i) < value;
+        return static_cast<std::uint32_t>(counts[0] + counts[1]);
+    };
+#endif
+    const std::size_t group = n > kGroupThresholds ? below(grouped) : 0;
+    return group * kGroupThresholds + below(grouped + (group + 1) * kGroupThresholds);
+}
 
-    bool is_one_;
-    alignas(64) double last_[kBucket];
-    alignas(64) double thresholds_[kMost + kBucket];
-};
-
-// count_below for the n values of a block, of which there may be up to kTogether - 1 more.
+// count_below for n values. Up to kTogether - 1 further elements of x are read, and of counts written.
+//
+// Measured with AVX2 on 254 thresholds: 4.8 ns a value in groups; by binary search, eight values at once, 7.6.
 inline void count_below_block(const double* thresholds, std::size_t n_thresholds, const double* x, std::size_t n, std::uint32_t* counts) {
-    if (n_thresholds > ThresholdBuckets::kMost) {
+    if (n_thresholds > kMostGroupedThresholds) {
         for (std::size_t i = 0; i < n; i += kTogether) count_below_together(thresholds, n_thresholds, x + i, counts + i);
         return;
     }
-    const ThresholdBuckets buckets(thresholds, n_thresholds);
-    for (std::size_t i = 0; i < n; ++i) counts[i] = buckets.count_below(x[i]);
+    alignas(64) double grouped[grouped_size(kMostGroupedThresholds)];
+    group_thresholds(thresholds, n_thresholds, grouped);
+    for (std::size_t i = 0; i < n; ++i) counts[i] = static_cast<std::uint32_t>(count_below_in_groups(grouped, n_thresholds, x[i]));
 }
 
 // The value of a column whose value is missing: 0 goes left at every rank, the greatest number goes right at every rank.

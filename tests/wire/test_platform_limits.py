@@ -59,16 +59,30 @@ BODIES = {
 }
 
 
-@cache
-def refusal_s() -> float:
-    """The most processor time that refusing a body of many members may take on this machine.
-
-    It is 0.4 of the time in which the standard library reads the members; decoding them before the refusal takes more than half.
-    """
+def reading_s() -> float:
+    """The processor time in which the standard library reads a body of many members."""
     body = b"{%b}" % members()
     before_s = time.process_time()
     json.loads(body)
-    return 0.4 * (time.process_time() - before_s)
+    return time.process_time() - before_s
+
+
+def check_refused_at_once(server, path, body, fields, code):
+    """Refusing a body of many members takes less than 0.4 of the time of reading it; decoding them first takes more than half.
+
+    The least of up to five turns counts: the clock of a processor may change between two measurements.
+    """
+    (worker,) = server.workers()
+    reading, refusing = [], []
+    for _ in range(5):
+        before_s = cpu_s(worker)
+        assert server.ask("POST", path, body, fields).code == code
+        refusing.append(cpu_s(worker) - before_s)
+        reading.append(reading_s())
+        if min(refusing) < 0.4 * min(reading):
+            break
+    assert min(refusing) < 0.4 * min(reading), (refusing, reading)
+    assert server.workers() == [worker]
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +96,21 @@ def server(tmp_path_factory):
 def test_a_body_made_to_take_long_is_refused_at_once(server, what):
     kind, made, code = BODIES[what]
     body = made()
+    if what.startswith("members"):
+        check_refused_at_once(server, "/invocations", body, [f"Content-Type: {kind}"], code)
+        return
     (worker,) = server.workers()
     before_s = cpu_s(worker)
     answer = server.ask("POST", "/invocations", body, [f"Content-Type: {kind}"])
     assert answer.code == code
     assert server.workers() == [worker]
-    assert cpu_s(worker) - before_s < (refusal_s() if what.startswith("members") else 1.0)
+    assert cpu_s(worker) - before_s < 1.0
 
 
 @pytest.mark.parametrize("has_names", [False, True], ids=["members", "names"])
 def test_a_curve_of_too_many_values_is_refused_at_once(server, has_names):
     body = b'{"features":[1,2,3],"vary":["x0"%b]}' % (b',"x0"' * 1_000_000) if has_names else b"{%b}" % members()
-    (worker,) = server.workers()
-    before_s = cpu_s(worker)
-    assert server.ask("POST", "/curve", body).code == "FEATURE_COUNT"
-    assert cpu_s(worker) - before_s < refusal_s()
+    check_refused_at_once(server, "/curve", body, [], "FEATURE_COUNT")
 
 
 def test_long_columns_by_name_are_answered(server):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlrf.core.forest import LEAF, NUMERIC, Forest, Missing
+from mlrf.core.forest import LEAF, NUMERIC, Forest, Missing, Precision
 
 
-def forest_of_splits(splits: np.ndarray) -> Forest:
+def forest_of_splits(splits: np.ndarray, inputs: Precision = "float64") -> Forest:
     """A tree for each split of one feature, whose margin is the number of splits below a value."""
     n = len(splits)
 
@@ -34,6 +34,7 @@ def forest_of_splits(splits: np.ndarray) -> Forest:
         set_offsets=np.zeros(1, np.int64),
         set_codes=np.zeros(0, np.int32),
         base=np.zeros(1),
+        inputs=inputs,
     )
     forest.validate()
     return forest

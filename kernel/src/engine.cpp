@@ -38,10 +38,12 @@ Engine::Engine(const std::string& path, const char* level)
     : mapping_(path),
       forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
       level_(choose_level(level)),
+      threshold_trees_(forest_),
       symmetric_(forest_),
       packed_(level_.score_packed != nullptr ? PackedForest::pack(forest_, level_.most_byte_columns) : nullptr),
       ranked_tables_(RankedTableStorage::rank(forest_, level_)),
       depth_of_tree_(forest_.n_trees),
+      least_swept_(least_swept_rows()),
       explainer_(std::make_unique<const Explainer>(*this, forest_, file_shares(forest_))) {
     for (std::size_t i = 0; i < forest_.walk_trees.count; ++i)
         depth_of_tree_[forest_.walk_trees[i].tree] = forest_.walk_trees[i].depth;
@@ -125,18 +127,32 @@ void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margi
     });
 }
 
+// A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
+// longer than a block (ADR 19, ADR 27).
+std::size_t Engine::least_swept_rows() const {
+    const Forest& f = forest_;
+    if (f.sweep_lane_bytes == 0) return 0;
+    const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
+    if (packed_) {
+        const std::size_t least = kSweepBytes * level_.packed_sixteenths / 16;
+        // At level vbmi, sweeps in lanes of two bytes are slower than packed trees at any number of rows.
+        if (least > block_rows) return block_rows + 1;
+        return symmetric_.holds_all() ? least / 2 : least;
+    }
+    if (ranked_tables_) return symmetric_.holds_all() ? block_rows / 16 : block_rows / 6;
+    std::size_t n_steps = 0;
+    for (std::size_t i = 0; i < f.walk_trees.count; ++i) n_steps += f.walk_trees[i].depth;
+    const std::size_t n_nodes = symmetric_.holds_all() ? symmetric_.n_levels() : f.sweep_nodes.count;
+    const double block_steps = level_.sweep_node_steps * static_cast<double>(n_nodes) +
+                               level_.sweep_tree_steps * static_cast<double>(f.n_trees) / f.sweep_lane_bytes;
+    return std::min(block_rows, static_cast<std::size_t>(block_steps / static_cast<double>(std::max<std::size_t>(n_steps, 1))));
+}
+
 // How many of n rows, from the first on, are swept in blocks.
 std::size_t Engine::swept_rows(std::size_t n_rows) const {
-    // A sweep costs the same for one row as for a block, so fewer rows are scored one by one, or four by four: up to as many as take
-    // longer than a block (ADR 19). At level vbmi, sweeps in lanes of two bytes are slower than packed trees at any number of rows.
     const std::size_t block_rows = kSweepBytes / forest_.sweep_lane_bytes;
-    std::size_t least = symmetric_.holds_all() ? block_rows / 16 : block_rows / 6;
-    if (packed_) {
-        least = kSweepBytes * level_.packed_sixteenths / 16;
-        if (least > block_rows) return 0;
-        if (symmetric_.holds_all()) least /= 2;
-    }
-    return n_rows % block_rows >= least ? n_rows : n_rows - n_rows % block_rows;
+    if (least_swept_ > block_rows) return 0;
+    return n_rows % block_rows >= least_swept_ ? n_rows : n_rows - n_rows % block_rows;
 }
 
 // Sweep rows in blocks: as they are given, with `tables`, and else those whose tables have been looked up.
@@ -145,15 +161,15 @@ void Engine::sweep_rows(const Rows& rows, const RankedTables* tables, double* ma
     const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
     const auto scratch = blocks_.take([&] {
         const std::size_t n_conditions = ranked_tables_ ? ranked_tables_->view().n_conditions : 0;
-        auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view(), n_conditions, ranked_tables_ ? kTableBlocks : 1);
+        auto made = std::make_unique<BlockScratch>(f, block_rows, symmetric_.view(), n_conditions, ranked_tables_ != nullptr);
         level_.prepare_sweep(f, made->view);
         return made;
     });
-    const std::size_t most_rows = tables != nullptr ? kTableBlocks * block_rows : block_rows;
+    const std::size_t most_rows = (tables != nullptr ? kTableBlocks : scratch->n_blocks) * block_rows;
     for (std::size_t row = 0; row < rows.n_rows; row += most_rows) {
         const std::size_t n = std::min(most_rows, rows.n_rows - row);
         const void* values = tables != nullptr ? given_row_at(f, rows, row) : row_at(f, rows, row);
-        level_.score_block(f, tables, values, rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
+        level_.score_blocks(f, tables, values, rows.is_float32, n, scratch->view, margins + row * f.n_outputs);
     }
 }
 

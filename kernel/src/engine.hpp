@@ -15,6 +15,7 @@
 #include "pool.hpp"
 #include "ranked_tables.hpp"
 #include "symmetric.hpp"
+#include "threshold_trees.hpp"
 
 namespace mlrf {
 
@@ -57,6 +58,7 @@ private:
     void score_few(const Rows& rows, double* margins) const;
     void linear_margins(const Rows& rows, unsigned threads, double* margins) const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
+    std::size_t least_swept_rows() const;
     std::size_t swept_rows(std::size_t n_rows) const;
     void sweep_rows(const Rows& rows, const RankedTables* tables, double* margins) const;
     void looked_up_margins(const Rows& rows, double* margins) const;
@@ -73,10 +75,12 @@ private:
     Mapping mapping_;
     Forest forest_;
     const Level& level_;
+    ThresholdTrees threshold_trees_;
     SymmetricForest symmetric_;
     std::unique_ptr<const PackedForest> packed_;  // nullptr where the level or the forest does not allow it
     std::unique_ptr<const RankedTableStorage> ranked_tables_;  // nullptr where no block of rows is looked up and swept
     std::vector<std::uint32_t> depth_of_tree_;
+    std::size_t least_swept_;  // rows, fewer of which are scored one by one
     mutable Pool<RowScratch> rows_;
     mutable Pool<LookedUpRowScratch> looked_up_rows_;
     mutable Pool<PackedRowsScratch> packed_rows_;

@@ -23,6 +23,12 @@ inline std::size_t input_block_rows(std::size_t values_a_row) {
     return std::max<std::size_t>(1, std::min(kInputRows, kInputBytes / (values_a_row * sizeof(double))));
 }
 
+// Number of blocks that are swept together: their columns must stay near.
+inline std::size_t sweep_blocks_together(const Forest& f) {
+    constexpr std::size_t kMostBlocks = 4, kNearBytes = std::size_t{16} << 10;
+    return std::max<std::size_t>(1, std::min(kMostBlocks, kNearBytes / (f.n_sweep_columns * kSweepBytes)));
+}
+
 inline std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
 
 struct Engine::RowScratch {
@@ -94,21 +100,24 @@ struct Engine::LookedUpRowScratch {
 };
 
 struct Engine::BlockScratch {
-    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions, std::size_t n_blocks)
-        : columns(n_blocks * f.n_columns * kSweepBytes),
+    BlockScratch(const Forest& f, std::size_t block_rows, const SymmetricTrees& symmetric, std::size_t n_conditions, bool has_tables)
+        : n_blocks(sweep_blocks_together(f)),
+          most_blocks(has_tables ? kTableBlocks : n_blocks),
+          columns(most_blocks * f.n_sweep_columns * kSweepBytes),
           slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
           code_rows((block_rows + 1) * kSweepBytes),
           code_slots(f.category_codes.count),
-          has_hash(n_blocks * f.hashed_features.count * kSweepBytes),
-          is_unlisted(n_blocks * kSweepBytes),
-          sums(f.n_outputs * block_rows),
-          hashes(n_blocks * f.hashed_features.count * kSweepBytes),
-          codes(n_blocks * f.hashed_features.count * kSweepBytes),
-          parts(n_blocks * f.hashed_features.count * kSweepBytes),
-          flags(n_blocks * n_conditions * kSweepBytes),
-          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric,
+          has_hash(most_blocks * f.hashed_features.count * kSweepBytes),
+          is_unlisted(most_blocks * kSweepBytes),
+          sums(n_blocks * f.n_outputs * block_rows),
+          hashes(most_blocks * f.hashed_features.count * kSweepBytes),
+          codes(most_blocks * f.hashed_features.count * kSweepBytes),
+          parts(most_blocks * f.hashed_features.count * kSweepBytes),
+          flags(most_blocks * n_conditions * kSweepBytes),
+          view{n_blocks, columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data(), symmetric,
                KeyScratch{hashes.data(), codes.data(), parts.data(), has_hash.data(), is_unlisted.data(), flags.data()}} {}
 
+    std::size_t n_blocks, most_blocks;
     Arena<unsigned char> columns, slots, code_rows, code_slots, has_hash, is_unlisted;
     Arena<double> sums;
     Arena<std::uint32_t> hashes, codes;

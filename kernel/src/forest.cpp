@@ -24,9 +24,9 @@ Header check_header(const unsigned char* bytes, std::size_t size_bytes) {
     if (size_bytes < sizeof(Header) || std::memcmp(bytes, kMagic, sizeof kMagic) != 0)
         throw ForestFileError("the file is not a forest file, or is cut short; build the bundle again");
     std::memcpy(&header, bytes, sizeof header);
-    if (header.version != kVersion)
-        throw ForestFileError("the forest file is of version " + std::to_string(header.version) + ", this mlrf reads version " +
-                              std::to_string(kVersion) + "; build the bundle again");
+    if (header.version < kOldestVersion || header.version > kVersion)
+        throw ForestFileError("the forest file is of version " + std::to_string(header.version) + ", this mlrf reads versions " +
+                              std::to_string(kOldestVersion) + " to " + std::to_string(kVersion) + "; build the bundle again");
     require(header.section_count == kSectionCount, "it has another number of sections");
     require(header.file_bytes == size_bytes, "its length is not the one its header names");
     require(header.layout <= kWide, "its layout is unknown");
@@ -112,6 +112,7 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     require(1 + std::uint64_t{f.column_rules.count} + f.category_defaults.count == f.n_columns, "columns do not add up");
     require(f.is_wide || f.n_columns <= 0x10000, "it has too many columns for 16 bits");
     f.first_category_column = static_cast<std::uint32_t>(1 + f.column_rules.count);
+    f.n_sweep_columns = f.n_columns;
     require(f.code_members.count >= 1, "codes and their sets do not match");
     check_numeric_features(f);
     check_category_features(f);

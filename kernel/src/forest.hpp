@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "format.hpp"
+#include "threshold_tree.hpp"
 
 namespace mlrf {
 
@@ -31,6 +32,7 @@ struct Forest {
     std::uint32_t n_outputs;
     std::uint32_t n_trees;
     std::uint32_t n_columns;
+    std::uint32_t n_sweep_columns;  // with the further columns of lanes of one byte, behind them (SweepNode)
     std::uint32_t first_category_column;
     bool is_wide;
     bool sums_in_float32;  // all of them
@@ -80,6 +82,8 @@ struct Forest {
     Table<std::uint32_t> linear_features;
     Table<double> linear_coefficients;
 
+    const ThresholdTree* threshold_trees;  // by numeric feature
+    bool ranks_in_float32;                 // inputs and thresholds are all float32
     std::uint32_t max_leaves;      // of one tree
     std::uint32_t max_shap_slots;  // of one chunk
     std::uint32_t max_shap_nodes;  // of one chunk

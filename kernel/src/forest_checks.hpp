@@ -26,7 +26,7 @@ inline void require_finite(const Table<double>& numbers, const char* reason) {
 }
 
 // Features, thresholds and category sets, against the columns that nodes test (forest_columns.cpp).
-void check_numeric_features(const Forest& f);
+void check_numeric_features(Forest& f);
 void check_category_features(const Forest& f);
 
 // Trees, their leaf values and sweep nodes; sets max_leaves. Then their walk nodes, and the order of the walk (forest_trees.cpp).

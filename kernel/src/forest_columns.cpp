@@ -3,7 +3,7 @@
 
 namespace mlrf {
 
-void check_numeric_features(const Forest& f) {
+void check_numeric_features(Forest& f) {
     std::uint64_t next_column = 1;
     std::uint64_t next_threshold = 0;
     std::int64_t last_feature = -1;
@@ -18,7 +18,12 @@ void check_numeric_features(const Forest& f) {
         next_threshold += record.n_thresholds;
         require(next_column <= f.first_category_column, "numeric columns end early");
         require(f.is_wide || record.n_thresholds < 0xFFFF, "a feature has too many thresholds for 16 bits");
-        require(f.sweep_lane_bytes != 1 || record.n_thresholds < 0xFF, "a feature has too many thresholds for 8 bits");
+        if (f.sweep_lane_bytes == 1) {
+            const std::uint64_t n_further = std::uint64_t{record.n_columns} * (byte_columns(record.n_thresholds) - 1);
+            require(n_further == 0 || f.tables.count == 0, "a feature beside look-up tables has too many thresholds for 8 bits");
+            require(f.n_sweep_columns + n_further <= 0x10000, "it has too many columns of 8 bits");
+            f.n_sweep_columns += static_cast<std::uint32_t>(n_further);
+        }
         for (std::uint32_t t = 1; t < record.n_thresholds; ++t)
             require(f.thresholds[record.first_threshold + t - 1] < f.thresholds[record.first_threshold + t],
                     "thresholds are not ascending");

@@ -75,7 +75,7 @@ void check_trees(Forest& f) {
         next_sweep += tree.n_leaves - 1;
         for (std::uint32_t i = 0; i + 1 < tree.n_leaves; ++i) {
             const SweepNode& node = f.sweep_nodes[tree.first_sweep + i];
-            require(node.column < f.n_columns, "a sweep node tests no column");
+            require(node.column < f.n_sweep_columns, "a sweep node tests no column");
             for (const std::int32_t side : {std::int32_t{node.left}, std::int32_t{node.right}})
                 require(side < static_cast<std::int32_t>(i) && -1 - side < static_cast<std::int32_t>(tree.n_leaves),
                         "a sweep node has no child");

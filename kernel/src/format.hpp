@@ -11,7 +11,9 @@
 namespace mlrf {
 
 constexpr unsigned char kMagic[8] = {'M', 'L', 'R', 'F', 'T', 'R', 'E', 'E'};
-constexpr std::uint32_t kVersion = 4;
+constexpr std::uint32_t kVersion = 5;
+// In files of version 4, no sweep node tests a further lane column.
+constexpr std::uint32_t kOldestVersion = 4;
 constexpr std::size_t kSectionAlignment = 64;
 
 // Narrow: columns and ranks fit 16 bits, walk nodes take 8 bytes. Wide: 32 bits, 16 bytes.
@@ -110,6 +112,14 @@ constexpr double kZeroBand = 0x1.a95a5cp-117;
 constexpr double kNoCodeTruncated = -1.0;
 constexpr double kNoCodeNegative = -0x0.0000000000001p-1022;
 
+// Thresholds that a column of one byte is ranked among: 0 and 255 are left and right of all of them.
+constexpr std::uint32_t kByteRanks = 254;
+
+// How many columns of one byte stand for a column that is ranked among n thresholds: one for each kByteRanks of them.
+constexpr std::uint32_t byte_columns(std::uint32_t n_thresholds) {
+    return n_thresholds <= kByteRanks ? 1 : (n_thresholds + kByteRanks - 1) / kByteRanks;
+}
+
 struct NumericFeature {
     std::uint32_t feature;
     std::uint32_t first_threshold;
@@ -161,6 +171,10 @@ struct WideNode {
 
 // left and right: an earlier sweep node of the tree, or -1 - leaf. The rank is stored less 128 (one byte lanes) or 32,768, so
 // that signed comparison, the only one AVX2 has, orders it.
+//
+// A column of more thresholds than a byte ranks has several columns in lanes of one byte: its own, of the first kByteRanks
+// thresholds, and further ones that stand behind the forest's columns, by feature, then by column, then by thresholds. The node
+// tests the one of its threshold.
 struct SweepNode {
     std::uint16_t column;
     std::int16_t rank;

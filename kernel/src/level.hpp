@@ -12,6 +12,9 @@ namespace mlrf {
 struct Level {
     const char* name;
     unsigned vector_bytes;
+    // In how many steps of one row's walks a block of 128 rows is swept past a node, and the leaves of a tree are added.
+    double sweep_node_steps;
+    double sweep_tree_steps;
 
     // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
     void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
@@ -23,10 +26,10 @@ struct Level {
     void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
                       double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
-    // Margins [n][K] of at most a sweep's rows; with `tables` the rows, of at most kTableBlocks sweeps, are as given, [n][n_features],
-    // and are looked up first.
-    void (*score_block)(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, unsigned n_rows,
-                        const SweepScratch& scratch, double* margins);
+    // Margins [n][K] of at most scratch.n_blocks blocks of rows; with `tables` the rows, of at most kTableBlocks blocks, are as given,
+    // [n][n_features], and are looked up first.
+    void (*score_blocks)(const Forest& f, const RankedTables* tables, const void* values, bool is_float32, std::size_t n_rows,
+                         const SweepScratch& scratch, double* margins);
     // Margins [n][K] of any number of rows as they are given, one by one; all trees are symmetric.
     void (*score_table_rows)(const Forest& f, const RankedTables& tables, const SymmetricTrees& symmetric, const void* values,
                              bool is_float32, std::size_t n_rows, const TableRowScratch& scratch, double* margins);

@@ -12,12 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "format.hpp"
+
 namespace mlrf {
 
 constexpr std::size_t kBlockNodes = 64;
 constexpr std::size_t kMostBlockTrees = 8;      // their leaves are read with one 64-bit move
 constexpr std::size_t kMostByteColumns = 256;   // four registers of 64
-constexpr std::size_t kByteRanks = 254;         // thresholds of one byte column
 constexpr unsigned kDoublings = 3;              // of the children, before strides of kStride nodes are taken
 constexpr std::uint32_t kStride = 1u << kDoublings;
 constexpr std::size_t kMostPackedRows = 4;      // rows that go through a block together
@@ -36,7 +37,6 @@ struct PackedBlock {
 struct PackedFeature {
     std::uint32_t first_byte;
     std::uint32_t n_bytes;
-    const double* grouped_thresholds;  // (threshold_groups.hpp) if n_bytes is 1
 };
 
 // The nodes of a category feature that go right: a bit for each category node of a block, in their order.

@@ -24,13 +24,12 @@ void fill_bytes(const Forest& f, const PackedTrees& p, const Value* values, unsi
         const bool is_zero = x >= -kZeroBand && x <= kZeroBand;
         const std::uint8_t* rules = f.column_rules.data + (record.first_column - 1);
         unsigned char* out = bytes + packed.first_byte;
+        const std::size_t rank = rank_value(f, record, x);
         if (packed.n_bytes == 1) {
-            const std::size_t rank = count_below_in_groups(packed.grouped_thresholds, record.n_thresholds, x);
             for (std::size_t c = 0; c < record.n_columns; ++c)
                 out[c] = read_column<unsigned char>(rules[c], rank, is_nan, is_zero);
             continue;
         }
-        const std::size_t rank = count_below(f.thresholds.data + record.first_threshold, record.n_thresholds, x);
         for (std::size_t c = 0; c < record.n_columns; ++c) {
             const std::uint32_t column = read_column<std::uint32_t>(rules[c], rank, is_nan, is_zero);
             for (std::size_t b = 0; b < packed.n_bytes; ++b) *out++ = byte_above(column, b * kByteRanks);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "threshold_groups.hpp"
-
 namespace mlrf {
 namespace {
 
@@ -66,28 +64,17 @@ std::unique_ptr<const PackedForest> PackedForest::pack(const Forest& f, std::siz
 }
 
 bool PackedForest::pack_features(const Forest& f, std::size_t most_byte_columns) {
-    std::size_t next = 0, next_threshold = 0;
-    std::vector<std::size_t> first_thresholds;
+    std::size_t next = 0;
     byte_columns_.resize(f.first_category_column);
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
-        const std::size_t n_bytes = std::max<std::size_t>(1, (record.n_thresholds + kByteRanks - 1) / kByteRanks);
+        const std::size_t n_bytes = byte_columns(record.n_thresholds);
         if (n_bytes * record.n_columns > most_byte_columns - next) return false;
-        features_.push_back({static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes), nullptr});
-        first_thresholds.push_back(next_threshold);
-        if (n_bytes == 1) next_threshold += grouped_size(record.n_thresholds);
+        features_.push_back({static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes)});
         for (std::uint32_t c = 0; c < record.n_columns; ++c, next += n_bytes)
             byte_columns_[record.first_column + c] = {static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(n_bytes)};
     }
     view_.n_bytes = next;
-    thresholds_ = std::make_unique<Arena<double>>(next_threshold);
-    for (std::size_t i = 0; i < features_.size(); ++i) {
-        if (features_[i].n_bytes != 1) continue;
-        const NumericFeature& record = f.numeric_features[i];
-        double* grouped = thresholds_->data() + first_thresholds[i];
-        group_thresholds(f.thresholds.data + record.first_threshold, record.n_thresholds, grouped);
-        features_[i].grouped_thresholds = grouped;
-    }
     return true;
 }
 

@@ -43,7 +43,6 @@ private:
     void pack_masks(const Forest& f, const CategoryFeature& record, const CategoryMasks& masks, std::vector<Mask>& by_code) const;
 
     std::vector<ByteColumn> byte_columns_;  // by numeric column
-    std::unique_ptr<Arena<double>> thresholds_;
     std::vector<PackedFeature> features_;
     std::vector<PackedBlock> blocks_;
     std::unique_ptr<Arena<unsigned char>> nodes_;

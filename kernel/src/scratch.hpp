@@ -20,16 +20,21 @@ struct WalkScratch {
     const std::uint32_t* depth_of_tree;
 };
 
-// A level of a symmetric tree: its rank as that of a sweep node.
+// A level of a symmetric tree: column and rank as those of a sweep node, or of a walk node.
 struct SymmetricLevel {
     std::uint16_t column;
     std::int16_t rank;
+};
+struct SymmetricRowLevel {
+    std::uint16_t column;
+    std::uint16_t rank;
 };
 
 // The levels of each tree from the root down; none for a tree that is not symmetric, or a leaf.
 struct SymmetricTrees {
     const std::uint32_t* first_level;  // [T + 1]
     const SymmetricLevel* levels;
+    const SymmetricRowLevel* row_levels;
 };
 
 // A table's columns of a sweep, of which each feature that it computes may have several. Its keys are in a hash table of their own
@@ -100,11 +105,12 @@ struct TableRowScratch {
 
 // All 64-byte aligned.
 struct SweepScratch {
-    void* columns;              // [n_columns][kSweepBytes]; of a forest with look-up tables [kTableBlocks][n_columns][kSweepBytes]
+    std::size_t n_blocks;       // swept together
+    void* columns;              // [n_blocks][n_sweep_columns][kSweepBytes]; of a forest with look-up tables [kTableBlocks]..
     void* slots;                // [2 * max_leaves][kSweepBytes]: leaf numbers, downward from the middle, then nodes, upward
     void* code_rows;            // [rows + 1][kSweepBytes]: 1 in the rows that hold a code, first the code that no row holds
     unsigned char* code_slots;  // [category codes], zeroed: where in code_rows a code of this block is, 0 if nowhere
-    double* sums;               // [K][rows]
+    double* sums;               // [n_blocks][K][rows]
     SymmetricTrees symmetric;
     KeyScratch keys;
 };

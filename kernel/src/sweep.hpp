@@ -6,17 +6,13 @@
 // V-QuickScorer, Lucchese et al. 2016, need one 64-bit word per row instead of a byte.)
 #pragma once
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
 #include <cstddef>
 #include <cstdint>
 
 #include "forest.hpp"
-#include "ranks.hpp"
 #include "scratch.hpp"
 #include "sums.hpp"
+#include "sweep_columns.hpp"
 #include "sweep_lanes.hpp"
 #include "sweep_tables.hpp"
 
@@ -31,146 +27,6 @@ void prepare_slots(const Forest& f, const SweepScratch& scratch) {
         for (std::size_t row = 0; row < kRows; ++row)
             middle[-static_cast<std::ptrdiff_t>((leaf + 1) * kRows) + static_cast<std::ptrdiff_t>(row)] =
                 static_cast<Lane>(leaf);
-}
-
-// Values of one feature for a block of rows, as they are ranked.
-template <typename Lane>
-struct RankedValues {
-    double x[kSweepRows<Lane>] = {};  // 0 for NaN and for lanes without a row
-    std::uint32_t ranks[kSweepRows<Lane>];
-    unsigned char is_nan[kSweepRows<Lane>] = {}, is_zero[kSweepRows<Lane>] = {};
-};
-
-// Fill the columns of one numeric feature, columns[c][kRows], from its values in n_rows rows, values[row * stride].
-template <typename Lane, typename Value>
-void fill_numeric_feature(const Forest& f, const NumericFeature& record, const Value* values, std::size_t stride, std::size_t n_rows,
-                          RankedValues<Lane>& ranked, Lane* columns) {
-    typedef typename Lanes<Lane>::Unsigned Unsigned;
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    constexpr Unsigned kOffset = static_cast<Unsigned>(kBias<Lane>);
-    for (std::size_t row = 0; row < n_rows; ++row) {
-        const double value = read_value(f, values[row * stride]);
-        ranked.is_nan[row] = value != value;
-        ranked.x[row] = value != value ? 0.0 : value;
-        ranked.is_zero[row] = ranked.x[row] >= -kZeroBand && ranked.x[row] <= kZeroBand;
-    }
-    count_below_block(f.thresholds.data + record.first_threshold, record.n_thresholds, ranked.x, n_rows, ranked.ranks);
-    for (std::size_t c = 0; c < record.n_columns; ++c) {
-        const std::uint8_t rule = f.column_rules[record.first_column - 1 + c];
-        Lane* out = columns + c * kRows;
-        const Unsigned side = rule == kNanRight || rule == kZeroRight ? static_cast<Unsigned>(~Unsigned{0}) : Unsigned{0};
-        const unsigned char nan_counts = rule != kNanIsZero, zero_counts = rule == kZeroLeft || rule == kZeroRight;
-        for (std::size_t row = 0; row < n_rows; ++row) {
-            const bool is_missing = ((ranked.is_nan[row] & nan_counts) | (ranked.is_zero[row] & zero_counts)) != 0;
-            out[row] = static_cast<Lane>((is_missing ? side : static_cast<Unsigned>(ranked.ranks[row])) + kOffset);
-        }
-    }
-}
-
-// Fill column 0 and those of the first n_records numeric features from rows of `stride` values.
-template <typename Lane, typename Value>
-void fill_numeric_block(const Forest& f, std::size_t n_records, const Value* values, std::size_t stride, std::size_t n_rows,
-                        Lane* columns) {
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    RankedValues<Lane> ranked;
-    for (std::size_t row = 0; row < kRows; ++row) columns[row] = kBias<Lane>;
-    for (std::size_t i = 0; i < n_records; ++i) {
-        const NumericFeature& record = f.numeric_features[i];
-        fill_numeric_feature(f, record, values + record.feature, stride, n_rows, ranked, columns + record.first_column * kRows);
-    }
-}
-
-#if defined(__AVX2__)
-#define MLRF_BYTE_SHUFFLE
-// Columns of a dense feature: a byte shuffle looks up the byte of a set's bits with the row's code, and a mask picks the bit.
-template <typename Lane>
-void fill_dense_columns(const Forest& f, const CategoryFeature& record, const unsigned char* indices, Lane* columns) {
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    const std::size_t first = record.first_column - f.first_category_column;
-    __m256i byte[kRows / 32], bit[kRows / 32];
-    const __m256i powers = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
-    for (std::size_t g = 0; g < kRows / 32; ++g) {
-        const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(indices + 32 * g));
-        byte[g] = _mm256_and_si256(_mm256_srli_epi16(index, 3), _mm256_set1_epi8(15));
-        bit[g] = _mm256_shuffle_epi8(powers, _mm256_and_si256(index, _mm256_set1_epi8(7)));
-    }
-    for (std::size_t c = 0; c < record.n_columns; ++c) {
-        const __m256i bits = _mm256_broadcastsi128_si256(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(f.set_bits.data + (first + c) * kSetBytes)));
-        Lane* out = columns + (record.first_column + c) * kRows;
-        for (std::size_t g = 0; g < kRows / 32; ++g) {
-            // -1 where the row goes right.
-            const __m256i right = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, byte[g]), bit[g]), bit[g]);
-            __m256i* target = reinterpret_cast<__m256i*>(out + 32 * g);
-            if (sizeof(Lane) == 1) {
-                _mm256_store_si256(target, _mm256_sub_epi8(_mm256_set1_epi8(-128), right));
-            } else {
-                const __m256i bias = _mm256_set1_epi16(-32768);
-                _mm256_store_si256(target, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(right))));
-                const __m256i upper = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(right, 1));
-                _mm256_store_si256(target + 1, _mm256_sub_epi16(bias, upper));
-            }
-        }
-    }
-}
-#endif
-
-// A set's column is computed by subtracting the rows of each code in the set: a few vector subtractions per set instead of a
-// look-up per row and set.
-template <typename Lane, typename Value>
-void fill_category_block(const Forest& f, const Value* values, std::size_t stride, std::size_t n_rows, const SweepScratch& scratch) {
-    // Unsigned, so that a file whose set names a code twice wraps instead of overflowing.
-    typedef typename Lanes<Lane>::UnsignedVector Vector;
-    typedef typename Lanes<Lane>::Unsigned Unsigned;
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
-    constexpr std::size_t kLanes = sizeof(Vector) / sizeof(Lane);
-    Lane* code_rows = static_cast<Lane*>(scratch.code_rows);
-    for (std::size_t i = 0; i < f.category_features.count; ++i) {
-        const CategoryFeature& record = f.category_features[i];
-#if defined(MLRF_BYTE_SHUFFLE)
-        if (record.n_codes <= kDenseCodes) {
-            unsigned char indices[kRows] __attribute__((aligned(64))) = {};
-            for (std::size_t row = 0; row < n_rows; ++row)
-                indices[row] = static_cast<unsigned char>(
-                    find_code_index(f, record, read_value(f, values[row * stride + record.feature])));
-            fill_dense_columns<Lane>(f, record, indices, static_cast<Lane*>(scratch.columns));
-            continue;
-        }
-#endif
-        std::uint32_t codes[kRows];
-        Lane nan_rows[kRows] __attribute__((aligned(64))) = {};
-        std::size_t n_codes = 0;
-        for (std::size_t row = 0; row < n_rows; ++row) {
-            const double x = read_value(f, values[row * stride + record.feature]);
-            nan_rows[row] = x != x;
-            const std::size_t index = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
-            if (index == record.n_codes) continue;
-            const std::size_t code = record.first_code + index;
-            if (scratch.code_slots[code] == 0) {
-                codes[n_codes++] = static_cast<std::uint32_t>(code);
-                scratch.code_slots[code] = static_cast<unsigned char>(n_codes);
-                for (std::size_t r = 0; r < kRows; ++r) code_rows[n_codes * kRows + r] = 0;
-            }
-            code_rows[scratch.code_slots[code] * kRows + row] = 1;
-        }
-        const Vector* nan = reinterpret_cast<const Vector*>(nan_rows);
-        for (std::size_t c = 0; c < record.n_columns; ++c) {
-            const std::size_t index = record.first_column - f.first_category_column + c;
-            Vector* out = reinterpret_cast<Vector*>(static_cast<Lane*>(scratch.columns) + (record.first_column + c) * kRows);
-            Vector sum[kGroups];
-            const Unsigned side_of_nan = static_cast<Unsigned>(1 - f.category_defaults[index]);
-            for (std::size_t g = 0; g < kGroups; ++g)
-                for (std::size_t lane = 0; lane < kLanes; ++lane) sum[g][lane] = static_cast<Unsigned>(kBias<Lane> + 1);
-            for (std::size_t g = 0; g < kGroups; ++g) sum[g] -= nan[g] * side_of_nan;
-            for (std::size_t s = f.set_offsets[index]; s < f.set_offsets[index + 1]; ++s) {
-                const Vector* rows = reinterpret_cast<const Vector*>(code_rows + scratch.code_slots[f.set_codes[s]] * kRows);
-                for (std::size_t g = 0; g < kGroups; ++g) sum[g] -= rows[g];
-            }
-            for (std::size_t g = 0; g < kGroups; ++g) out[g] = sum[g];
-        }
-        for (std::size_t code = 0; code < n_codes; ++code) scratch.code_slots[codes[code]] = 0;
-    }
 }
 
 // Sweep one tree; returns each row's leaf number.
@@ -205,8 +61,7 @@ const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const S
 
 // The same for a symmetric tree: each level's decision is the next bit of the leaf number.
 template <typename Lane>
-const typename Lanes<Lane>::Unsigned* number_leaves(const SymmetricLevel* first, const SymmetricLevel* end, const Lane* columns,
-                                                    Lane* middle) {
+void number_leaves(const SymmetricLevel* first, const SymmetricLevel* end, const Lane* columns, typename Lanes<Lane>::Unsigned* leaves) {
     typedef typename Lanes<Lane>::Vector Vector;
     typedef typename Lanes<Lane>::UnsignedVector UnsignedVector;  // a tree may have as many leaves as a lane has numbers
     constexpr std::size_t kRows = kSweepRows<Lane>;
@@ -218,8 +73,7 @@ const typename Lanes<Lane>::Unsigned* number_leaves(const SymmetricLevel* first,
         // A true comparison is -1.
         for (std::size_t g = 0; g < kGroups; ++g) leaf[g] = leaf[g] + leaf[g] - reinterpret_cast<UnsignedVector>(column[g] > rank);
     }
-    for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<UnsignedVector*>(middle)[g] = leaf[g];
-    return reinterpret_cast<const typename Lanes<Lane>::Unsigned*>(middle);
+    for (std::size_t g = 0; g < kGroups; ++g) reinterpret_cast<UnsignedVector*>(leaves)[g] = leaf[g];
 }
 
 // Trees whose leaves are added in one pass over the sums, each row's in the order of the trees.
@@ -243,57 +97,83 @@ void add_trees(bool in_float32, const typename Lanes<Lane>::Unsigned (*leaves)[k
     }
 }
 
-// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk. With `tables` the rows are as given
-// and the columns of the tables are filled, and else their tables have been looked up.
+// Fill the columns of several blocks of rows, columns[block][n_sweep_columns][kRows]. With `tables` the rows are as given and those of
+// the tables have been filled, and else the rows' tables have been looked up.
 template <typename Lane, typename Value>
-void sweep_block(const Forest& f, const RankedTables* tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
-                 double* margins) {
-    typedef typename Lanes<Lane>::Unsigned Unsigned;
+void fill_blocks(const Forest& f, const RankedTables* tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
-    Lane* columns = static_cast<Lane*>(scratch.columns);
-    Lane* middle = static_cast<Lane*>(scratch.slots) + f.max_leaves * kRows;
     const std::size_t stride = tables != nullptr ? f.n_features : f.n_inputs;
-    fill_numeric_block<Lane>(f, tables != nullptr ? tables->n_given : f.numeric_features.count, values, stride, n_rows, columns);
-    fill_category_block<Lane>(f, values, stride, n_rows, scratch);
-    for (std::size_t k = 0; k < f.n_outputs; ++k)
-        for (std::size_t row = 0; row < kRows; ++row)
-            scratch.sums[k * kRows + row] = start_sum(f, k);
-    alignas(64) Unsigned leaves[kSummedTrees][kRows];
-    const double* values_of_leaves[kSummedTrees];
-    std::size_t n_summed = 0;
-    for (std::size_t t = 0; t < f.n_trees; ++t) {
-        const TreeRecord& tree = f.trees[t];
-        const SymmetricLevel* levels = scratch.symmetric.levels + scratch.symmetric.first_level[t];
-        const SymmetricLevel* end = scratch.symmetric.levels + scratch.symmetric.first_level[t + 1];
-        const Unsigned* leaf = levels == end ? sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle)
-                                             : number_leaves<Lane>(levels, end, columns, middle);
-        for (std::size_t row = 0; row < kRows; ++row) leaves[n_summed][row] = leaf[row];
-        values_of_leaves[n_summed++] = f.leaf_values.data + tree.first_value;
-        if (n_summed < kSummedTrees && t + 1 < f.n_trees && f.trees[t + 1].output == tree.output) continue;
-        double* sums = scratch.sums + tree.output * kRows;
-        const bool in_float32 = is_float32_sum(f, tree.output);
-        if (n_summed == kSummedTrees)
-            add_trees<Lane, kSummedTrees>(in_float32, leaves, values_of_leaves, sums);
-        else
-            for (std::size_t i = 0; i < n_summed; ++i) add_trees<Lane, 1>(in_float32, leaves + i, values_of_leaves + i, sums);
-        n_summed = 0;
-    }
-    for (std::size_t row = 0; row < n_rows; ++row)
-        for (std::size_t k = 0; k < f.n_outputs; ++k)
-            margins[row * f.n_outputs + k] = finish_sum(f, k, scratch.sums[k * kRows + row]);
-}
-
-// Margins of at most kTableBlocks blocks of rows as they are given.
-template <typename Lane, typename Value>
-void sweep_table_blocks(const Forest& f, const RankedTables& tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
-                        double* margins) {
-    constexpr std::size_t kRows = kSweepRows<Lane>;
-    fill_table_columns<Lane>(f, tables, values, n_rows, scratch.keys, static_cast<Lane*>(scratch.columns));
+    const std::size_t n_records = tables != nullptr ? tables->n_given : f.numeric_features.count;
     SweepScratch block = scratch;
     for (std::size_t row = 0; row < n_rows; row += kRows) {
         const std::size_t n = n_rows - row < kRows ? n_rows - row : kRows;
-        sweep_block<Lane>(f, &tables, values + row * f.n_features, n, block, margins + row * f.n_outputs);
-        block.columns = static_cast<Lane*>(block.columns) + f.n_columns * kRows;
+        fill_numeric_block<Lane>(f, n_records, values + row * stride, stride, n, static_cast<Lane*>(block.columns));
+        fill_category_block<Lane>(f, values + row * stride, stride, n, block);
+        block.columns = static_cast<Lane*>(block.columns) + f.n_sweep_columns * kRows;
+    }
+}
+
+// Sweep up to kSummedTrees trees of one output, from `first` to `end`, and add their leaves to the sums of a block.
+template <typename Lane>
+void sweep_trees(const Forest& f, std::size_t first, std::size_t end, const SweepScratch& scratch, const Lane* columns, double* sums) {
+    typedef typename Lanes<Lane>::Unsigned Unsigned;
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    Lane* middle = static_cast<Lane*>(scratch.slots) + f.max_leaves * kRows;
+    alignas(64) Unsigned leaves[kSummedTrees][kRows];
+    const double* values[kSummedTrees];
+    for (std::size_t t = first; t < end; ++t) {
+        const TreeRecord& tree = f.trees[t];
+        const SymmetricLevel* level = scratch.symmetric.levels + scratch.symmetric.first_level[t];
+        const SymmetricLevel* last = scratch.symmetric.levels + scratch.symmetric.first_level[t + 1];
+        values[t - first] = f.leaf_values.data + tree.first_value;
+        if (level != last) {
+            number_leaves<Lane>(level, last, columns, leaves[t - first]);
+            continue;
+        }
+        const Unsigned* leaf = sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle);
+        for (std::size_t row = 0; row < kRows; ++row) leaves[t - first][row] = leaf[row];
+    }
+    const bool in_float32 = is_float32_sum(f, f.trees[first].output);
+    if (end - first == kSummedTrees)
+        add_trees<Lane, kSummedTrees>(in_float32, leaves, values, sums);
+    else
+        for (std::size_t i = 0; i < end - first; ++i) add_trees<Lane, 1>(in_float32, leaves + i, values + i, sums);
+}
+
+// Margins of n rows, margins[row * K + k], whose columns fill_blocks has filled; bit for bit the result of a walk. A tree is swept for
+// all blocks before the next tree: its nodes and leaf values are then near.
+template <typename Lane>
+void sweep_blocks(const Forest& f, std::size_t n_rows, const SweepScratch& scratch, double* margins) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    const std::size_t n_blocks = (n_rows + kRows - 1) / kRows, n_sums = f.n_outputs * kRows;
+    for (std::size_t b = 0; b < n_blocks; ++b)
+        for (std::size_t k = 0; k < f.n_outputs; ++k)
+            for (std::size_t row = 0; row < kRows; ++row) scratch.sums[b * n_sums + k * kRows + row] = start_sum(f, k);
+    for (std::size_t t = 0; t < f.n_trees;) {
+        const std::uint32_t output = f.trees[t].output;
+        std::size_t end = t + 1;
+        while (end < f.n_trees && end < t + kSummedTrees && f.trees[end].output == output) ++end;
+        for (std::size_t b = 0; b < n_blocks; ++b)
+            sweep_trees<Lane>(f, t, end, scratch, static_cast<const Lane*>(scratch.columns) + b * f.n_sweep_columns * kRows,
+                              scratch.sums + b * n_sums + output * kRows);
+        t = end;
+    }
+    for (std::size_t row = 0; row < n_rows; ++row)
+        for (std::size_t k = 0; k < f.n_outputs; ++k)
+            margins[row * f.n_outputs + k] = finish_sum(f, k, scratch.sums[row / kRows * n_sums + k * kRows + row % kRows]);
+}
+
+// Margins of at most kTableBlocks blocks of rows as they are given, or with no tables of at most SweepScratch::n_blocks.
+template <typename Lane, typename Value>
+void score_blocks_of(const Forest& f, const RankedTables* tables, const Value* values, std::size_t n_rows, const SweepScratch& scratch,
+                     double* margins) {
+    if (tables != nullptr) fill_table_columns<Lane>(f, *tables, values, n_rows, scratch.keys, static_cast<Lane*>(scratch.columns));
+    fill_blocks<Lane>(f, tables, values, n_rows, scratch);
+    const std::size_t most_rows = scratch.n_blocks * kSweepRows<Lane>;
+    SweepScratch blocks = scratch;
+    for (std::size_t row = 0; row < n_rows; row += most_rows) {
+        sweep_blocks<Lane>(f, n_rows - row < most_rows ? n_rows - row : most_rows, blocks, margins + row * f.n_outputs);
+        blocks.columns = static_cast<Lane*>(blocks.columns) + f.n_sweep_columns * most_rows;
     }
 }
 

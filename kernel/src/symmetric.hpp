@@ -19,12 +19,16 @@ public:
     // Whether every tree of a swept forest is symmetric.
     bool holds_all() const { return holds_all_; }
 
-    SymmetricTrees view() const { return {first_level_.data(), levels_.data()}; }
+    // Of all trees.
+    std::size_t n_levels() const { return levels_.size(); }
+
+    SymmetricTrees view() const { return {first_level_.data(), levels_.data(), row_levels_.data()}; }
 
 private:
     bool holds_all_ = false;
     std::vector<std::uint32_t> first_level_;
     std::vector<SymmetricLevel> levels_;
+    std::vector<SymmetricRowLevel> row_levels_;
 };
 
 }  // namespace mlrf

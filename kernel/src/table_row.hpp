@@ -58,19 +58,20 @@ void fill_row_of_tables(const Forest& f, const RankedTables& tables, const Value
                         [&](std::size_t column, Lane lane) { scratch.columns[column] = lane; });
 }
 
-// The leaf value that a row reaches in each tree; all trees are symmetric. The columns are greater than lanes of a sweep by kAbove.
-template <int kAbove, typename Column>
-void find_symmetric_leaves(const Forest& f, const SymmetricTrees& symmetric, const Column* columns, double* leaf_of_tree) {
+// The leaf value that a row reaches in each tree; all trees are symmetric, of levels[first_level[t]] to those of the next tree.
+template <typename Level, typename Column>
+void find_symmetric_leaves(const Forest& f, const std::uint32_t* first_level, const Level* levels, const Column* columns,
+                           double* leaf_of_tree) {
     // The values of a group of trees are asked for before the first is read: each may be far away.
     constexpr std::size_t kGroup = 64;
     const double* values[kGroup];
-    const SymmetricLevel* level = symmetric.levels;
+    const Level* level = levels;
     for (std::size_t first = 0; first < f.n_trees; first += kGroup) {
         const std::size_t n = f.n_trees - first < kGroup ? f.n_trees - first : kGroup;
         for (std::size_t i = 0; i < n; ++i) {
             std::size_t leaf = 0;
-            for (const SymmetricLevel* const end = symmetric.levels + symmetric.first_level[first + i + 1]; level != end; ++level)
-                leaf = leaf + leaf + static_cast<std::size_t>(int{columns[level->column]} > level->rank + kAbove);
+            for (const Level* const end = levels + first_level[first + i + 1]; level != end; ++level)
+                leaf = leaf + leaf + static_cast<std::size_t>(columns[level->column] > level->rank);
             values[i] = f.leaf_values.data + f.trees[first + i].first_value + leaf;
             __builtin_prefetch(values[i]);
         }
@@ -83,7 +84,7 @@ void score_rows_of_tables(const Forest& f, const RankedTables& tables, const Sym
                           std::size_t n_rows, const TableRowScratch& scratch, double* margins) {
     for (std::size_t row = 0; row < n_rows; ++row) {
         fill_row_of_tables<Lane>(f, tables, values + row * f.n_features, scratch);
-        find_symmetric_leaves<0>(f, symmetric, scratch.columns, scratch.leaf_of_tree);
+        find_symmetric_leaves(f, symmetric.first_level, symmetric.levels, scratch.columns, scratch.leaf_of_tree);
         add_leaves(f, scratch.leaf_of_tree, margins + row * f.n_outputs);
     }
 }

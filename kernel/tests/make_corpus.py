@@ -67,12 +67,14 @@ def main() -> None:
     rules = {"inputs": "float32", "base_order": "last", "scale": -0.3, "no_code_up_to": NOT_NEGATIVE}
     write_case(directory, "rounded", make(rng, n_trees=20, max_leaves=20, n_outputs=2, **rules), rng)
     write_case(directory, "all32", make(rng, n_trees=20, max_leaves=20, rounding="float32", divisor=7.0, **rules), rng)
+    further = {"n_features": 3, "n_thresholds": 2000, "category_share": 0.2}
+    write_case(directory, "bytes-further", make(rng, n_trees=40, max_leaves=200, **further), rng)
     write_case(directory, "words", make(rng, n_trees=3, max_leaves=900, n_features=3, n_codes=127), rng)
     write_case(directory, "dense", make(rng, n_trees=10, max_leaves=30, n_codes=126, category_share=1.0), rng)
     write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)
     write_case(directory, "deep", make(rng, n_trees=3, max_leaves=80, n_features=60, is_chain=True), rng, 20)
     write_case(directory, "leaves", make(rng, n_trees=4, max_leaves=1), rng)
-    for n in (16, 32, 240, 256):  # whole groups of thresholds, and values above all of them
+    for n in (16, 32, 240, 256, 508, 4096):  # whole nodes and bytes of thresholds, and values above all of them
         splits = np.arange(n, dtype=np.float64)
         write_answers(
             directory, f"thresholds-{n}", forest_of_splits(splits), np.linspace(-1.5, n + 1.5, N_ROWS)[:, None]

@@ -120,6 +120,10 @@ def test_outputs_of_both_precisions(tmp_path: Path, shape: dict[str, int]) -> No
             "narrow, swept in words",
             {"n_trees": 9, "max_leaves": 420, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0},
         ),
+        (
+            "narrow, swept in bytes",  # of which a column takes several
+            {"n_trees": 40, "max_leaves": 250, "n_thresholds": 3000, "n_features": 3, "category_share": 0.2},
+        ),
         ("narrow", {"n_trees": 2, "max_leaves": 1500, "is_chain": True, "n_features": 3}),
         (
             "narrow, swept in bytes",
@@ -181,6 +185,13 @@ def test_packed_trees(tmp_path: Path, is_packed: bool, rounding: str, shape: dic
         {"max_leaves": 64, "category_share": 1.0},
         {"max_leaves": 256, "n_trees": 6},
         {"max_leaves": 1024, "n_trees": 6, "n_thresholds": 400},  # swept in words
+        {
+            "max_leaves": 64,
+            "n_trees": 400,
+            "n_features": 3,
+            "n_thresholds": 2000,
+            "category_share": 0.1,
+        },  # several bytes a column
         {"max_leaves": 16, "n_outputs": 3},
         {"max_leaves": 64, "symmetric_share": 0.5},
     ],

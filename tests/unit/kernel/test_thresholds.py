@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
+import naive_forest as naive
 from kernel_levels import engines
+from mlrf.core.forest import Missing
 from split_forests import forest_of_splits
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 31, 32, 33, 240, 254, 255, 256, 257, 300])
+@pytest.mark.parametrize(
+    "n", [1, 2, 15, 16, 17, 31, 32, 33, 240, 254, 255, 256, 257, 300, 507, 508, 509, 1016, 1017, 4095, 4096]
+)
 @pytest.mark.parametrize("has_infinity", [False, True])
-def test_every_threshold_is_counted(tmp_path, n, has_infinity):
-    splits = np.sort(np.random.default_rng(n).normal(size=n))
+@pytest.mark.parametrize("inputs", ["float64", "float32"])
+def test_every_threshold_is_counted(tmp_path, n, has_infinity, inputs):
+    splits = np.unique(np.random.default_rng(n).normal(size=n).astype(inputs))
     if has_infinity:
         splits[-1] = np.inf
-    near = [splits, np.nextafter(splits, -np.inf), np.nextafter(splits, np.inf)]
-    values = np.concatenate([*near, [-np.inf, np.inf, np.nan, 0.0, -0.0, 5e-324]])
-    expected = (values[:, None] > splits[None, :]).sum(axis=1).astype(np.float64)
-    for engine in engines(forest_of_splits(splits), tmp_path):
+    near = [splits, np.nextafter(splits, splits.dtype.type(-np.inf)), np.nextafter(splits, splits.dtype.type(np.inf))]
+    special = np.array([-np.inf, np.inf, np.nan, 0.0, -0.0, np.finfo(inputs).smallest_subnormal], inputs)
+    values = np.concatenate([*near, special]).astype(np.float64)
+    expected = (values[:, None] > splits[None, :].astype(np.float64)).sum(axis=1).astype(np.float64)
+    for engine in engines(forest_of_splits(splits, inputs), tmp_path):
         block = np.array(engine.margins(np.tile(values, 3).reshape(-1, 1)))
         assert block.tolist() == np.tile(expected, 3).tolist()
-        assert [engine.margins(row.reshape(1, 1))[0] for row in values] == expected.tolist()
+        some = slice(None, None, 1 + len(values) // 1000)
+        assert [engine.margins(row.reshape(1, 1))[0] for row in values[some]] == expected[some].tolist()
+
+
+@pytest.mark.parametrize("n", [254, 255, 700])
+def test_missing_values_take_their_side_of_all_thresholds(tmp_path, n):
+    """Of NaN, and of zero where the model says so, whichever of the lane columns a node tests."""
+    values = np.array([[np.nan], [0.0], [-0.0], [1e-36], [-5.0], [float(n)], [2.5]])
+    for missing, default_left in itertools.product(Missing, [True, False]):
+        forest = forest_of_splits(np.arange(n) - 2.0)
+        roots = slice(0, None, 3)
+        forest.missing[roots], forest.default_left[roots] = missing, default_left or missing == Missing.NONE
+        expected = [naive.margins(forest, row)[0] for row in values]
+        for engine in engines(forest, tmp_path):
+            assert np.array(engine.margins(np.tile(values, (20, 1)))).reshape(-1).tolist() == expected * 20
+            assert [engine.margin(row.tolist())[0] for row in values] == expected

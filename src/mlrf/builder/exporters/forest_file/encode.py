@@ -20,10 +20,10 @@ from mlrf.builder.exporters.forest_file.shap_layout import lay_out_shap
 from mlrf.builder.exporters.forest_file.table_layout import lay_out_tables
 from mlrf.builder.exporters.forest_file.tree_shape import Shape, measure_shape
 from mlrf.core.errors import UnsupportedModelError
-from mlrf.core.forest import LEAF, TRUNCATED, Forest
+from mlrf.core.forest import I64, LEAF, TRUNCATED, Forest
 
 MAGIC = b"MLRFTREE"
-VERSION = 4
+VERSION = 5
 ALIGNMENT_BYTES = 64
 
 NARROW_LIMIT = 0xFFFF
@@ -41,7 +41,9 @@ With more they are walked one by one.
 
 BYTE_LEAVES = 256
 BYTE_THRESHOLDS = 254
-"""Leaf numbers and ranks that fit sweep lanes of one byte."""
+"""Leaf numbers and ranks that fit sweep lanes of one byte; a column of more thresholds takes several."""
+MOST_BYTE_COLUMNS = 4096
+"""Most columns of one byte: 512 KiB for a block of rows."""
 
 NARROW_NODE = np.dtype([("column", "<u2"), ("rank", "<u2"), ("child", "<u4")])
 WIDE_NODE = np.dtype([("column", "<u4"), ("rank", "<u4"), ("child", "<u4"), ("reserved", "<u4")])
@@ -66,7 +68,7 @@ def encode_forest(forest: Forest) -> bytes:
         )
     shape = measure_shape(forest)
     columns = lay_out_columns(forest)
-    layout = _choose_layout(shape, columns)
+    layout = _choose_layout(shape, columns, forest.tables is not None)
     walk = _lay_out_walk(forest, shape, columns, layout)
     shap = lay_out_shap(forest, shape, columns)
     sections: list[Section] = [
@@ -138,17 +140,35 @@ class _Layout:
     sweep_lane_bytes: int
 
 
-def _choose_layout(shape: Shape, columns: Columns) -> _Layout:
+def _choose_layout(shape: Shape, columns: Columns, has_tables: bool) -> _Layout:
     most_leaves = int(shape.tree_leaves.max(initial=1))
     is_narrow = columns.most_thresholds < NARROW_LIMIT and columns.count <= NARROW_LIMIT and most_leaves <= NARROW_LIMIT
+    n_byte_columns = columns.count + int((_byte_columns(columns) - 1).sum())
+    # A table's values are ranked when the file is opened, in the columns that the forest has.
+    fits_several = not has_tables and n_byte_columns <= MOST_BYTE_COLUMNS
     if not is_narrow or most_leaves > SWEEP_LEAVES:
         return _Layout(is_narrow, 0)
-    if most_leaves <= BYTE_LEAVES and columns.most_thresholds <= BYTE_THRESHOLDS:
+    if most_leaves <= BYTE_LEAVES and (columns.most_thresholds <= BYTE_THRESHOLDS or fits_several):
         return _Layout(True, 1)
     depths = np.zeros(len(shape.tree_leaves), dtype=np.int64)
     np.maximum.at(depths, shape.tree, shape.depth)
     walks = STEP_LEAVES * int(depths.sum()) < int(shape.tree_leaves.sum())
     return _Layout(True, 0 if walks and len(columns.category_defaults) <= MOST_SCATTERED else 2)
+
+
+def _byte_columns(columns: Columns) -> I64:
+    """Return how many columns of one byte each column takes."""
+    features = columns.numeric_features
+    of_feature = np.maximum(1, -(-features["n_thresholds"].astype(np.int64) // BYTE_THRESHOLDS))
+    counts = np.ones(columns.count, dtype=np.int64)
+    counts[1 : 1 + len(columns.rules)] = np.repeat(of_feature, features["n_columns"])
+    return counts
+
+
+def _first_further_column(columns: Columns) -> I64:
+    """Return where the columns that each column takes beyond its own begin: behind those of the forest, in order."""
+    further = _byte_columns(columns) - 1
+    return columns.count + np.cumsum(further) - further
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +215,13 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
         trees["first_sweep"] = first_sweep
         reference = -1 - shape.first_leaf
         reference[splits] = np.arange(len(splits)) - first_sweep[shape.tree[splits]]
-        bias = 1 << (8 * layout.sweep_lane_bytes - 1)
         sweep_nodes = np.zeros(len(splits), dtype=SWEEP_NODE)
-        sweep_nodes["column"] = columns.node_column[splits]
-        sweep_nodes["rank"] = columns.node_rank[splits] - bias
+        column, rank = columns.node_column[splits], columns.node_rank[splits]
+        if layout.sweep_lane_bytes == 1:
+            part, rank = np.divmod(rank, BYTE_THRESHOLDS)
+            column = np.where(part == 0, column, _first_further_column(columns)[column] + part - 1)
+        sweep_nodes["column"] = column
+        sweep_nodes["rank"] = rank - (1 << (8 * layout.sweep_lane_bytes - 1))
         sweep_nodes["left"] = reference[forest.left[splits]]
         sweep_nodes["right"] = reference[forest.right[splits]]
     return _Walk(trees, order, nodes, forest.value[shape.leaves].astype("<f8"), sweep_nodes)

@@ -63,10 +63,26 @@ def read_rows(
         return _table_rows(schema, table, leniency, faults, reader)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
         return _instance_rows(schema, rows, leniency, faults, reader)
+    if hasattr(rows, "__array__"):  # tensors of other libraries
+        return array_rows(schema, np.asarray(rows), leniency, reader)
     raise InvalidRequestError(
-        "rows must be a NumPy array, a pandas, Polars or Arrow table, an object with __arrow_c_stream__, or a list of "
-        f"instances, not {type(rows).__name__}"
+        "rows must be a NumPy array, a pandas, Polars or Arrow table, an object with __arrow_c_stream__ or __array__, "
+        f"or a list of instances, not {type(rows).__name__}{_remedy(rows)}"
     )
+
+
+def _remedy(rows: Any) -> str:
+    """Return what turns such rows into some that are read; empty if that is not plain."""
+    if isinstance(rows, Mapping):
+        is_one_row = all(isinstance(value, str | bytes) or not isinstance(value, Iterable) for value in rows.values())
+        return (
+            "; one row is a list with one dict, [row]" if is_one_row else "; make a table of it: pandas.DataFrame(rows)"
+        )
+    if hasattr(rows, "toarray"):
+        return "; pass rows.toarray()"
+    if isinstance(rows, Iterable) and not isinstance(rows, str | bytes):
+        return "; pass list(rows)"
+    return ""
 
 
 def _table_rows(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.sparse
 
 import mlrf
 from bundles import write_tree_bundle
@@ -62,3 +66,32 @@ def test_what_another_library_says_over_many_lines_is_one_line(path):
     with pytest.raises(MlrfError, match=r"cannot be read from the LazyFrame: .*nope") as refused:
         mlrf.load(path).predict(POLARS.lazy().select("nope"))
     assert "\n" not in str(refused.value)
+
+
+class Tensor:
+    """What tensors of other libraries have in common."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_tensors_are_read_as_arrays_and_what_turns_other_rows_into_some_is_said(path):
+    model = mlrf.load(path)
+    array = np.zeros((2, len(model.schema.features)))
+    assert model.predict(Tensor(array)).tolist() == model.predict(array).tolist()
+    sparse = scipy.sparse.csr_matrix(array)
+    row = dict(zip(model.schema.names, [0] * len(model.schema.names), strict=True))
+    columns = {name: [0, 0] for name in row}
+    for rows, said, advised in (
+        (sparse, "pass rows.toarray()", sparse.toarray()),
+        (iter(array.tolist()), "pass list(rows)", array.tolist()),
+        (columns, "pandas.DataFrame(rows)", None),
+        (row, "a list with one dict, [row]", None),
+    ):
+        with pytest.raises(MlrfError, match=re.escape(said)):
+            model.predict(rows)
+        if advised is not None:
+            assert len(model.predict(advised)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -48,6 +49,10 @@ def publish(
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
     if bundle.name in (MANIFEST, POINTER, INDEX):
         raise RepositoryError(f"a model of a repository cannot be named {bundle.name}; build it under another --name")
+    if repository.exists() and not repository.is_dir():
+        raise RepositoryError(
+            f"{repository}: {os.strerror(errno.ENOTDIR)}; name the directory that holds, or is to hold, the models"
+        )
     before, old = _current(model_directory)
     if old is not None and not allow_schema_change:
         check_contract(old, bundle)

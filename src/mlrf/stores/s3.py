@@ -9,7 +9,14 @@ from typing import Any, BinaryIO
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from mlrf.core.errors import RepositoryError
 from mlrf.stores.address import Address
@@ -95,6 +102,10 @@ class S3Store:
             if code in _CONFLICT:
                 raise FileExistsError(where) from error
             raise RepositoryError(f"{where}: the store refused the request: {code}") from error
+        except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+            raise RepositoryError(
+                f"{where}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile of ~/.aws"
+            ) from error
         except (BotoCoreError, HTTPClientError) as error:
             raise RepositoryError(f"{where}: {type(error).__name__}: {error}") from error
         except (OSError, ValueError, KeyError) as error:

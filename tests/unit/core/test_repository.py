@@ -53,6 +53,12 @@ def test_versions_are_numbered_in_order_and_the_pointer_follows(versions, tmp_pa
     assert model_directories(versions / "one") == []
 
 
+def test_a_file_in_place_of_a_repository_is_named(versions, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RepositoryError, match="file: Not a directory; name the directory that holds"):
+        publish(versions / "one", tmp_path / "file")
+
+
 def test_the_same_bundle_gets_no_second_number(versions, tmp_path):
     publish(versions / "one", tmp_path)
     publish(versions / "two", tmp_path)

@@ -43,6 +43,18 @@ def test_a_bundle_with_another_digest_is_not_cached(bundle, tmp_path):
         assert cache.fetch(reader, "b", version).digest == version
 
 
+def test_a_store_without_credentials_says_what_to_set(monkeypatch, tmp_path):
+    for name in S3_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "absent"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(
+        RepositoryError, match="s3://bucket/models/x: Unable to locate credentials; set AWS_ACCESS_KEY_ID"
+    ):
+        S3Store(parse_address("s3://bucket/models"), 5.0).read("x", 1)
+
+
 @pytest.mark.skipif(registry_program() is None, reason="docker-registry is not installed")
 def test_a_layer_over_the_limit_is_not_fetched(bundle, tmp_path):
     with registry_server(tmp_path) as (host, _):

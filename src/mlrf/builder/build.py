@@ -67,7 +67,8 @@ def build(
     from numbers, give the example, and are verified too. `categories`: {feature: [category, …]} in the order of their codes
     (or a JSON file of that), if the model does not contain them. `classes`: a classifier's labels in the order of its
     outputs. `defaults`: {feature: value} (or a JSON file of that) of features that requests by name may leave out.
-    `task` (regression, binary, multiclass, raw) and `feature_names` are for ONNX files, which may not say them.
+    `feature_names` are for models that have none: ONNX files, checkpoints of treelite, and what was trained on arrays. `task`
+    (regression, binary, multiclass, raw) is for the first two, which may not say it.
     `force` replaces an existing bundle at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
     runs any code in it.
 

@@ -68,7 +68,8 @@ def build(
         str | None, typer.Option(help="Task of an ONNX file: regression, binary, multiclass, or raw.")
     ] = None,
     feature_names: Annotated[
-        str | None, typer.Option(help="Feature names of an ONNX file in column order, e.g. a,b,c.")
+        str | None,
+        typer.Option(help="Feature names in column order, e.g. a,b,c, for ONNX and models trained on arrays."),
     ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file. This RUNS ANY CODE in the file.")

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlrf.builder import importers
 from mlrf.builder.foreign_files import foreign_container, foreign_file, foreign_object
+from mlrf.builder.importers.given_names import read_with_names
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.importers.interface import Library
 from mlrf.builder.model_source import ModelFile, ModelObject, Source, open_source, unfrozen
@@ -48,10 +49,15 @@ def import_model(
     if isinstance(source, ModelObject):
         source = replace(source, value=unfrozen(source.value))
     library, import_options = recognise(source), import_options or ImportOptions()
-    if not library.takes_names and (import_options.feature_names is not None or import_options.task is not None):
-        what = "feature names are" if import_options.task is None else "a task is"
-        raise SampleError(f"{what} given, but a {library.name} model defines that itself; leave it out")
-    imported = library.read(source, import_options)
+    if not library.takes_names and import_options.task is not None:
+        raise SampleError(f"a task is given, but a {library.name} model defines that itself; leave it out")
+    if library.takes_names or import_options.feature_names is None:
+        imported = library.read(source, import_options)
+    elif library.numbered is not None:
+        numbered = {each.numbered for each in LIBRARIES if each.numbered is not None}
+        imported = read_with_names(library, numbered, source, import_options)
+    else:
+        raise SampleError(f"feature names are given, but a {library.name} model defines them itself; leave them out")
     return replace(imported, notes=(*source.notes, *imported.notes)) if isinstance(source, ModelObject) else imported
 
 

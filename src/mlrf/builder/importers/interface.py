@@ -41,6 +41,8 @@ class Library:
     """Whether a file's content is one of its models, valid or damaged."""
     read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
     """Reads a recognised model; raises a BuildError if it is invalid."""
+    numbered: str | None = None
+    """How it names the columns of an array, as in `"f{}"`: the caller may then name them; None if it has no such names."""
     takes_names: bool = False
     """Whether the caller may give feature names and the task, because the library's files may lack them."""
     recognises_object: Callable[[Any], bool] | None = None

@@ -12,6 +12,7 @@ from mlrf.builder.importers.interface import Library
 LIBRARY = Library(
     name="CatBoost",
     reads="CatBoost models (.cbm, JSON, fitted objects)",
+    numbered="{}",
     packages=("catboost",),
     recognises=is_catboost_file,
     read=read_catboost,

@@ -19,6 +19,7 @@ from mlrf.builder.importers.interface import Library
 LIBRARY = Library(
     name="scikit-learn",
     reads="scikit-learn's calibrated, voting, stacked and bagged tree models",
+    numbered="x{}",
     packages=(),
     recognises=is_combination_file,
     recognises_object=is_combination,

@@ -15,6 +15,7 @@ _DUMPED = b'{"name":"tree"'
 LIBRARY = Library(
     name="LightGBM",
     reads="LightGBM text models (Booster.save_model), Boosters and its scikit-learn wrappers",
+    numbered="Column_{}",
     packages=("lightgbm",),
     recognises=lambda content: content.startswith((b"tree\n", b"tree\r", _DUMPED)) or is_skops(content),
     read=read_lightgbm,

@@ -35,6 +35,7 @@ def _read(source: Source, options: ImportOptions) -> ImportedModel:
 LIBRARY = Library(
     name="scikit-learn",
     reads="scikit-learn pipelines that end in a tree model",
+    numbered="x{}",
     packages=(),
     recognises=is_pipeline_file,
     recognises_object=is_pipeline,

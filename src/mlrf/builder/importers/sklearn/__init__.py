@@ -12,6 +12,7 @@ from mlrf.builder.importers.sklearn.source import is_archive
 LIBRARY = Library(
     name="scikit-learn",
     reads="scikit-learn tree models (skops files, fitted estimators)",
+    numbered="x{}",
     packages=("sklearn",),
     recognises=is_archive,
     read=read_sklearn,

@@ -21,6 +21,7 @@ _DUMPED = re.compile(rb'(booster\[\d+\]:|\[\s*\{\s*"nodeid")')
 LIBRARY = Library(
     name="XGBoost",
     reads="XGBoost models (.json, .ubj: Booster.save_model), Boosters and its scikit-learn wrappers",
+    numbered="f{}",
     packages=("xgboost",),
     recognises=lambda content: (
         is_document(content) or _OLD_BINARY.match(content[:512]) is not None or _DUMPED.match(content[:64]) is not None

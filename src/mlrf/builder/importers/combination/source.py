@@ -15,7 +15,7 @@ from mlrf.builder.importers.combination.recipes import RECIPES
 from mlrf.builder.importers.pipeline.source import PREPROCESSING_TYPES
 from mlrf.builder.importers.pipeline.stored_encoders import with_pandas_tables, with_plain_tables
 from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
-from mlrf.builder.model_source import ModelFile, Source
+from mlrf.builder.model_source import ModelFile, Source, unfrozen
 
 _TYPES = (
     "sklearn.calibration.",
@@ -68,7 +68,7 @@ def open_combination(source: Source) -> Any:
 
 def load_combination(content: bytes) -> Any:
     """Return the object of a skops file that may hold meta-estimators and tree models of the libraries mlrf reads."""
-    return load_skops(content, also=_TYPES)
+    return unfrozen(load_skops(content, also=_TYPES))
 
 
 def pack_source(combination: Any, members: Sequence[bytes]) -> bytes:

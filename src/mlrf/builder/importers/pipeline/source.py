@@ -72,7 +72,7 @@ def is_pipeline_file(content: bytes) -> bool:
 def open_pipeline(source: Source) -> FittedPipeline:
     """Return the parts of a pipeline, an object or a skops file; the BuildError says what is wrong with it."""
     if isinstance(source, ModelFile):
-        pipeline = load_skops(source.content, also=(*PREPROCESSING_TYPES, *_MODEL_TYPES))
+        pipeline = unfrozen(load_skops(source.content, also=(*PREPROCESSING_TYPES, *_MODEL_TYPES)))
     else:
         pipeline = source.value
     if type(pipeline).__module__.partition(".")[0] != "sklearn":

@@ -41,7 +41,9 @@ _OTHERS = {
 }
 """Libraries whose wrappers skops can write, and each library's own file extension."""
 _CLASS = re.compile(rb'\s*\{\s*"__class__":\s*"(\w{1,100})",\s*"__module__":\s*"([\w.]{1,200})"')
-_CLASS_BYTES = 400
+_FROZEN = re.compile(rb'\s*\{\s*"__class__":\s*"FrozenEstimator".{0,400}?"estimator":', re.DOTALL)
+"""The schema of a FrozenEstimator, up to what it holds."""
+_CLASS_BYTES = 4000
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
                 "train_score_", "validation_score_", "oob_improvement_", "oob_scores_")  # fmt: skip
 
@@ -52,14 +54,18 @@ def is_archive(content: bytes) -> bool:
 
 
 def skops_class(content: bytes) -> tuple[str, str] | None:
-    """Return module and name of the class of a skops file's object; None when the file is not a skops archive."""
+    """Return module and name of the class of a skops file's object, of what a FrozenEstimator holds; None for other files."""
     if not content.startswith(b"PK\x03\x04"):
         return None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open("schema.json") as schema:
-            found = _CLASS.match(schema.read(_CLASS_BYTES))
+            described = schema.read(_CLASS_BYTES)
     except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError):
         return None
+    begin = 0
+    while (frozen := _FROZEN.match(described, begin)) is not None:
+        begin = frozen.end()
+    found = _CLASS.match(described, begin)
     return None if found is None else (found.group(2).decode(), found.group(1).decode())
 
 

@@ -3,6 +3,7 @@
 
 #include "forest.hpp"
 #include "packed.hpp"
+#include "rule_vectors.hpp"
 #include "scratch.hpp"
 #include "shap_layout.hpp"
 
@@ -36,6 +37,9 @@ struct Level {
     // Lanes [feature.n_columns][kSweepBytes] of a sweep for at most a sweep's rows of one feature, values[row * stride].
     void (*rank_values)(const Forest& f, const NumericFeature& feature, const float* values, std::size_t stride, std::size_t n,
                         void* lanes);
+
+    // The first of n rows that is not certainly admitted by the rules of its columns; n if all are.
+    std::size_t (*first_uncertain_row)(const RuleVectors& rules, const unsigned char* values, std::size_t n_rows);
 
     // Contributions [F][K] of one row.
     void (*explain_row)(const Forest& f, const ShapLayout& layout, const void* values, bool is_float32, const ExplainScratch& scratch,

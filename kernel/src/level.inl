@@ -1,6 +1,7 @@
 // The body of level_*.cpp, which set MLRF_LEVEL and MLRF_VECTOR_BYTES and are compiled for that instruction set.
 #include "level.hpp"
 #include "ranks.hpp"
+#include "rule_checks.hpp"
 #include "shap.hpp"
 #include "shap_background.hpp"
 #include "shap_block.hpp"
@@ -200,7 +201,7 @@ constexpr double kNodeSteps = 4.8, kTreeSteps = 140;
 
 const Level& table(const char* name) {
     static const Level level = {name, MLRF_VECTOR_BYTES, kNodeSteps, kTreeSteps, score_row, score_symmetric_row, walk_rows, prepare_sweep, score_blocks,
-                                score_table_rows, rank_values, explain_one, explain_several, explain_one_pairs, fill_columns_of_row,
+                                score_table_rows, rank_values, first_uncertain_row, explain_one, explain_several, explain_one_pairs, fill_columns_of_row,
                                 explain_against, nullptr, 0, 0};
     return level;
 }

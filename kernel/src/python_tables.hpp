@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "buffers.hpp"
-#include "columns.hpp"
 #include "record_columns.hpp"
+#include "rule_table.hpp"
 #include "typed_columns.hpp"
 #include "wire_counts.hpp"
 

@@ -38,7 +38,7 @@ _FEW, _PATIENT = 8, 64
 _ROUNDS = 8
 _KEPT_BUSY_PER_S = 1_000_000
 """A rate of single rows that keeps as many in flight as the load allows."""
-_IMPATIENT = ("--max-wait", "0.025")
+_IMPATIENT = ("--max-wait", "0.005")
 """A server that refuses 64 closed-loop clients as overload."""
 _ENDLESS = ("--max-wait", "3600")
 """A server that refuses nothing."""

@@ -29,10 +29,10 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import IGNORE_UNKNOWN_FEATURES, Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table, array_rows
-from mlrf.model.arrow_columns import fill_numbers
 from mlrf.model.distinct_values import Faults, encoded_column, numbers_of_codes
 from mlrf.model.row_values import at_row, number_of
 from mlrf.model.table_kinds import as_table
+from mlrf.model.table_numbers import fill_numbers
 
 _SHOWN = 20
 _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
@@ -109,7 +109,7 @@ def _table_rows(
         for index, feature in enumerate(schema.features)
         if feature.name in found
     }
-    done = fill_numbers(schema, columns, values) if hasattr(table, "column_names") else ()
+    done = fill_numbers(schema, columns, values)
     for index, feature in enumerate(schema.features):
         if index in done:
             continue

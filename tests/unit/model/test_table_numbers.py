@@ -1,10 +1,11 @@
-"""Columns of numbers of Arrow tables that the kernel writes: the bits, and the refusals, of reading them one by one."""
+"""Columns of numbers that the kernel writes, of Arrow and pandas: the bits, and the refusals, of reading them one by one."""
 
 from __future__ import annotations
 
 from array import array
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -14,7 +15,7 @@ from mlrf.core.errors import InvalidRequestError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.model import arrow_columns, table_input
+from mlrf.model import table_input, table_numbers
 from mlrf.model.table_input import read_rows
 
 N = 200
@@ -66,11 +67,51 @@ def test_both_ways_give_the_same_bits():
         assert read(each, by_kernel=True) == read(each, by_kernel=False)
 
 
+def pandas_columns(n=N):
+    """A data frame with a column of each type, NaN where that is possible; some columns lie apart in memory."""
+    chance = np.random.default_rng(3)
+    apart = chance.normal(size=(n, 3)) * 100
+    apart[chance.random(apart.shape) < 0.1] = np.nan
+    frame = pd.DataFrame(apart, columns=["x0", "y", "z"])
+    for index, kind in enumerate(TYPES[1:], 1):
+        frame[f"x{index}"] = chance.integers(0, 100, n).astype(kind.to_pandas_dtype())
+    frame["whole"] = np.floor(apart[:, 1])
+    frame["given"] = chance.normal(size=n).astype(">f8")  # of the other byte order
+    frame["code"] = chance.integers(0, 9, n)
+    frame["size"] = chance.choice([10, 20, 30], n)
+    frame["is_new"] = chance.random(n) < 0.5
+    return frame
+
+
+def test_both_ways_read_the_same_bits_of_pandas():
+    many = pandas_columns(2 * table_numbers._ROWS + 7)
+    nullable = pandas_columns().convert_dtypes()
+    halves = pandas_columns().astype({"x0": np.float16})
+    for each in (pandas_columns(), many, many[::-2], many.iloc[:0], nullable, halves):
+        assert read(each, by_kernel=True) == read(each, by_kernel=False)
+    rows = np.empty((N, len(SCHEMA.features)))
+    frame = pandas_columns()
+    chosen = {index: frame[feature.name] for index, feature in enumerate(SCHEMA.features)}
+    names = {SCHEMA.names[index] for index in table_numbers.fill_numbers(SCHEMA, chosen, rows)}
+    assert names == {*SCHEMA.names} - {"size", "is_new", "given"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("whole", 1.5), ("whole", -np.inf), ("x0", np.inf), ("given", np.nan), ("code", 1.5)]
+)
+@pytest.mark.parametrize("row", [0, table_numbers._ROWS - 1, table_numbers._ROWS + 3])
+def test_both_ways_refuse_the_same_values_of_pandas(name, value, row):
+    frame = pandas_columns(table_numbers._ROWS + 10).astype({"code": float, "given": float})
+    frame.loc[row, name] = value
+    assert read(frame, by_kernel=True) == read(frame, by_kernel=False)
+    assert read(frame, by_kernel=True)[2]["row"] == row
+
+
 def test_numbers_are_written_by_the_kernel():
     table = pa.table(columns()).slice(5, 150)
     rows = np.empty((150, len(SCHEMA.features)))
     chosen = {index: table[feature.name] for index, feature in enumerate(SCHEMA.features)}
-    names = {SCHEMA.names[index] for index in arrow_columns.fill_numbers(SCHEMA, chosen, rows)}
+    names = {SCHEMA.names[index] for index in table_numbers.fill_numbers(SCHEMA, chosen, rows)}
     assert names == {*SCHEMA.names} - {"size", "is_new"}, "categories by value and booleans are read in another way"
 
 

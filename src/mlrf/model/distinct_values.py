@@ -18,7 +18,19 @@ Faults = dict[int, InvalidRequestError]
 
 
 def encoded_column(column: Any) -> tuple[list[Any], npt.NDArray[Any]] | None:
-    """Return the distinct values of an Arrow column of strings, and the index of each row's value; None for other columns."""
+    """Return the distinct values of a column of strings, and the index of each row's value.
+
+    None if it is neither an Arrow column of strings nor a Categorical of pandas with at most as many categories as rows.
+    """
+    if hasattr(column, "cat") and hasattr(column, "iloc"):  # pandas: its index of a missing value is -1
+        categories = column.cat.categories
+        if len(categories) > len(column):
+            return None
+        codes = column.cat.codes.to_numpy()
+        missing = codes < 0
+        if missing.any():
+            codes = np.where(missing, len(categories), codes.astype(np.int64))
+        return [*categories.tolist(), None], codes
     kind = str(getattr(column, "type", ""))
     if not hasattr(column, "dictionary_encode") or not kind.startswith(("string", "large_string", "dictionary")):
         return None

@@ -1,11 +1,13 @@
-"""Arrow columns of strings are converted value by value of their dictionaries, with the errors of single rows."""
+"""Columns of strings and categoricals are converted once for each distinct value, with the errors of single rows."""
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlrf.core.errors import UnknownCategoryError
+from mlrf.core.errors import InvalidRequestError, UnknownCategoryError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -50,3 +52,25 @@ def test_a_table_without_rows_has_none():
     assert read_rows(
         SCHEMA, pa.table({"shop": pa.chunked_array([], pa.string()), "size": SIZES[:0]}), LENIENT
     ).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "categories", [["a", "b", "c"], ["c", "a", "b", "unused"], ["a", "b", "c", "d"], [1, 2, 3], [True, False]]
+)
+@pytest.mark.parametrize("n", [3, 40])
+def test_categoricals_of_pandas_are_read_as_their_values(categories, n):
+    schema = Schema((Feature("kind", Kind.CATEGORICAL, ("a", "b", "c")),))
+    codes = np.resize([0, 1, -1, 0, len(categories) - 1], n)
+    column = pd.Series(pd.Categorical.from_codes(codes, categories))
+
+    def read(frame, leniency, faults=None):
+        try:
+            table = read_rows(schema, frame, leniency, faults)
+        except InvalidRequestError as error:
+            return type(error), str(error), error.details
+        return table.tobytes(), {row: str(fault) for row, fault in (faults or {}).items()}
+
+    for leniency in (Leniency(natural=True), Leniency(unknown_categories="missing", natural=True)):
+        for faults in (None, {}):
+            found = [read(pd.DataFrame({"kind": each}), leniency, faults) for each in (column, column.astype(object))]
+            assert found[0] == found[1]

@@ -3,14 +3,30 @@
 namespace mlrf {
 namespace {
 
+// How many ranks a node of each column may test: those of its feature's thresholds, or one for a category.
+std::vector<std::uint32_t> ranks_of_columns(const Forest& f) {
+    std::vector<std::uint32_t> ranks(f.n_columns, 1);
+    for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
+        const NumericFeature& record = f.numeric_features[i];
+        for (std::uint32_t c = 0; c < record.n_columns; ++c) ranks[record.first_column + c] = record.n_thresholds;
+    }
+    return ranks;
+}
+
 // Append the levels of a tree from the root down; nothing if the tree is not symmetric.
-void append_levels(const Forest& f, const TreeRecord& tree, std::vector<SymmetricRowLevel>& levels) {
+void append_levels(const Forest& f, const TreeRecord& tree, const std::vector<std::uint32_t>& ranks,
+                   std::vector<SymmetricRowLevel>& levels) {
     const NarrowNode* nodes = static_cast<const NarrowNode*>(f.walk_nodes);
     const auto is_leaf = [&](std::uint32_t node) { return nodes[node].child == node; };
     const std::size_t first = levels.size();
     std::vector<std::uint32_t> level{tree.root}, below;
     while (!is_leaf(level[0])) {
         const NarrowNode& model = nodes[level[0]];
+        // A damaged file may name a rank that no lane column has.
+        if (model.rank >= ranks[model.column]) {
+            levels.resize(first);
+            return;
+        }
         below.clear();
         for (const std::uint32_t n : level) {
             // A damaged file may let nodes share children: no level has more nodes than the tree has leaves.
@@ -65,9 +81,10 @@ SymmetricForest::SymmetricForest(const Forest& f) {
     if (f.sweep_lane_bytes == 0) return;
     first_level_.reserve(std::size_t{f.n_trees} + 1);
     holds_all_ = true;
+    const std::vector<std::uint32_t> ranks = ranks_of_columns(f);
     for (std::size_t t = 0; t < f.n_trees; ++t) {
         first_level_.push_back(static_cast<std::uint32_t>(row_levels_.size()));
-        append_levels(f, f.trees[t], row_levels_);
+        append_levels(f, f.trees[t], ranks, row_levels_);
         if (row_levels_.size() == first_level_.back() && f.trees[t].n_leaves > 1) holds_all_ = false;
     }
     first_level_.push_back(static_cast<std::uint32_t>(row_levels_.size()));

@@ -69,6 +69,7 @@ def main() -> None:
     write_case(directory, "all32", make(rng, n_trees=20, max_leaves=20, rounding="float32", divisor=7.0, **rules), rng)
     further = {"n_features": 3, "n_thresholds": 2000, "category_share": 0.2}
     write_case(directory, "bytes-further", make(rng, n_trees=40, max_leaves=200, **further), rng)
+    write_case(directory, "symmetric", make(rng, n_trees=4, max_leaves=8, symmetric_share=1.0), rng, 150)
     write_case(directory, "words", make(rng, n_trees=3, max_leaves=900, n_features=3, n_codes=127), rng)
     write_case(directory, "dense", make(rng, n_trees=10, max_leaves=30, n_codes=126, category_share=1.0), rng)
     write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import numpy as np
 import pytest
 
 import naive_forest as naive
-from kernel_levels import engines
+from kernel_levels import LEVELS, engines
 from mlrf.core.forest import Missing
+from mlrf.engines.tree_kernel import TreeEngine
 from split_forests import forest_of_splits
 
 
@@ -45,3 +47,26 @@ def test_missing_values_take_their_side_of_all_thresholds(tmp_path, n):
         for engine in engines(forest, tmp_path):
             assert np.array(engine.margins(np.tile(values, (20, 1)))).reshape(-1).tolist() == expected * 20
             assert [engine.margin(row.tolist())[0] for row in values] == expected
+
+
+def test_a_rank_beyond_the_thresholds_reads_no_other_column(tmp_path):
+    """The levels of symmetric trees are taken from nodes that walk; a block is swept by nodes that a file holds apart from them."""
+    rng = np.random.default_rng(6)
+    forest = naive.make_forest(rng, n_trees=4, max_leaves=8, symmetric_share=1.0, category_share=0.0)
+    rows = naive.make_rows(rng, forest, 128)  # a whole block
+    expected = np.array(engines(forest, tmp_path)[0].margins(rows)).tolist()
+    path = tmp_path / "forest.bin"
+    content = bytearray(path.read_bytes())
+    trees, nodes = (struct.unpack_from("<QQ", content, 88 + 16 * section)[0] for section in (14, 16))
+    for tree in range(forest.n_trees):
+        root = struct.unpack_from("<I", content, trees + 20 * tree + 4)[0]
+        if struct.unpack_from("<I", content, nodes + 8 * root + 4)[0] != root:  # not a leaf
+            struct.pack_into("<H", content, nodes + 8 * root + 2, 60_000)
+    path.write_bytes(content)
+    for level in LEVELS:
+        try:
+            engine = TreeEngine(path, level)
+        except ValueError:
+            continue
+        if not engine.is_packed:
+            assert np.array(engine.margins(rows)).tolist() == expected
